@@ -1,0 +1,31 @@
+# demo, test, lint and e2e each set up .venv first, when it is missing or older than pyproject.toml or constraints.txt.
+# Another interpreter: make PYTHON=python3.12 demo
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint e2e
+
+demo: $(READY)
+	$(BIN)/magvit demo --output outputs/demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+e2e: $(READY)
+	$(BIN)/python -m pytest tests/e2e -q
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "magvit needs Python 3.11 or newer; '$(PYTHON)' is not. Name another one: make PYTHON=python3.12 demo" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@

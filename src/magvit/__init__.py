@@ -1,0 +1,36 @@
+"""MAGVIT, the Masked Generative Video Transformer (Yu et al., CVPR 2023, arXiv 2212.05199), in PyTorch.
+
+`import magvit` is quick: the public classes are imported when they are first asked for.
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from magvit.pipeline import MagvitPipeline
+    from magvit.tokenizer.model import VideoTokenizer
+    from magvit.transformer import MaskedTransformer
+
+__all__ = ["MagvitPipeline", "MaskedTransformer", "VideoTokenizer", "__version__"]
+
+_HOME = {
+    "MagvitPipeline": "magvit.pipeline",
+    "MaskedTransformer": "magvit.transformer",
+    "VideoTokenizer": "magvit.tokenizer.model",
+}
+
+try:
+    __version__ = version("magvit")
+except PackageNotFoundError:  # run from a source tree that was never installed
+    __version__ = "0+unknown"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'magvit' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

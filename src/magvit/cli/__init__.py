@@ -1,0 +1,95 @@
+"""The `magvit` command: reads the command line, runs one command, turns wrong input into one line.
+
+Each command is a small dataclass with a `run` method: tyro makes the options from its fields, and parsing is over
+before anything runs. The commands import torch and the models themselves, so that `magvit --help` is quick.
+"""
+
+import io
+import os
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+
+import tyro
+
+from magvit.cli.commands import Demo, Generate, Presets, Reconstruct
+from magvit.cli.convert import Official
+
+app = tyro.extras.SubcommandApp()
+app.command(name="demo")(Demo)
+app.command(name="generate")(Generate)
+app.command(name="reconstruct")(Reconstruct)
+app.command(name="presets")(Presets)
+
+convert = tyro.extras.SubcommandApp()
+convert.command(name="official")(Official)
+app.command(convert, name="convert", help="Make model folders of other projects' checkpoints.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line (`sys.argv` by default) and return the exit code.
+
+    0 is success, 2 wrong input, told in one line on standard error, and 130 an interruption. A bug keeps its traceback;
+    `MAGVIT_DEBUG=1` shows those of wrong input too.
+    """
+    try:
+        _parse(sys.argv[1:] if arguments is None else arguments).run()
+    except SystemExit as end:
+        return 0 if end.code is None else int(end.code)
+    except KeyboardInterrupt:
+        print("magvit: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has left, as in `magvit presets | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (ValueError, OSError, ImportError) as error:
+        wrong_input = not isinstance(error, ImportError) or "pip install" in str(error)
+        if not wrong_input or os.environ.get("MAGVIT_DEBUG") == "1":
+            raise
+        print(f"magvit: {_sentence(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parse(arguments: Sequence[str]) -> Demo | Generate | Reconstruct | Presets | Official:
+    """The command that was asked for. What tyro says about wrong arguments, a box of lines, becomes one ValueError."""
+    box = io.StringIO()
+    try:
+        with redirect_stderr(box):
+            return app.cli(
+                prog="magvit",
+                description="Masked Generative Video Transformer: ten video tasks with one model.",
+                args=arguments,
+            )
+    except SystemExit as end:
+        if end.code in (0, None):
+            raise
+        raise ValueError(_unboxed(box.getvalue())) from None
+
+
+def _unboxed(box: str) -> str:
+    """One sentence of a tyro error box: prose and lists of each of its sections, without the options' help texts."""
+    sections: list[list[str]] = [[]]
+    for line in re.sub(r"\x1b\[[0-9;]*m", "", box).replace("│", " ").splitlines():
+        if not line.startswith("  "):  # the frame, and the title, which the text repeats
+            continue
+        text = line[2:].rstrip()
+        if not text.strip("─-"):
+            sections.append([])
+        elif not text.startswith(" " * 8):
+            sections[-1].append(text)
+    told = []
+    for section in sections:
+        prose = " ".join(line for line in section if not line.startswith(" "))
+        listed = ", ".join(line.strip() for line in section if line.startswith(" "))
+        if prose and not prose.startswith(("For full helptext", "Argument helptext")):
+            told.append(f"{prose} {listed}".rstrip())
+    return "; ".join(told) or "wrong arguments"
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        name = f"{error.filename}: " if error.filename is not None else ""
+        return f"{name}{error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,194 @@
+"""The commands that use a model: demo, generate, reconstruct; and presets, which lists what there is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from magvit.cli.shell import check_folder, check_output, load_pipeline, progress, write_samples
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Do all ten tasks on one clip: a video of each, one picture of all, and a report.
+
+    For example
+
+        magvit demo --output outputs/demo
+        magvit demo --input clip.mp4
+    """
+
+    output: Path = Path("outputs/demo")
+    """Folder for the videos, contact_sheet.png and report.md."""
+    input: Path | None = None
+    """Your clip; without it, a clip of a moving shape is made."""
+    model: str = "magvit-tiny"
+    """Model folder, packaged name, or hub id."""
+    label: str | None = None
+    """Class number or name for the two class-conditional tasks; without it, that of the made clip, or 0."""
+    num_steps: int = 12
+    """Decoding steps of each task."""
+    seed: int = 0
+    """Seed of the made clip and of the sampling."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps, ..."""
+
+    def run(self) -> None:
+        """Run the demo."""
+        check_folder(self.output)
+        from magvit.demo import TEN_TASKS, run_demo
+
+        pipe = load_pipeline(self.model, self.device)
+        with progress(len(TEN_TASKS) * self.num_steps) as callback:
+            run_demo(
+                pipe,
+                self.output,
+                self.input,
+                label=_number_or_name(self.label, pipe.config.classes),
+                num_steps=self.num_steps,
+                seed=self.seed,
+                callback=callback,
+            )
+        print(f"wrote {self.output / 'report.md'}, {self.output / 'contact_sheet.png'} and a video of each task")
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Predict, interpolate, out- or inpaint a clip, or generate one by class.
+
+    For example
+
+        magvit generate --task frame_prediction --input clip.mp4 --output predicted.mp4
+        magvit generate --task class_generation --label 3 --num-samples 4 --output samples.gif
+    """
+
+    task: str
+    """A task's name or the paper's code: frame_prediction or FP, outpainting_central or OPC, ..."""
+    output: Path
+    """.mp4, .gif, .webp or .png with the samples side by side, or a folder for an .mp4 of each sample."""
+    input: Path | None = None
+    """The clip to predict from or to edit."""
+    label: str | None = None
+    """Class number or name, for the class-conditional tasks."""
+    model: str = "magvit-tiny"
+    """Model folder, packaged name, or hub id."""
+    num_samples: int = 1
+    """Number of results."""
+    num_steps: int = 12
+    """Decoding steps."""
+    mask_temperature: float = 4.5
+    """Randomness of the order in which tokens are fixed."""
+    temperature: float = 1.0
+    """Randomness of the tokens; 0 takes the likeliest."""
+    schedule: str = "cosine"
+    """Share of tokens left masked over the steps: cosine, uniform, pow2, log, exp, ..."""
+    guidance_scale: float = 0.0
+    """Strength of classifier-free guidance; 0 is off."""
+    top_k: int = 0
+    """Sample among the k likeliest tokens; 0 is off."""
+    top_p: float = 0.0
+    """Sample among the likeliest tokens that make up this probability; 0 is off."""
+    seed: int = 0
+    """The same seed gives the same result."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps, ..."""
+
+    def run(self) -> None:
+        """Generate and write."""
+        check_output(self.output)
+        pipe = load_pipeline(self.model, self.device)
+        with progress(self.num_steps) as callback:
+            result = pipe(
+                self.task,
+                self.input,
+                _number_or_name(self.label, pipe.config.classes),
+                num_steps=self.num_steps,
+                mask_temperature=self.mask_temperature,
+                temperature=self.temperature,
+                schedule=self.schedule,
+                guidance_scale=self.guidance_scale,
+                top_k=self.top_k,
+                top_p=self.top_p,
+                num_samples=self.num_samples,
+                seed=self.seed,
+                callback=callback,
+            )
+        write_samples(self.output, result.video, pipe.config.fps)
+
+
+@dataclass(frozen=True)
+class Reconstruct:
+    """Send a clip through the tokenizer and back, to see what its tokens keep.
+
+    For example
+
+        magvit reconstruct --input clip.mp4 --output back.mp4 --tokens tokens.npz
+    """
+
+    input: Path
+    """The clip."""
+    output: Path
+    """.mp4, .gif, .webp or .png, or a folder for an .mp4."""
+    tokens: Path | None = None
+    """Also write the tokens: the array `tokens` [t, h, w] of an .npz file."""
+    model: str = "magvit-tiny"
+    """Model folder, packaged name, or hub id."""
+    seed: int = 0
+    """As everywhere; nothing is random here, so it changes nothing."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps, ..."""
+
+    def run(self) -> None:
+        """Reconstruct and write."""
+        check_output(self.output)
+        if self.tokens is not None:
+            check_output(self.tokens, (".npz",))
+        import numpy as np
+
+        from magvit.hub import written_whole
+
+        pipe = load_pipeline(self.model, self.device)
+        ids = pipe.tokenizer.encode(pipe.load_clip(self.input))
+        write_samples(self.output, pipe.tokenizer.decode(ids), pipe.config.fps)
+        if self.tokens is not None:
+            self.tokens.parent.mkdir(parents=True, exist_ok=True)
+            with written_whole(self.tokens) as path:
+                np.savez_compressed(path, tokens=ids[0].cpu().numpy())
+            print(f"wrote {self.tokens}")
+
+
+@dataclass(frozen=True)
+class Presets:
+    """List the packaged models, the tasks, and the named sizes of the paper.
+
+    For example
+
+        magvit presets
+    """
+
+    def run(self) -> None:
+        """Print the lists."""
+        from magvit.hub import packaged_models
+        from magvit.presets import TOKENIZERS, TRANSFORMERS
+        from magvit.tasks import TASKS
+
+        print("packaged models:", ", ".join(packaged_models()) or "none")
+        print("\ntasks")
+        for task in TASKS.values():
+            needs = [word for word, need in (("a clip", task.needs_video), ("a label", task.class_conditional)) if need]
+            print(f"  {task.name:24} {task.alias:4} needs {' and '.join(needs) or 'nothing'}")
+        print("\ntokenizers")
+        for name, tokenizer in TOKENIZERS.items():
+            levels = " ".join(str(factor * tokenizer.base_channels) for factor in tokenizer.channel_multipliers)
+            print(f"  {name:24} {tokenizer.dims}D, channels {levels}, {tokenizer.codebook_size} codes")
+        print("\ntransformers")
+        for name, size in TRANSFORMERS.items():
+            print(f"  {name:24} {size.num_layers} layers of {size.hidden_size}, {size.num_heads} heads")
+
+
+def _number_or_name(label: str | None, classes: tuple[str, ...]) -> int | str | None:
+    """A label as typed: a class name if there is one like it, else a number if it is one."""
+    if label is None or label in classes:
+        return label
+    try:
+        return int(label)
+    except ValueError:
+        return label

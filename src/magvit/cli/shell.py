@@ -1,0 +1,84 @@
+"""What the commands share: checks before the work starts, the progress bar, writing results."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from magvit.pipeline import MagvitPipeline
+
+VIDEO_SUFFIXES = (".mp4", ".gif", ".webp", ".png")
+
+
+def check_output(path: Path, suffixes: tuple[str, ...] = (*VIDEO_SUFFIXES, "")) -> None:
+    """Refuse, before any work, an output that could not be written at the end; "" among the suffixes means a folder.
+
+    Raises:
+        ValueError: another suffix.
+        OSError: no file can be made there.
+    """
+    if path.suffix.lower() not in suffixes:
+        known = ", ".join(suffix or "no suffix for a folder" for suffix in suffixes)
+        raise ValueError(f"output {path} has the suffix {path.suffix!r}, expected {known}")
+    if not path.suffix:
+        check_folder(path)
+        return
+    if path.is_dir():
+        raise IsADirectoryError(f"output {path} is a folder, expected a file name")
+    check_folder(path.parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder in which no file can be made, or that cannot be made itself. Leaves nothing behind.
+
+    Raises:
+        OSError: one sentence.
+    """
+    nearest = folder.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise OSError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def load_pipeline(model: str, device: str) -> "MagvitPipeline":
+    """The model on `device`; "auto" is the GPU if CUDA has one, else the CPU."""
+    import torch
+
+    from magvit.pipeline import MagvitPipeline
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return MagvitPipeline.from_pretrained(model, device)
+
+
+@contextmanager
+def progress(num_steps: int) -> Iterator[Callable[[object], None]]:
+    """A bar of decoding steps on a terminal, nothing elsewhere; yields the callback that moves it."""
+    from tqdm import tqdm
+
+    with tqdm(total=num_steps, unit="step", disable=None, delay=0.2) as bar:
+
+        def step_done(step: object) -> None:
+            bar.update()
+
+        yield step_done
+
+
+def write_samples(output: Path, video: "Tensor", fps: float) -> None:
+    """Write `B C T H W` as one file with the samples side by side, or into a folder as one .mp4 each."""
+    from magvit.data.video import write_video
+
+    if output.suffix:
+        write_video(output, video, fps)
+    else:
+        for index, sample in enumerate(video):
+            write_video(output / f"sample_{index:03d}.mp4", sample, fps)
+    print(f"wrote {output}")

@@ -1,0 +1,106 @@
+"""From a data config to an endless stream of batches that can be entered at any position."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from torch.utils.data import DataLoader, Dataset
+
+from magvit.data.clip import Clip
+from magvit.data.datasets import ClipFolder, EndlessSampler
+from magvit.data.synthetic import CLASSES, MovingShapes
+from magvit.shapes import Grid
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which clips a run trains on.
+
+    `synthetic_share` of the draws are moving shapes, the others come from `folder` (see `ClipFolder`). Where both are
+    used only the shapes have classes.
+    """
+
+    clip_shape: Grid = (16, 128, 128)
+    folder: str | None = None
+    synthetic_share: float = 0.0
+    stride: int = 1
+    short_side: int | None = None
+    cache: bool = False
+    fps: float = 25.0  # at which results are played
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where the parts do not fit each other."""
+        if not 0 <= self.synthetic_share <= 1:
+            raise ValueError(f"synthetic_share is {self.synthetic_share}, expected a number in [0, 1]")
+        if self.folder is None and self.synthetic_share < 1:
+            raise ValueError("no data: give a folder of clips (--data PATH), or set synthetic_share to 1")
+
+
+class TrainingClips(Dataset[Clip]):
+    """The clips of a `DataConfig`. A key is a draw `(epoch, index)`; an epoch is every video once, or 1024 mixed draws."""
+
+    def __init__(self, config: DataConfig, seed: int):
+        share = config.synthetic_share
+        self.shapes = MovingShapes(config.clip_shape, seed) if share else None
+        self.folder = None
+        if share < 1:
+            assert config.folder is not None
+            self.folder = ClipFolder(
+                config.folder, config.clip_shape, config.stride, True, seed, config.short_side, config.cache
+            )
+        mixed = 0 < share < 1
+        self.length = len(self.folder) if self.folder and not mixed else 1024
+        self.num_shapes = round(share * self.length)
+        self.classes: tuple[str, ...] = CLASSES if self.shapes else tuple(self.folder.classes if self.folder else ())
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, key: tuple[int, int]) -> Clip:
+        epoch, index = key
+        if self.shapes and index < self.num_shapes:
+            return self.shapes[epoch * self.num_shapes + index]
+        assert self.folder is not None
+        count = self.length - self.num_shapes
+        clip = self.folder[divmod(epoch * count + index - self.num_shapes, len(self.folder))]
+        return {**clip, "label": -1} if self.shapes else clip
+
+
+class BatchSampler:
+    """The batches of one of `world_size` processes: of the stream cut into batches, every `world_size`-th.
+
+    Together the processes see what one process with a `world_size` times larger batch sees.
+    """
+
+    def __init__(self, size: int, seed: int, batch_size: int, start: int, rank: int, world_size: int):
+        self.draws = EndlessSampler(size, seed, start * batch_size * world_size)
+        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        draws = iter(self.draws)
+        while True:
+            for process in range(self.world_size):
+                batch = list(islice(draws, self.batch_size))
+                if process == self.rank:
+                    yield batch
+
+
+def make_loader(
+    clips: TrainingClips,
+    batch_size: int,
+    *,
+    seed: int,
+    start: int = 0,
+    num_workers: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    pin_memory: bool = False,
+) -> DataLoader[Clip]:
+    """Endless batches `{"video": [B, 3, T, H, W], "label": [B], "index": [B]}`, beginning with this process's batch `start`."""
+    return DataLoader(
+        clips,
+        batch_sampler=BatchSampler(len(clips), seed, batch_size, start, rank, world_size),  # type: ignore[arg-type]
+        num_workers=num_workers,
+        pin_memory=pin_memory,
+        persistent_workers=num_workers > 0,
+    )

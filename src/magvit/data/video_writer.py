@@ -1,0 +1,154 @@
+"""Tensors to video files: `write_video` (imported from `magvit.data.video`), one small function for each format."""
+
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from magvit.shapes import check_video
+
+
+def write_video(path: str | os.PathLike[str], video: Tensor, fps: float | int = 8) -> None:
+    """Write a video `C T H W`, or a batch `B C T H W` side by side, in the format that the suffix names.
+
+    | suffix | written |
+    |---|---|
+    | `.mp4` | H.264 yuv420p BT.709, crf 18, plays in browsers; odd sizes grow by one pixel (edge repeated) |
+    | `.gif`, `.webp` | endless animation; equal frames in a row are stored as one, shown for longer |
+    | `.png` | one picture: a row of frames for each clip |
+    | none | a folder `frame_000.png`, ...; frames written there earlier are replaced |
+
+    The parent folder is made if needed. A file appears under its name only when complete.
+
+    Args:
+        path: where to write.
+        video: float RGB in [0, 1].
+        fps: frames per second; not used for pictures.
+
+    Raises:
+        ValueError: unknown suffix, wrong shape or values, `fps` not positive.
+        OSError: the place cannot be written, or is a folder with other things in it.
+        ImportError: PyAV or Pillow is not installed.
+    """
+    path = Path(os.path.abspath(path))
+    suffix = path.suffix.lower()
+    if suffix not in _WRITERS:
+        known = ", ".join(filter(None, _WRITERS))
+        raise ValueError(f"{path.name} ends in {path.suffix}, expected {known}, or no suffix for a folder of frames")
+    if not (math.isfinite(fps) and fps > 0):
+        raise ValueError(f"fps is {fps}, expected a positive number")
+    clips = video[None] if video.ndim == 4 else video
+    if clips.numel() == 0:
+        raise ValueError(f"video has shape {tuple(video.shape)}, expected at least one pixel")
+    check_video(clips)
+    pixels = clips.detach().float().clamp(0, 1).mul(255).round().to("cpu", torch.uint8).numpy()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{path.stem}.", dir=path.parent))
+        try:
+            staged = staging / f"video{suffix}"
+            _WRITERS[suffix](staged, pixels, fps)
+            _move(staged, path)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except ImportError:
+        raise
+    except Exception as error:  # FFmpeg's and Pillow's own kinds included
+        raise OSError(f"cannot write {path}: {error_reason(error)}") from error
+
+
+def import_av() -> Any:
+    """PyAV, or an ImportError that says how to install it."""
+    try:
+        import av
+    except ImportError as error:
+        raise ImportError('video files need PyAV and Pillow: pip install "magvit[video]"') from error
+    return av
+
+
+def import_image() -> Any:
+    """`PIL.Image`, or an ImportError that says how to install it."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ImportError('pictures need Pillow: pip install "magvit[video]"') from error
+    return Image
+
+
+def error_reason(error: Exception) -> str:
+    """The message of an error of the system, FFmpeg or Pillow, on one line and without its number."""
+    return " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())
+
+
+def _write_mp4(path: Path, clips: np.ndarray, fps: float | int) -> None:
+    av = import_av()
+    from av.video.reformatter import ColorRange, Colorspace
+
+    frames = rearrange(clips, "b c t h w -> t h (b w) c")
+    frames = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge")
+    bt709 = 1  # the number of its primaries, transfer curve and matrix in H.264
+    with av.open(f"file:{path}", "w", format="mp4", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "18"})
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        context = stream.codec_context
+        context.color_primaries = context.color_trc = context.colorspace = bt709
+        context.color_range = ColorRange.MPEG
+        for pixels in frames:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24")
+            yuv = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+            container.mux(stream.encode(yuv))
+        container.mux(stream.encode(None))
+
+
+def _write_animation(path: Path, clips: np.ndarray, fps: float | int) -> None:
+    image = import_image()
+    first, *others = (image.fromarray(pixels) for pixels in rearrange(clips, "b c t h w -> t h (b w) c"))
+    tick = 10 if path.suffix == ".gif" else 1  # milliseconds; GIF counts hundredths of a second
+    times = [round(index * 1000 / fps / tick) * tick for index in range(len(others) + 2)]
+    durations = [max(end - begin, tick) for begin, end in pairwise(times)]
+    first.save(path, save_all=True, append_images=others, duration=durations, loop=0, quality=90)
+
+
+def _write_picture(path: Path, clips: np.ndarray, fps: float | int) -> None:
+    import_image().fromarray(rearrange(clips, "b c t h w -> (b h) (t w) c")).save(path)
+
+
+def _write_folder(path: Path, clips: np.ndarray, fps: float | int) -> None:
+    path.mkdir()
+    for index, pixels in enumerate(rearrange(clips, "b c t h w -> t h (b w) c")):
+        import_image().fromarray(pixels).save(path / f"frame_{index:03d}.png")
+
+
+_WRITERS: dict[str, Callable[[Path, np.ndarray, float | int], None]] = {
+    ".mp4": _write_mp4,
+    ".gif": _write_animation,
+    ".webp": _write_animation,
+    ".png": _write_picture,
+    "": _write_folder,
+}
+
+
+def _move(staged: Path, path: Path) -> None:
+    """Put what was written in its place; into an existing folder go frames only, in place of earlier frames."""
+    if not (staged.is_dir() and path.is_dir()):
+        os.replace(staged, path)
+        return
+    earlier = list(path.iterdir())
+    for entry in earlier:
+        if entry.is_dir() or not entry.match("frame_*.png"):
+            raise FileExistsError(f"the folder holds other things, for example {entry.name}")
+    for entry in earlier:
+        entry.unlink()
+    for entry in staged.iterdir():
+        os.replace(entry, path / entry.name)

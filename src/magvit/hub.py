@@ -1,0 +1,223 @@
+"""Model folders: `config.json` and one `NAME.safetensors` per network, written whole or not at all, read strictly.
+
+Whatever is wrong with a folder is told in one sentence that names the file and the thing: an unknown field, a missing
+tensor, a shape that differs. Nothing is loaded by halves.
+"""
+
+import dataclasses
+import json
+import os
+import re
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+CONFIG = "config.json"
+PACKAGED = Path(__file__).parent / "models"
+
+T = TypeVar("T")
+
+
+def save_folder(folder: str | Path, config: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+    """Write `config.json` and a `NAME.safetensors` for each entry of `tensors` into `folder`, which may exist.
+
+    Each file is written under another name and then renamed, the config last: a folder with a config is complete.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, state in tensors.items():
+        stored = {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}
+        with written_whole(folder / f"{name}.safetensors") as path:
+            try:
+                save_file(stored, path, {"format": "pt"})
+            except SafetensorError as error:  # what safetensors makes of a full or read-only disk
+                raise OSError(f"{folder} cannot be written: {error}") from error
+    with written_whole(folder / CONFIG) as path:
+        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path`, with its suffix; what is written to it becomes `path` if all goes well."""
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        yield temporary
+        temporary.chmod(mode)  # safetensors makes its files private
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_config(folder: str | Path) -> dict[str, Any]:
+    """The contents of `folder/config.json`.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is not a JSON object.
+    """
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} is not a model folder: it has no {CONFIG}")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # bad JSON, bad UTF-8
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} holds a JSON {type(config).__name__}, expected an object")
+    return config
+
+
+def load_tensors(folder: str | Path, name: str) -> dict[str, Tensor]:
+    """The tensors of `folder/NAME.safetensors`, on the CPU, in the precision they were stored in.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged.
+    """
+    path = Path(folder) / f"{name}.safetensors"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist, so the weights of the {name} are missing")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def load_state(module: nn.Module, tensors: Mapping[str, Tensor], where: str | Path) -> None:
+    """Copy `tensors` into `module`, which must want exactly these names and shapes; its own dtype and device stay.
+
+    Raises:
+        ValueError: a tensor is missing, unexpected or of another shape; at most three are named.
+    """
+    wanted = module.state_dict()
+    missing = [name for name in wanted if name not in tensors]
+    extra = [name for name in tensors if name not in wanted]
+    other = [
+        f"{name} {list(tensors[name].shape)} instead of {list(wanted[name].shape)}"
+        for name in wanted
+        if name in tensors and tensors[name].shape != wanted[name].shape
+    ]
+    problems = [
+        f"{label} {_few(names)}"
+        for label, names in (("lacks", missing), ("has unexpected", extra), ("has mis-shaped", other))
+        if names
+    ]
+    if problems:
+        raise ValueError(f"{where} does not fit {type(module).__name__}: it {'; it '.join(problems)}")
+    module.load_state_dict(dict(tensors))
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def config_from_dict(kind: type[T], values: Any, where: str = CONFIG) -> T:
+    """Build the dataclass `kind` from JSON `values`: every field present, none unknown, each of its annotated type.
+
+    Understands int, float, str, bool, None, `Literal`, tuples (JSON lists), unions and nested dataclasses.
+
+    Raises:
+        ValueError: one sentence with `where` (the file, or file and section), the field and what was expected.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{where} is {values!r}, expected an object with the fields of {kind.__name__}")
+    fields = {field.name for field in dataclasses.fields(kind) if field.init}  # type: ignore[arg-type]
+    if unknown := sorted(set(values) - fields):
+        raise ValueError(f"{where} has the unknown field {_quoted(unknown)}, expected {_quoted(sorted(fields))}")
+    if missing := sorted(fields - set(values)):
+        raise ValueError(f"{where} lacks the field {_quoted(missing)} of {kind.__name__}")
+    hints = get_type_hints(kind)
+    loaded = {name: _typed(hints[name], value, f"{where}: {name}") for name, value in values.items()}
+    try:
+        return kind(**loaded)
+    except ValueError as error:  # the dataclass's own checks
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _typed(hint: Any, value: Any, where: str) -> Any:
+    origin, args = get_origin(hint), get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return config_from_dict(hint, value, where)  # type: ignore[arg-type]
+    if origin in (Union, types.UnionType):
+        options = [option for option in args if option is not type(None)]
+        if value is None and len(options) < len(args):
+            return None
+        if len(options) == 1:  # so that the message is about the one thing it can be
+            return _typed(options[0], value, where)
+        for option in options:
+            try:
+                return _typed(option, value, where)
+            except ValueError:
+                continue
+    elif origin is Literal:
+        if any(value == option and type(value) is type(option) for option in args):
+            return value
+    elif origin is tuple:
+        if isinstance(value, list | tuple):
+            each = [args[0]] * len(value) if args[1:] == (Ellipsis,) else list(args)
+            if len(each) == len(value):
+                return tuple(_typed(item_hint, item, where) for item_hint, item in zip(each, value, strict=True))
+    elif hint is float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    elif type(value) is hint:
+        return value
+    raise ValueError(f"{where} is {value!r}, expected {_spelled(hint)}")
+
+
+def _spelled(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint).replace("typing.", "")
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def packaged_models() -> list[str]:
+    """The names of the models that come inside this package."""
+    return sorted(path.parent.name for path in PACKAGED.glob(f"*/{CONFIG}"))
+
+
+def resolve(name_or_path: str | Path) -> Path:
+    """Find a model folder: a local folder, else a packaged model's name, else a hub id `user/name` (downloaded).
+
+    Raises:
+        FileNotFoundError: it is none of these.
+        OSError: the download is not possible.
+    """
+    name = str(name_or_path)
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise NotADirectoryError(f"{name} is a file, expected a model folder")
+    if name in packaged_models():
+        return PACKAGED / name
+    if isinstance(name_or_path, str) and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
+        return _download(name)
+    known = ", ".join(packaged_models()) or "none in this installation"
+    raise FileNotFoundError(f'no model "{name}": there is no such folder, and the packaged models are: {known}')
+
+
+def _download(repository: str) -> Path:
+    start = f'"{repository}" is not a folder here, and'
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise OSError(f'{start} to look for it on the hub needs: pip install "magvit[hub]"') from error
+    try:
+        return Path(snapshot_download(repository, allow_patterns=[CONFIG, "*.safetensors", "README.md"]))
+    except (OSError, ValueError, RuntimeError) as error:  # unknown, private, offline, no space: many types
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise OSError(f"{start} the hub did not give it: {reason}") from error

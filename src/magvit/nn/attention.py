@@ -1,0 +1,110 @@
+"""The two parts of every transformer layer: self-attention with one fused projection, and the MLP.
+
+`MaskedTransformer` (post-norm, bidirectional) and `AutoregressiveTransformer` (pre-norm, causal) put norms and
+residuals around them in their own files.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class KeyValueCache:
+    """Keys and values of the positions one attention layer has seen so far, for incremental decoding.
+
+    Memory for `max_length` positions is taken at the first `append`, on the device and in the type of its keys.
+    """
+
+    def __init__(self, max_length: int) -> None:
+        self.max_length = max_length
+        self.length = 0
+        self._store: Tensor | None = None
+
+    def append(
+        self, keys: Float[Tensor, "B heads L d"], values: Float[Tensor, "B heads L d"]
+    ) -> tuple[Float[Tensor, "B heads total d"], Float[Tensor, "B heads total d"]]:
+        """Add `L` new positions and return all positions so far.
+
+        Raises:
+            ValueError: if more than `max_length` positions would be held.
+        """
+        end = self.length + keys.shape[2]
+        if end > self.max_length:
+            raise ValueError(f"the cache holds {self.max_length} positions, {end} were needed")
+        if self._store is None:
+            batch, heads, _, size = keys.shape
+            self._store = keys.new_empty(2, batch, heads, self.max_length, size)
+        self._store[0, :, :, self.length : end] = keys
+        self._store[1, :, :, self.length : end] = values
+        self.length = end
+        return self._store[0, :, :, :end], self._store[1, :, :, :end]
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention, scaled by 1/sqrt(head size), with dropout on the attention weights.
+
+    `qkv` holds query, key and value one after the other, each ordered head by head.
+
+    Raises:
+        ValueError: if `num_heads` does not divide `hidden_size`.
+    """
+
+    def __init__(self, hidden_size: int, num_heads: int, dropout: float, bias: bool = True) -> None:
+        super().__init__()
+        if num_heads < 1 or hidden_size % num_heads:
+            raise ValueError(f"hidden_size {hidden_size} is not divisible by num_heads {num_heads}")
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.qkv = nn.Linear(hidden_size, 3 * hidden_size, bias=bias)
+        self.out = nn.Linear(hidden_size, hidden_size, bias=bias)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B L hidden"],
+        mask: Bool[Tensor, "... L total"] | Float[Tensor, "... L total"] | None = None,
+        is_causal: bool = False,
+        cache: KeyValueCache | None = None,
+    ) -> Float[Tensor, "B L hidden"]:
+        """Attend from the `L` positions of `x` to themselves and to those in `cache`.
+
+        Args:
+            x: input.
+            mask: which positions are seen, True = seen, or a float added to the scores; leading axes broadcast to
+                `B heads`. None = all.
+            is_causal: see only earlier positions and oneself; not together with `mask` or `cache`.
+            cache: earlier positions; those of `x` are appended to it.
+        """
+        batch, length, hidden = x.shape
+        qkv = self.qkv(x).view(batch, length, 3, self.num_heads, hidden // self.num_heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each B heads L d
+        if cache is not None:
+            key, value = cache.append(key, value)
+        x = F.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=mask,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=is_causal,
+        )
+        return self.out(x.transpose(1, 2).reshape(batch, length, hidden))
+
+
+class Mlp(nn.Module):
+    """Linear, gelu (tanh approximation), linear; `dropout` acts on the inner activations."""
+
+    def __init__(self, hidden_size: int, mlp_size: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.up = nn.Linear(hidden_size, mlp_size)
+        self.down = nn.Linear(mlp_size, hidden_size)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "B L hidden"]) -> Float[Tensor, "B L hidden"]:
+        """Apply to every position."""
+        return self.down(self.dropout(F.gelu(self.up(x), approximate="tanh")))
+
+
+def causal_mask(length: int, total: int, device: torch.device) -> Bool[Tensor, "length total"]:
+    """True where one of the last `length` of `total` positions (rows) may see a position (columns)."""
+    return torch.ones(length, total, dtype=torch.bool, device=device).tril(total - length)

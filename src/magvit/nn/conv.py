@@ -1,0 +1,97 @@
+"""Convolution, pooling, upsampling and normalisation that exist once for images (`dims=2`) and once for video (`dims=3`)."""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Padding = Literal["reflect", "zero", "replicate", "circular"]
+
+# The standard deviation of a unit normal cut at two sigma: what a truncated draw must be divided by to have unit variance.
+TRUNCATED_NORMAL_STD = 0.87962566103423978
+
+
+def pad(x: Tensor, width: int, mode: Padding) -> Tensor:
+    """Pad every axis after `[B, C, ...]` by `width` on both sides.
+
+    An axis of length 1 has nothing to reflect: its single value is repeated, as the official code does
+    (`c_primitives.npz`, `pad/reflect/len1`).
+    """
+    if mode == "zero":
+        return F.pad(x, (width, width) * (x.ndim - 2))
+    if mode == "reflect" and min(x.shape[2:]) <= width:
+        for axis in range(2, x.ndim):
+            amounts = [0, 0] * (x.ndim - 2)
+            amounts[2 * (x.ndim - 1 - axis)] = amounts[2 * (x.ndim - 1 - axis) + 1] = width
+            x = F.pad(x, amounts, mode="reflect" if x.shape[axis] > width else "replicate")
+        return x
+    return F.pad(x, (width, width) * (x.ndim - 2), mode=mode)
+
+
+class Conv(nn.Module):
+    """Stride-1 convolution with an odd kernel that keeps the size: `[B, in, ...] -> [B, out, ...]`.
+
+    Weights start from LeCun's normal distribution, truncated at two sigma, biases from 0 (the official initialisers).
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        *,
+        bias: bool = True,
+        padding: Padding = "reflect",
+    ):
+        super().__init__()
+        self.convolve = F.conv2d if dims == 2 else F.conv3d
+        self.width, self.mode = kernel_size // 2, padding
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *(kernel_size,) * dims))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        std = (in_channels * kernel_size**dims) ** -0.5 / TRUNCATED_NORMAL_STD
+        nn.init.trunc_normal_(self.weight, std=std, a=-2 * std, b=2 * std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pad, then convolve; zero padding is left to the convolution itself, which needs no copy."""
+        if self.mode == "zero" or self.width == 0:
+            return self.convolve(x, self.weight, self.bias, padding=self.width)
+        return self.convolve(pad(x, self.width, self.mode), self.weight, self.bias)
+
+
+def norm(channels: int) -> nn.GroupNorm:
+    """GroupNorm over 32 groups (fewer for the narrow networks of tests and small presets), eps 1e-6."""
+    return nn.GroupNorm(math.gcd(32, channels), channels, eps=1e-6)
+
+
+def _factors(dims: int, temporal: bool) -> tuple[int, ...]:
+    return (2, 2) if dims == 2 else (2 if temporal else 1, 2, 2)
+
+
+def downsample(x: Tensor, temporal: bool = True) -> Tensor:
+    """Halve height and width, and time where `temporal`, by average pooling; a cut-off last cell averages what it has."""
+    pool = F.avg_pool2d if x.ndim == 4 else F.avg_pool3d
+    cell = tuple(map(min, _factors(x.ndim - 2, temporal), x.shape[2:]))  # an axis of length 1 stays as it is
+    return pool(x, cell, ceil_mode=True, count_include_pad=False)
+
+
+def upsample(x: Tensor, temporal: bool = True) -> Tensor:
+    """Double height and width, and time where `temporal`, by repeating each value."""
+    return F.interpolate(x, scale_factor=_factors(x.ndim - 2, temporal), mode="nearest")
+
+
+def blur_downsample(x: Tensor, size: int = 4) -> Tensor:
+    """Halve every axis by a binomial filter of `size` taps with stride 2 (StyleGAN's anti-aliased resampling)."""
+    dims, channels = x.ndim - 2, x.shape[1]
+    taps = torch.tensor([math.comb(size - 1, k) for k in range(size)], dtype=x.dtype, device=x.device) / 2 ** (size - 1)
+    kernel = taps
+    for _ in range(dims - 1):
+        kernel = kernel[..., None] * taps
+    amounts: list[int] = []
+    for length in reversed(x.shape[2:]):
+        total = max((math.ceil(length / 2) - 1) * 2 + size - length, 0)
+        amounts += [total // 2, total - total // 2]
+    convolve = F.conv2d if dims == 2 else F.conv3d
+    return convolve(F.pad(x, amounts), kernel.expand(channels, 1, *kernel.shape), stride=2, groups=channels)

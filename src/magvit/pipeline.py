@@ -1,0 +1,296 @@
+"""MagvitPipeline: a model folder turned into something that generates, edits and reconstructs video.
+
+The pipeline joins the pieces and owns none of the mathematics: conditions come from `magvit.tasks`, the loop from
+`magvit.decoding`, the networks from `magvit.tokenizer` and `magvit.transformer`.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from magvit import hub
+from magvit.data.clip import generator_for
+from magvit.data.transforms import fit_clip
+from magvit.data.video import read_video
+from magvit.decoding import DecodingStep, Logits, decode, guide
+from magvit.model_config import ModelConfig
+from magvit.shapes import Tokens, Video, check_video
+from magvit.tasks import Task, Vocabulary, get_task, mask_ratio
+from magvit.tokenizer import VideoTokenizer
+from magvit.transformer import MaskedTransformer
+
+Precision = Literal["float32", "bfloat16"]
+VideoSource = str | Path | Tensor
+"""A video file, or float RGB `B C T H W` or `C T H W` in [0, 1]."""
+
+
+class GenerationOutput(NamedTuple):
+    """Results for `B = clips * num_samples`, the samples of one clip side by side.
+
+    `video` and `cond_video` are pixels in [0, 1] at the model's clip shape, `tokens` what `video` was decoded from.
+    """
+
+    video: Video
+    tokens: Tokens
+    cond_video: Video
+
+
+class MagvitPipeline:
+    """A tokenizer and, unless the folder holds only that, a masked transformer, on one device.
+
+    Attributes:
+        config: the model's `ModelConfig`.
+        tokenizer: `VideoTokenizer`, in evaluation mode.
+        transformer: `MaskedTransformer` in evaluation mode, or None.
+        precision: `bfloat16` runs the networks under autocast; weights, distances and sampling stay float32.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        tokenizer: VideoTokenizer,
+        transformer: MaskedTransformer | None = None,
+        precision: Precision = "float32",
+    ) -> None:
+        if precision not in get_args(Precision):
+            raise ValueError(f"precision is {precision!r}, expected float32 or bfloat16")
+        if (transformer is None) != (config.transformer is None):
+            raise ValueError("the config and the networks disagree on whether there is a transformer")
+        self.config = config
+        self.tokenizer = tokenizer.eval()
+        self.transformer = None if transformer is None else transformer.eval()
+        self.precision = precision
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, device: str | torch.device = "cpu", precision: Precision = "float32"
+    ) -> "MagvitPipeline":
+        """Load a model folder: a local path, the name of a packaged model, or a hub id `user/name`.
+
+        Raises:
+            OSError: it is not there.
+            ValueError: something in it is wrong, or the device is unknown; one sentence says what.
+        """
+        where = _device(device)
+        folder = hub.resolve(name)
+        config = ModelConfig.from_dict(hub.load_config(folder), str(folder / hub.CONFIG))
+        tokenizer = VideoTokenizer(config.tokenizer)
+        hub.load_state(tokenizer, hub.load_tensors(folder, "tokenizer"), folder / "tokenizer.safetensors")
+        transformer = None
+        if config.transformer is not None:
+            transformer = MaskedTransformer(config.transformer)
+            hub.load_state(transformer, hub.load_tensors(folder, "transformer"), folder / "transformer.safetensors")
+        return cls(config, tokenizer, transformer, precision).to(where)
+
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
+        """Write a model folder that `from_pretrained` reads; `dtype=torch.bfloat16` halves its size.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        networks = {"tokenizer": self.tokenizer, "transformer": self.transformer}
+        tensors = {name: network.state_dict() for name, network in networks.items() if network is not None}
+        for state in tensors.values():
+            state.update({key: tensor.to(dtype) for key, tensor in state.items() if tensor.is_floating_point()})
+        hub.save_folder(folder, self.config.to_dict(), tensors)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.tokenizer.parameters()).device
+
+    def to(self, device: str | torch.device) -> "MagvitPipeline":
+        """Move the networks; returns the pipeline."""
+        where = _device(device)
+        self.tokenizer.to(where)
+        if self.transformer is not None:
+            self.transformer.to(where)
+        return self
+
+    def load_clip(self, video: VideoSource) -> Video:
+        """A clip at the model's shape, on its device, fitted by the one rule of `fit_clip` whether file or tensor.
+
+        The first `T` frames are taken; the picture is resized until it covers `H x W`, then cropped at its centre.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it is no video, has fewer than `T` frames, or the tensor is not in [0, 1].
+        """
+        frames = self.config.clip_shape[0]
+        if isinstance(video, Tensor):
+            clip = video[None] if video.ndim == 4 else video
+            check_video(clip)
+            if clip.shape[2] < frames:
+                raise ValueError(f"the video has {clip.shape[2]} frames, this model needs {frames}")
+        else:
+            clip = read_video(video, num_frames=frames)[None]
+        return fit_clip(clip.float(), self.config.clip_shape).clamp(0, 1).to(self.device)
+
+    @torch.inference_mode()
+    def reconstruct(self, video: VideoSource) -> Video:
+        """A clip through the tokenizer and back: `B C T H W` in [0, 1]. Input and errors as in `load_clip`."""
+        clip = self.load_clip(video)
+        with self._autocast():
+            return self.tokenizer.reconstruct(clip)
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        task: str,
+        video: VideoSource | None = None,
+        label: int | str | None = None,
+        *,
+        num_steps: int = 12,
+        mask_temperature: float = 4.5,
+        temperature: float = 1.0,
+        schedule: str = "cosine",
+        guidance_scale: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 0.0,
+        num_samples: int = 1,
+        seed: int = 0,
+        callback: Callable[[DecodingStep], None] | None = None,
+    ) -> GenerationOutput:
+        """Generate or edit clips with one of the tasks (Algorithm 1).
+
+        Args:
+            task: a name or the paper's code: `frame_prediction`, `OPC`, ...; see `magvit.tasks.TASKS`.
+            video: what to predict from or edit; see `load_clip`. The generation tasks without a condition take none.
+            label: class number or name, for the class-conditional tasks.
+            num_steps: passes of the transformer, from 1 to the number of tokens of a clip.
+            mask_temperature: randomness of the order in which tokens are fixed, annealed to 0.
+            temperature: randomness of the tokens themselves; 0 takes the likeliest.
+            schedule: share of tokens still masked over the steps: cosine, uniform, pow<e>, log, exp or poly:<numbers>.
+            guidance_scale: g of `logits + g * (logits - unconditional logits)`; 0 is off.
+            top_k, top_p: sample among the likeliest tokens only; 0 is off.
+            num_samples: results for each clip.
+            seed: sample j of each clip draws from a generator of its own, seeded with `(seed, j)`: its tokens do not
+                depend on how many other clips or samples are asked for.
+            callback: called with the state of each decoding step, see `magvit.decoding.decode`.
+
+        Raises:
+            ValueError: an argument is not what was expected; one sentence, before any work.
+            OSError: the video file cannot be read.
+        """
+        chosen = get_task(task)
+        vocabulary, label_number = self._check_condition(chosen, video is not None, label)
+        T, H, W = self.config.clip_shape
+        latent_shape = self.config.tokenizer.latent_shape(self.config.clip_shape)
+        _check_numbers(num_steps, math.prod(latent_shape), num_samples, seed)
+        _check_sampling(schedule, mask_temperature, temperature, guidance_scale, top_k, top_p)
+
+        clip = torch.zeros(1, 3, T, H, W, device=self.device) if video is None else self.load_clip(video)
+        condition = chosen.condition(clip, latent_shape, self.config.condition_frames)
+        with self._autocast():
+            cond_tokens = self.tokenizer.encode(condition.cond_video)
+
+        tokens = decode(
+            self._logits_fn(chosen, vocabulary, label_number, guidance_scale),
+            cond_tokens.repeat_interleave(num_samples, 0),
+            condition.cond_token_mask.repeat_interleave(num_samples, 0),
+            mask_token_id=vocabulary.mask_token_id,
+            num_steps=num_steps,
+            schedule=schedule,
+            mask_temperature=mask_temperature,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            generators=[generator_for(seed, sample) for _ in range(len(clip)) for sample in range(num_samples)],
+            callback=callback,
+        )
+        with self._autocast():
+            result = self.tokenizer.decode(tokens)
+        return GenerationOutput(result, tokens, condition.cond_video.repeat_interleave(num_samples, 0))
+
+    def _check_condition(self, task: Task, has_video: bool, label: int | str | None) -> tuple[Vocabulary, int | None]:
+        """The vocabulary and the label's number, once task, video and label are known to go together."""
+        classes, vocabulary = self.config.classes, self.config.vocabulary
+        if vocabulary is None:
+            raise ValueError(f"this model holds a tokenizer only, so it cannot do {task.name}")
+        if has_video != task.needs_video:
+            raise ValueError(
+                f"{task.name} {'needs a video' if task.needs_video else 'takes no video, but one is given'}"
+            )
+        if not task.class_conditional:
+            if label is not None:
+                raise ValueError(f"{task.name} takes no label, but {label!r} is given")
+            return vocabulary, None
+        if not classes:
+            raise ValueError(f"{task.name} needs classes, and this model was trained without")
+        if label in classes:
+            return vocabulary, classes.index(label)
+        if isinstance(label, int) and 0 <= label < len(classes):
+            return vocabulary, label
+        names = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
+        raise ValueError(f"label is {label!r}, expected 0 to {len(classes) - 1} or a class name ({names})")
+
+    def _logits_fn(
+        self, task: Task, vocabulary: Vocabulary, label: int | None, guidance_scale: float
+    ) -> Callable[[Tokens, Tokens], Logits]:
+        """What `decode` asks at each step: `[prefix, latents]` through the transformer; guided, twice in one batch."""
+        assert self.transformer is not None
+        transformer, has_segments = self.transformer, self.transformer.config.num_segments > 0
+        prefix = vocabulary.prefix(task.family, label).to(self.device)
+        uncond_prefix = vocabulary.prefix("full_generation").to(self.device)
+
+        def logits_fn(inputs: Tokens, uncond_inputs: Tokens) -> Logits:
+            sequences = [_sequence(prefix, inputs)]
+            segments = [_sequence(torch.zeros_like(prefix), (inputs != uncond_inputs).long())]
+            if guidance_scale:
+                sequences.append(_sequence(uncond_prefix, uncond_inputs))
+                segments.append(torch.zeros_like(segments[0]))
+            with self._autocast():
+                logits = transformer(torch.cat(sequences), torch.cat(segments) if has_segments else None)
+            logits = logits[:, len(prefix) :, : vocabulary.codebook_size].float()
+            logits = logits.unflatten(1, inputs.shape[1:])
+            return guide(logits[: len(inputs)], logits[len(inputs) :], guidance_scale) if guidance_scale else logits
+
+        return logits_fn
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
+
+def _sequence(prefix: Int[Tensor, " P"], grid: Tokens) -> Int[Tensor, "B L"]:
+    """The prefix before each token grid, row-major with time slowest."""
+    return torch.cat([prefix.expand(len(grid), -1), grid.flatten(1)], 1)
+
+
+def _device(name: str | torch.device) -> torch.device:
+    """The device, once it is known to exist on this machine."""
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"device {str(name)!r} cannot be used here: {reason}") from error
+    return device
+
+
+def _check_numbers(num_steps: int, num_tokens: int, num_samples: int, seed: int) -> None:
+    if not 1 <= num_steps <= num_tokens:
+        raise ValueError(f"num_steps is {num_steps}, expected 1 to {num_tokens}, the number of tokens in a clip")
+    if num_samples < 1:
+        raise ValueError(f"num_samples is {num_samples}, expected at least 1")
+    if seed < 0:
+        raise ValueError(f"seed is {seed}, expected 0 or more")
+
+
+def _check_sampling(
+    schedule: str, mask_temperature: float, temperature: float, guidance_scale: float, top_k: int, top_p: float
+) -> None:
+    mask_ratio(schedule, torch.zeros(()), 1)  # refuses an unknown schedule
+    scales = {"mask_temperature": mask_temperature, "temperature": temperature, "guidance_scale": guidance_scale}
+    for name, value in scales.items():
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} is {value}, expected a finite number of 0 or more")
+    if top_k < 0:
+        raise ValueError(f"top_k is {top_k}, expected 0 (off) or more")
+    if not 0 <= top_p <= 1:
+        raise ValueError(f"top_p is {top_p}, expected 0 (off) to 1")

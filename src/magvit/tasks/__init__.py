@@ -1,0 +1,42 @@
+"""The tasks: what they show of a clip, how tokens are masked, which ids the sequence uses."""
+
+from magvit.tasks.commit import (
+    ALL_LOSSES,
+    CommitLosses,
+    LossRegion,
+    MaskedTokens,
+    MaskMode,
+    apply_mask,
+    commit_losses,
+    cross_entropy,
+    mask_tokens,
+    sample_mask_ratio,
+    sample_mask_score,
+    sequence_loss,
+)
+from magvit.tasks.conditions import Condition
+from magvit.tasks.registry import TASKS, Task, get_task
+from magvit.tasks.schedule import mask_ratio
+from magvit.tasks.vocab import TaskFamily, Vocabulary
+
+__all__ = [
+    "ALL_LOSSES",
+    "TASKS",
+    "CommitLosses",
+    "Condition",
+    "LossRegion",
+    "MaskMode",
+    "MaskedTokens",
+    "Task",
+    "TaskFamily",
+    "Vocabulary",
+    "apply_mask",
+    "commit_losses",
+    "cross_entropy",
+    "get_task",
+    "mask_ratio",
+    "mask_tokens",
+    "sample_mask_ratio",
+    "sample_mask_score",
+    "sequence_loss",
+]

@@ -1,0 +1,96 @@
+"""The ten tasks of the paper and unconditional generation, in one table (paper section 4.4 and Figure 1)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from magvit.shapes import Grid, Video
+from magvit.tasks.conditions import (
+    Condition,
+    Padding,
+    Region,
+    frame_interpolation,
+    frame_prediction,
+    inpainting,
+    nothing,
+    outpainting,
+)
+from magvit.tasks.vocab import TaskFamily
+
+ConditionRule = Callable[[Video, Grid, int], Condition]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task: what it shows of a clip, and with which tokens the sequence begins.
+
+    Attributes:
+        name: our name.
+        alias: the paper's code; "UG" for unconditional generation, which has none there.
+        family: selects the task token.
+        class_conditional: whether the class token says the label (otherwise it is the unconditional one).
+        needs_video: whether the task is conditioned on a clip.
+        rule: the condition as a function of video, latent shape and number of condition frames.
+    """
+
+    name: str
+    alias: str
+    family: TaskFamily
+    class_conditional: bool
+    needs_video: bool
+    rule: ConditionRule
+
+    def condition(self, video: Video, latent_shape: Grid, num_frames: int = 1) -> Condition:
+        """What the task shows of a video; see `magvit.tasks.conditions`.
+
+        Args:
+            video: the whole clip. Generation from nothing takes its shape only.
+            latent_shape: `(t, h, w)` of its tokens.
+            num_frames: frames given to prediction, and at each end to interpolation. Other tasks have no use for it.
+
+        Raises:
+            ValueError: if the clip is too short for that many frames.
+        """
+        return self.rule(video, latent_shape, num_frames)
+
+
+def _generate(video: Video, latent_shape: Grid, num_frames: int) -> Condition:
+    return nothing(video, latent_shape)
+
+
+def _outpaint(region: Region, padding: Padding) -> ConditionRule:
+    return lambda video, latent_shape, num_frames: outpainting(video, latent_shape, region, padding)
+
+
+def _inpaint(region: Region) -> ConditionRule:
+    return lambda video, latent_shape, num_frames: inpainting(video, latent_shape, region)
+
+
+# The paddings are those of the official multi-task configuration.
+_TABLE = (
+    # name, the paper's code, token family, says the class, needs a clip, condition
+    Task("frame_prediction", "FP", "frame_prediction", False, True, frame_prediction),
+    Task("frame_interpolation", "FI", "frame_interpolation", False, True, frame_interpolation),
+    Task("outpainting_central", "OPC", "outpainting", False, True, _outpaint("central", "edge")),
+    Task("outpainting_vertical", "OPV", "outpainting", False, True, _outpaint("vertical", "edge")),
+    Task("outpainting_horizontal", "OPH", "outpainting", False, True, _outpaint("horizontal", "edge")),
+    Task("outpainting_dynamic", "OPD", "outpainting", False, True, _outpaint("dynamic_vertical", "constant")),
+    Task("inpainting_central", "IPC", "inpainting", False, True, _inpaint("central")),
+    Task("inpainting_dynamic", "IPD", "inpainting", False, True, _inpaint("dynamic_central")),
+    Task("class_generation", "CG", "full_generation", True, False, _generate),
+    Task("class_frame_prediction", "CFP", "frame_prediction", True, True, frame_prediction),
+    Task("unconditional", "UG", "full_generation", False, False, _generate),
+)
+TASKS: dict[str, Task] = {task.name: task for task in _TABLE}
+
+
+def get_task(name: str) -> Task:
+    """The task called `name`: its name or the paper's code, in any case.
+
+    Raises:
+        ValueError: if there is no such task; the message lists the valid ones.
+    """
+    for task in TASKS.values():
+        if name.lower() in (task.name, task.alias.lower()):
+            return task
+    valid = ", ".join(f"{task.name} ({task.alias})" for task in TASKS.values())
+    raise ValueError(f"unknown task {name!r}, expected one of {valid}")

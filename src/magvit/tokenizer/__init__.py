@@ -1,0 +1,7 @@
+"""Stage 1: the video tokenizer and what it is trained with."""
+
+from magvit.tokenizer.discriminator import Discriminator, DiscriminatorConfig
+from magvit.tokenizer.inflation import inflate
+from magvit.tokenizer.model import TokenizerConfig, TokenizerOutput, VideoTokenizer
+
+__all__ = ["Discriminator", "DiscriminatorConfig", "TokenizerConfig", "TokenizerOutput", "VideoTokenizer", "inflate"]

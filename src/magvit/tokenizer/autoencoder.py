@@ -1,0 +1,102 @@
+"""Encoder and decoder of the tokenizer (paper section 3.1 and appendix A.1), for video (`dims=3`) or single frames (`dims=2`)."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from magvit.nn.conv import Conv, Padding, downsample, norm, upsample
+
+
+class ResBlock(nn.Module):
+    """Two pre-activated convolutions without bias, plus the input: `[B, in, ...] -> [B, out, ...]`."""
+
+    def __init__(self, dims: int, in_channels: int, out_channels: int, padding: Padding):
+        super().__init__()
+        self.norm1 = norm(in_channels)
+        self.conv1 = Conv(dims, in_channels, out_channels, bias=False, padding=padding)
+        self.norm2 = norm(out_channels)
+        self.conv2 = Conv(dims, out_channels, out_channels, bias=False, padding=padding)
+        same = in_channels == out_channels
+        self.shortcut = nn.Identity() if same else Conv(dims, in_channels, out_channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return shortcut(x) + conv(swish(norm(conv(swish(norm(x))))))."""
+        h = self.conv1(F.silu(self.norm1(x)))
+        return self.shortcut(x) + self.conv2(F.silu(self.norm2(h)))
+
+
+def _blocks(dims: int, in_channels: int, out_channels: int, count: int, padding: Padding) -> nn.Sequential:
+    widths = [in_channels] + [out_channels] * count
+    return nn.Sequential(*(ResBlock(dims, a, b, padding) for a, b in zip(widths, widths[1:], strict=False)))
+
+
+class Encoder(nn.Module):
+    """Pixels to latents: `[B, 3, T, H, W] -> [B, D, t, h, w]` (`[B, 3, H, W] -> [B, D, h, w]` for frames).
+
+    Level i has `num_res_blocks` residual blocks of width `base_channels * channel_multipliers[i]`; between levels average
+    pooling halves height and width, and time where `temporal_downsample[i]`.
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        base_channels: int,
+        channel_multipliers: tuple[int, ...],
+        temporal_downsample: tuple[bool, ...],
+        num_res_blocks: int,
+        latent_channels: int,
+        padding: Padding,
+    ):
+        super().__init__()
+        widths = [base_channels * m for m in channel_multipliers]
+        self.temporal_downsample = temporal_downsample
+        self.conv_in = Conv(dims, 3, base_channels, bias=False, padding=padding)
+        self.levels = nn.ModuleList(
+            _blocks(dims, a, b, num_res_blocks, padding)
+            for a, b in zip([base_channels, *widths], widths, strict=False)
+        )
+        self.middle = _blocks(dims, widths[-1], widths[-1], num_res_blocks, padding)
+        self.norm_out = norm(widths[-1])
+        self.conv_out = Conv(dims, widths[-1], latent_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode pixels in [0, 1]."""
+        x = self.conv_in(x)
+        for i, level in enumerate(self.levels):
+            x = level(x if i == 0 else downsample(x, self.temporal_downsample[i - 1]))
+        return self.conv_out(F.silu(self.norm_out(self.middle(x))))
+
+
+class Decoder(nn.Module):
+    """Latents to pixels, the encoder's mirror: `[B, D, t, h, w] -> [B, 3, T, H, W]`, not clipped.
+
+    Between levels the nearest value is repeated and a convolution follows.
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        base_channels: int,
+        channel_multipliers: tuple[int, ...],
+        temporal_downsample: tuple[bool, ...],
+        num_res_blocks: int,
+        latent_channels: int,
+        padding: Padding,
+    ):
+        super().__init__()
+        widths = [base_channels * m for m in reversed(channel_multipliers)]
+        self.temporal_upsample = temporal_downsample[: len(widths) - 1][::-1]
+        self.conv_in = Conv(dims, latent_channels, widths[0], padding=padding)
+        self.middle = _blocks(dims, widths[0], widths[0], num_res_blocks, padding)
+        self.levels = nn.ModuleList(
+            _blocks(dims, a, b, num_res_blocks, padding) for a, b in zip([widths[0], *widths], widths, strict=False)
+        )
+        self.upsample_convs = nn.ModuleList(Conv(dims, width, width, padding=padding) for width in widths[:-1])
+        self.norm_out = norm(widths[-1])
+        self.conv_out = Conv(dims, widths[-1], 3, padding=padding)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Decode latents."""
+        x = self.middle(self.conv_in(z))
+        for i, level in enumerate(self.levels):
+            x = level(x if i == 0 else self.upsample_convs[i - 1](upsample(x, self.temporal_upsample[i - 1])))
+        return self.conv_out(F.silu(self.norm_out(x)))

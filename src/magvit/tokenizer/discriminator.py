@@ -1,0 +1,86 @@
+"""The StyleGAN discriminator of the tokenizer's training (paper section 3.1, appendix A.1), for clips or frames."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from magvit.nn.conv import Conv, Padding, blur_downsample, downsample
+from magvit.shapes import Grid, Video
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """Size of a `Discriminator`; the dense layers fix the clip shape `(T, H, W)` it accepts.
+
+    Defaults are those of 3D-VQ-B for 16x128x128 clips. `resample="blur"` is the official option `blur_resample`.
+    """
+
+    dims: Literal[2, 3] = 3
+    base_channels: int = 64
+    channel_multipliers: tuple[int, ...] = (2, 4, 4, 4, 4)
+    clip_shape: Grid = (16, 128, 128)
+    resample: Literal["average", "blur"] = "average"
+    padding: Padding = "reflect"
+
+
+class DiscriminatorBlock(nn.Module):
+    """Halve every axis and change the width: `(shortcut + main) / sqrt(2)`."""
+
+    def __init__(self, dims: int, in_channels: int, out_channels: int, resample: str, padding: Padding):
+        super().__init__()
+        self.conv1 = Conv(dims, in_channels, in_channels, padding=padding)
+        self.shortcut = Conv(dims, in_channels, out_channels, 1, bias=False)
+        self.conv2 = Conv(dims, in_channels, out_channels, padding=padding)
+        self.downsample = blur_downsample if resample == "blur" else downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, in, ...] -> [B, out, .../2]`."""
+        main = self.downsample(F.leaky_relu(self.conv1(x), 0.2))
+        main = F.leaky_relu(self.conv2(main), 0.2)
+        return (self.shortcut(self.downsample(x)) + main) * 0.5**0.5
+
+
+class Discriminator(nn.Module):
+    """Logits of a video: `B 3 T H W -> [B, 1]`, or `[B, T]`, one a frame, for `dims=2`."""
+
+    def __init__(self, config: DiscriminatorConfig):
+        super().__init__()
+        self.config = config
+        widths = [config.base_channels * m for m in config.channel_multipliers]
+        self.conv_in = Conv(config.dims, 3, config.base_channels, padding=config.padding)
+        self.blocks = nn.ModuleList(
+            DiscriminatorBlock(config.dims, a, b, config.resample, config.padding)
+            for a, b in zip([config.base_channels, *widths], widths, strict=False)
+        )
+        self.conv_out = Conv(config.dims, widths[-1], widths[-1], padding=config.padding)
+        cells = 1
+        for size in config.clip_shape[3 - config.dims :]:
+            cells *= -(-size // 2 ** len(widths))
+        self.dense = nn.Linear(cells * widths[-1], widths[-1])
+        self.head = nn.Linear(widths[-1], 1)
+        for module in self.modules():
+            if isinstance(module, Conv | nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(self, video: Video) -> Float[Tensor, "B frames"]:
+        """Large for clips taken to be real.
+
+        Raises:
+            ValueError: if the clip is not of the shape the dense layers were made for.
+        """
+        if tuple(video.shape[2:]) != self.config.clip_shape and self.config.dims == 3:
+            raise ValueError(f"clip has shape {tuple(video.shape[2:])}, the discriminator takes {self.config.clip_shape}")
+        x = video if self.config.dims == 3 else rearrange(video, "b c t h w -> (b t) c h w")
+        x = F.leaky_relu(self.conv_in(x), 0.2)
+        for block in self.blocks:
+            x = block(x)
+        x = F.leaky_relu(self.conv_out(x), 0.2)
+        x = rearrange(x, "b c ... -> b (... c)")  # channel last, the order of the official dense kernels
+        logits = self.head(F.leaky_relu(self.dense(x), 0.2))
+        return rearrange(logits, "(b t) 1 -> b t", b=video.shape[0])

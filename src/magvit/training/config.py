@@ -1,0 +1,122 @@
+"""What a training run consists of. A recipe is a function that returns one of the two run configs."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from magvit.data.loader import DataConfig
+from magvit.tasks import LossRegion, MaskMode
+from magvit.tokenizer import DiscriminatorConfig, TokenizerConfig
+from magvit.tokenizer.losses import Adversarial
+from magvit.training.optim import OptimizerConfig
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How long, how wide and how often; the same for both stages.
+
+    A step is one optimizer update on `global_batch_size` clips, taken in pieces of `micro_batch_size` (None: at once).
+    """
+
+    num_steps: int
+    global_batch_size: int
+    micro_batch_size: int | None = None
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    channels_last: bool = True
+    seed: int = 0
+    num_workers: int = 0
+    log_every: int = 50
+    sample_every: int = 1000
+    checkpoint_every: int = 1000
+    keep_checkpoints: int = 2
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for values that cannot run."""
+        counts = ("num_steps", "global_batch_size", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints")
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if self.micro_batch_size is not None and (
+            self.micro_batch_size < 1 or self.global_batch_size % self.micro_batch_size
+        ):
+            raise ValueError(
+                f"micro_batch_size is {self.micro_batch_size}, expected a divisor of global_batch_size "
+                f"{self.global_batch_size}"
+            )
+
+
+@dataclass(frozen=True)
+class TokenizerLossConfig:
+    """Weights of the tokenizer's losses (paper appendix; `NOTES` section 1).
+
+    LeCam is in the paper and off in the official release (`lecam_weight=0`). A weight of 0 switches a term off;
+    `adversarial_weight=0` leaves out the discriminator altogether.
+    """
+
+    reconstruction: Literal["l1", "l2"] = "l2"
+    perceptual_weight: float = 0.1
+    adversarial_weight: float = 0.1
+    adversarial: Adversarial = "non-saturating"
+    r1_weight: float = 10.0
+    lecam_weight: float = 0.001
+    commitment_weight: float = 0.25
+    codebook_weight: float = 1.0
+    entropy_weight: float = 0.1
+    entropy_temperature: float = 0.01
+    entropy_boost: float = 0.0  # extra entropy weight, as a multiple, that fades out over entropy_boost_steps
+    entropy_boost_steps: int = 1
+
+
+@dataclass(frozen=True)
+class TokenizerRun:
+    """Stage 1: everything `train_tokenizer` needs to know."""
+
+    loop: LoopConfig
+    data: DataConfig
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    losses: TokenizerLossConfig = TokenizerLossConfig()
+    generator_optimizer: OptimizerConfig = OptimizerConfig()
+    discriminator_optimizer: OptimizerConfig = OptimizerConfig()
+    ema_decay: float = 0.999
+    inflate_from: str | None = None  # model folder of a 2D tokenizer to start from
+    inflation: Literal["central", "average"] = "central"
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where the parts do not fit each other."""
+        self.tokenizer.latent_shape(self.data.clip_shape)
+        if self.losses.adversarial_weight and self.discriminator.clip_shape != self.data.clip_shape:
+            raise ValueError(
+                f"discriminator.clip_shape is {self.discriminator.clip_shape}, expected data.clip_shape "
+                f"{self.data.clip_shape}"
+            )
+
+
+@dataclass(frozen=True)
+class TransformerRun:
+    """Stage 2: everything `train_transformer` needs to know.
+
+    Each clip draws one of `tasks` (uniformly, or by `task_weights`), and its own mask ratio unless `ratio_per_batch`
+    (the official trainer's way). `losses` selects the regions of Eq. 3 that are trained.
+    """
+
+    loop: LoopConfig
+    data: DataConfig
+    tokenizer: str  # model folder, packaged name or hub id
+    tasks: tuple[str, ...]
+    task_weights: tuple[float, ...] = ()
+    condition_frames: int = 1
+    hidden_size: int = 768
+    num_layers: int = 12
+    num_heads: int = 12
+    mlp_size: int = 3072
+    dropout: float = 0.1
+    mask_mode: MaskMode = "commit"
+    mask_schedule: str = "cosine"
+    ratio_per_batch: bool = False
+    losses: tuple[LossRegion, ...] = ("refine", "mask", "reconstruct")
+    label_smoothing: float = 1e-4
+    separate_inpainting_token: bool = True
+    optimizer: OptimizerConfig = field(
+        default=OptimizerConfig(betas=(0.9, 0.96), weight_decay=0.045, clip_norm=1.0, warmup_steps=5000)
+    )
+    ema_decay: float = 0.0  # 0: no average, as in the paper

@@ -1,0 +1,74 @@
+"""The one place that knows the training engine, Lightning Fabric: devices, precision, processes."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from magvit.data.loader import TrainingClips, make_loader
+from magvit.training.config import LoopConfig
+
+PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+
+
+def launch(loop: LoopConfig, device: str = "auto") -> Fabric:
+    """A running engine. `device` is `auto`, `cpu`, `cuda` or `mps`.
+
+    Raises:
+        ValueError: if the global batch does not divide among the processes.
+    """
+    fabric = Fabric(accelerator=device, devices=1, precision=PRECISIONS[loop.precision])
+    fabric.launch()
+    pieces = fabric.world_size * (loop.micro_batch_size or 1)
+    if loop.global_batch_size % pieces:
+        raise ValueError(
+            f"global_batch_size is {loop.global_batch_size}, expected a multiple of {pieces} "
+            f"({fabric.world_size} processes x micro_batch_size {loop.micro_batch_size or 1})"
+        )
+    return fabric
+
+
+def seed_step(loop: LoopConfig, step: int) -> None:
+    """Make the networks' own randomness (dropout) a pure function of the seed and the step, so that resuming is exact."""
+    torch.manual_seed(loop.seed * 1_000_003 + step)
+
+
+def micro_batches(loop: LoopConfig, world_size: int) -> tuple[int, int]:
+    """Clips in one piece and pieces in one step, on one process."""
+    local = loop.global_batch_size // world_size
+    size = loop.micro_batch_size or local
+    return size, local // size
+
+
+def average_of(module: nn.Module, decay: float) -> AveragedModel:
+    """An exponential moving average of a module, without bias correction, buffers included."""
+    average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    average.n_averaged.fill_(1)  # start from the initial weights, and average from the first update on
+    return average.eval()
+
+
+def mean_metrics(pieces: Iterable[dict[str, Tensor]]) -> dict[str, float]:
+    """Mean of each metric over the pieces of a step; NaN pieces (an empty loss region) are left out."""
+    collected: dict[str, list[Tensor]] = {}
+    for piece in pieces:
+        for name, value in piece.items():
+            collected.setdefault(name, []).append(value.detach().float())
+    return {name: torch.stack(values).nanmean().item() for name, values in collected.items()}
+
+
+def forever(clips: TrainingClips, loop: LoopConfig, size: int, start: int, fabric: Fabric) -> Iterator[dict[str, Tensor]]:
+    """This process's batches of `size` clips from batch `start` on, on the engine's device."""
+    loader = make_loader(
+        clips,
+        size,
+        seed=loop.seed,
+        start=start,
+        num_workers=loop.num_workers,
+        rank=fabric.global_rank,
+        world_size=fabric.world_size,
+        pin_memory=fabric.device.type == "cuda",
+    )
+    for batch in loader:
+        yield fabric.to_device(batch)

@@ -1,0 +1,68 @@
+"""Optimizers and learning-rate schedule of both stages (`NOTES` sections 1 and 2, `t_optimizer_schedule.npz`)."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with linear warm-up and cosine decay to zero. Defaults are the tokenizer's; the transformer's differ."""
+
+    learning_rate: float = 1e-4
+    betas: tuple[float, float] = (0.0, 0.99)
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    warmup_steps: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for values that cannot train."""
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate is {self.learning_rate}, expected a positive number")
+        if self.clip_norm is not None and self.clip_norm <= 0:
+            raise ValueError(f"clip_norm is {self.clip_norm}, expected a positive number or none")
+
+
+def learning_rate(step: int, base: float, warmup_steps: int, total_steps: int) -> float:
+    """Learning rate of the update number `step`, counted from 0 (so the first update of a warm-up has rate 0).
+
+    base * min(1, step / warmup) * (1 + cos(pi * max(0, step - warmup) / (total - warmup))) / 2; past `total_steps` the
+    cosine starts over, as the official schedule does.
+    """
+    warm = min(1.0, step / warmup_steps) if warmup_steps else 1.0
+    progress = max(0, step - warmup_steps) / max(1, total_steps - warmup_steps) % 1.0
+    return base * warm * (1 + math.cos(math.pi * progress)) / 2
+
+
+def adamw(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+    """AdamW whose weight decay touches only the matrices of linear and convolution layers (official `kernel` tensors)."""
+    decayed = [p for name, p in module.named_parameters() if is_kernel(module, name)]
+    kept = [p for name, p in module.named_parameters() if not is_kernel(module, name)]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=config.learning_rate, betas=config.betas, eps=1e-8
+    )
+
+
+def is_kernel(module: nn.Module, name: str) -> bool:
+    """Whether a parameter is a matrix or convolution kernel: named `weight`, two or more axes, not an embedding table."""
+    owner, _, leaf = name.rpartition(".")
+    layer = module.get_submodule(owner)
+    return leaf == "weight" and not isinstance(layer, nn.Embedding) and layer.weight.ndim > 1
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, config: OptimizerConfig, step: int, total_steps: int) -> float:
+    """Give every group the rate of update `step` and return it."""
+    rate = learning_rate(step, config.learning_rate, config.warmup_steps, total_steps)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    return rate
+
+
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> torch.Tensor:
+    """Euclidean norm of all gradients together."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients)

@@ -1,0 +1,223 @@
+"""Stage 1: train the tokenizer (paper section 3.1; `NOTES` section 1). One loop, read it from top to bottom."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from magvit import hub
+from magvit.data.loader import TrainingClips
+from magvit.shapes import Video
+from magvit.tokenizer import Discriminator, TokenizerConfig, TokenizerOutput, VideoTokenizer, inflate
+from magvit.tokenizer.losses import (
+    LeCam,
+    discriminator_loss,
+    generator_loss,
+    perceptual_loss,
+    r1_penalty,
+    reconstruction_loss,
+)
+from magvit.tokenizer.quantizer import Quantizer, codebook_usage
+from magvit.training.checkpoint import load_newest_checkpoint, save_checkpoint
+from magvit.training.config import TokenizerLossConfig, TokenizerRun
+from magvit.training.engine import average_of, forever, launch, mean_metrics, micro_batches, seed_step
+from magvit.training.log import RunLog
+from magvit.training.optim import adamw, set_learning_rate
+
+Perceptual = Callable[[Tensor], Tensor]
+
+
+def generator_objective(
+    video: Video,
+    output: TokenizerOutput,
+    quantizer: Quantizer,
+    discriminator: Discriminator | None,
+    losses: TokenizerLossConfig,
+    step: int,
+    perceptual: Perceptual | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """L_G, and its unweighted terms by name:
+
+    reconstruction + w_p perceptual + w_adv generator + w_c commitment + w_q codebook + w_e entropy
+    """
+    vq = quantizer.losses(output.latents, output.tokens, losses.entropy_temperature)
+    entropy_weight = losses.entropy_weight * (
+        1 + losses.entropy_boost * max(0.0, 1 - step / losses.entropy_boost_steps)
+    )
+    terms = {
+        "reconstruction_loss": (1.0, reconstruction_loss(video, output.reconstruction, losses.reconstruction)),
+        "commitment_loss": (losses.commitment_weight, vq.commitment_loss),
+        "codebook_loss": (losses.codebook_weight, vq.codebook_loss),
+        "entropy_loss": (entropy_weight, vq.entropy_loss),
+    }
+    if perceptual is not None:
+        loss = perceptual_loss(video, output.reconstruction, perceptual)
+        terms["perceptual_loss"] = (losses.perceptual_weight, loss)
+    if discriminator is not None:
+        loss = generator_loss(discriminator(output.reconstruction), losses.adversarial)
+        terms["generator_loss"] = (losses.adversarial_weight, loss)
+    total = sum((weight * term for weight, term in terms.values()), torch.zeros((), device=video.device))
+    return total, {"total_loss": total} | {name: term for name, (_, term) in terms.items()}
+
+
+def discriminator_objective(
+    video: Video, reconstruction: Video, discriminator: Discriminator, lecam: LeCam, losses: TokenizerLossConfig
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """L_D = discriminator loss + w_r1 R1 + w_lecam LeCam, and its terms by name with both logits."""
+    real = video.detach().requires_grad_(losses.r1_weight > 0)
+    real_logits, fake_logits = discriminator(real), discriminator(reconstruction.detach())
+    loss = discriminator_loss(real_logits, fake_logits, losses.adversarial)
+    metrics = {"discriminator_loss": loss, "real_logits": real_logits.mean(), "fake_logits": fake_logits.mean()}
+    if losses.r1_weight:
+        metrics["r1_penalty"] = r1_penalty(real_logits, real)
+        loss = loss + losses.r1_weight * metrics["r1_penalty"]
+    if losses.lecam_weight:
+        metrics["lecam_loss"] = lecam(real_logits, fake_logits)
+        loss = loss + losses.lecam_weight * metrics["lecam_loss"]
+        lecam.update(real_logits, fake_logits)
+    return loss, metrics
+
+
+def train_tokenizer(
+    config: TokenizerRun,
+    output: Path,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    perceptual: Perceptual | None = None,
+    progress: bool = True,
+) -> Path:
+    """Train and return the model folder `output/model`, which holds the averaged tokenizer.
+
+    Both objectives are taken from one forward pass with the old weights, then both networks take their update.
+
+    Raises:
+        ValueError: if the loss wants a perceptual network and none is given, or `inflate_from` does not fit.
+    """
+    if config.losses.perceptual_weight and perceptual is None:
+        raise ValueError(
+            f"losses.perceptual_weight is {config.losses.perceptual_weight} but no perceptual network was given, "
+            "set it to 0 to train without"
+        )
+    loop, losses = config.loop, config.losses
+    clips = TrainingClips(config.data, loop.seed)
+    fabric = launch(loop, device)
+    torch.manual_seed(loop.seed)
+    tokenizer, discriminator, lecam = VideoTokenizer(config.tokenizer), Discriminator(config.discriminator), LeCam()
+    if config.inflate_from and not resume:
+        start_from_images(tokenizer, config)
+    average = average_of(tokenizer, config.ema_decay)
+    if loop.channels_last:
+        tokenizer.to(memory_format=torch.channels_last_3d if config.tokenizer.dims == 3 else torch.channels_last)
+    g_optimizer = adamw(tokenizer, config.generator_optimizer)
+    d_optimizer = adamw(discriminator, config.discriminator_optimizer)
+    tokenizer_, g_optimizer = fabric.setup(tokenizer, g_optimizer)
+    discriminator_, d_optimizer = fabric.setup(discriminator, d_optimizer)
+    lecam, average = lecam.to(fabric.device), average.to(fabric.device)
+    parts: dict[str, Any] = {
+        "tokenizer": tokenizer,
+        "discriminator": discriminator,
+        "lecam": lecam,
+        "average": average,
+        "g_optimizer": g_optimizer,
+        "d_optimizer": d_optimizer,
+    }
+
+    start = 0
+    state = load_newest_checkpoint(output / "checkpoints") if resume else None
+    if state is not None:
+        start = state.pop("step")
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    log = RunLog(output, start)
+    (output / "config.json").write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
+
+    size, pieces = micro_batches(loop, fabric.world_size)
+    batches = forever(clips, loop, size, start * pieces, fabric)
+    bar = tqdm(range(start, loop.num_steps), initial=start, total=loop.num_steps, disable=not progress, unit="step")
+    clock = time.perf_counter()
+    for step in bar:
+        seed_step(loop, step)
+        rate = set_learning_rate(g_optimizer, config.generator_optimizer, step, loop.num_steps)
+        set_learning_rate(d_optimizer, config.discriminator_optimizer, step, loop.num_steps)
+        metrics = []
+        for piece in range(pieces):
+            video = next(batches)["video"]
+            last = piece == pieces - 1
+            with fabric.no_backward_sync(tokenizer_, enabled=not last):
+                out = tokenizer_(video)
+                discriminator.requires_grad_(False)
+                with fabric.autocast():
+                    adversary = discriminator if losses.adversarial_weight else None
+                    loss, terms = generator_objective(
+                        video, out, tokenizer.quantizer, adversary, losses, step, perceptual
+                    )
+                fabric.backward(loss / pieces)
+                discriminator.requires_grad_(True)
+            if losses.adversarial_weight:
+                with fabric.no_backward_sync(discriminator_, enabled=not last):
+                    loss, more = discriminator_objective(video, out.reconstruction, discriminator_, lecam, losses)
+                    fabric.backward(loss / pieces)
+                terms |= more
+            metrics.append(terms)
+        for optimizer, optim, module, wrapped in (
+            (g_optimizer, config.generator_optimizer, tokenizer, tokenizer_),
+            (d_optimizer, config.discriminator_optimizer, discriminator, discriminator_),
+        ):
+            if optim.clip_norm:
+                fabric.clip_gradients(wrapped, optimizer, max_norm=optim.clip_norm)
+            if module is tokenizer or losses.adversarial_weight:
+                optimizer.step()
+                optimizer.zero_grad()
+        average.update_parameters(tokenizer)
+
+        done = step + 1
+        if fabric.is_global_zero and (done % loop.log_every == 0 or done == loop.num_steps):
+            values = mean_metrics(metrics)
+            usage, perplexity = codebook_usage(out.tokens, config.tokenizer.codebook_size)
+            seconds, clock = time.perf_counter() - clock, time.perf_counter()
+            rate_now = loop.log_every * loop.global_batch_size / seconds
+            values |= {"codebook_usage": usage, "perplexity": perplexity, "lr": rate, "clips_per_second": rate_now}
+            log.scalars(done, values)
+            bar.set_postfix(loss=f"{values['total_loss']:.4f}", perplexity=f"{perplexity:.0f}")
+        if fabric.is_global_zero and (done % loop.sample_every == 0 or done == loop.num_steps):
+            clip = video[:1].float()
+            log.video(done, "reconstruction", torch.cat([clip, average.module.reconstruct(clip)], dim=4)[0].cpu())
+        if done % loop.checkpoint_every == 0 or done == loop.num_steps:
+            if fabric.is_global_zero:
+                state = {"step": done} | {name: part.state_dict() for name, part in parts.items()}
+                save_checkpoint(output / "checkpoints", done, state, loop.keep_checkpoints)
+                save_tokenizer(output / "model", average.module, config, clips.classes)
+            fabric.barrier()
+    log.close()
+    return output / "model"
+
+
+def start_from_images(tokenizer: VideoTokenizer, config: TokenizerRun) -> None:
+    """Inflate the 2D tokenizer of the model folder `config.inflate_from` into `tokenizer`."""
+    folder = hub.resolve(str(config.inflate_from))
+    image_config = hub.config_from_dict(TokenizerConfig, hub.load_config(folder)["tokenizer"])
+    if image_config.dims != 2 or dataclasses.replace(image_config, dims=config.tokenizer.dims) != config.tokenizer:
+        raise ValueError(f"inflate_from {config.inflate_from!r} is not the 2D sibling of this run's tokenizer")
+    inflate(hub.load_tensors(folder, "tokenizer"), tokenizer, config.inflation)
+
+
+def save_tokenizer(folder: Path, tokenizer: VideoTokenizer, config: TokenizerRun, classes: tuple[str, ...]) -> None:
+    """Write a tokenizer-only model folder."""
+    hub.save_folder(
+        folder,
+        {
+            "format": 1,
+            "tokenizer": dataclasses.asdict(config.tokenizer),
+            "clip_shape": config.data.clip_shape,
+            "classes": list(classes),
+            "fps": config.data.fps,
+        },
+        {"tokenizer": tokenizer.state_dict()},
+    )

@@ -1,0 +1,138 @@
+"""Stage 2: the bidirectional transformer that predicts every token at once (paper section 3.2).
+
+A post-norm BERT (official `simplified_bert.py`) over the sequence `[prefix tokens, latent tokens]`, with learned
+positions and an output layer tied to the token table. It knows nothing of tasks or masks: ids in, logits over the whole
+table out. All ids are positive (row `V + k` of the table stands for the official code's negative id `k`);
+`magvit.tasks.vocab` lays them out.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from magvit.nn.attention import Mlp, SelfAttention
+
+NORM_EPS = 1e-12
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Sizes of a `MaskedTransformer`; the defaults are those of MAGVIT-B.
+
+    Attributes:
+        vocab_size: rows `V` of the token table: codes, classes and special ids.
+        max_length: longest sequence, prefix included.
+        hidden_size: width.
+        num_layers: layers.
+        num_heads: attention heads; must divide `hidden_size`.
+        mlp_size: inner width of the MLPs.
+        dropout: on the embeddings, the attention weights and the output of each attention and MLP.
+        num_segments: rows of the segment table; 0 = no segment embedding, as in the released models.
+
+    Raises:
+        ValueError: if a size is not positive or the dropout is not in [0, 1).
+    """
+
+    vocab_size: int
+    max_length: int
+    hidden_size: int = 768
+    num_layers: int = 12
+    num_heads: int = 12
+    mlp_size: int = 3072
+    dropout: float = 0.1
+    num_segments: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "max_length", "hidden_size", "num_layers", "num_heads", "mlp_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if self.hidden_size % self.num_heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is not divisible by num_heads {self.num_heads}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}, expected a number in [0, 1)")
+        if self.num_segments < 0:
+            raise ValueError(f"num_segments is {self.num_segments}, expected 0 or more")
+
+
+class Layer(nn.Module):
+    """Post-norm layer: h = LN(x + attention(x)), out = LN(h + mlp(h))."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.attention = SelfAttention(config.hidden_size, config.num_heads, config.dropout)
+        self.attention_norm = nn.LayerNorm(config.hidden_size, eps=NORM_EPS)
+        self.mlp = Mlp(config.hidden_size, config.mlp_size)
+        self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=NORM_EPS)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Float[Tensor, "B L hidden"]) -> Float[Tensor, "B L hidden"]:
+        """Apply the layer; every position sees every position."""
+        x = self.attention_norm(x + self.dropout(self.attention(x)))
+        return self.mlp_norm(x + self.dropout(self.mlp(x)))
+
+
+class MaskedTransformer(nn.Module):
+    """Bidirectional transformer: token ids `B L` to logits `B L V`."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        hidden_size = config.hidden_size
+        self.token_embedding = nn.Embedding(config.vocab_size, hidden_size)
+        self.position_embedding = nn.Embedding(config.max_length, hidden_size)
+        self.segment_embedding = nn.Embedding(config.num_segments, hidden_size) if config.num_segments else None
+        self.embedding_norm = nn.LayerNorm(hidden_size, eps=NORM_EPS)
+        self.dropout = nn.Dropout(config.dropout)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_layers))
+        self.head_dense = nn.Linear(hidden_size, hidden_size)
+        self.head_norm = nn.LayerNorm(hidden_size, eps=NORM_EPS)
+        self.head_bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.apply(_init_weights)
+
+    def forward(self, ids: Int[Tensor, "B L"], segment_ids: Int[Tensor, "B L"] | None = None) -> Float[Tensor, "B L V"]:
+        """Predict every position from all positions.
+
+        Args:
+            ids: token ids in [0, V).
+            segment_ids: in [0, num_segments); needed if and only if the model has a segment table.
+
+        Raises:
+            ValueError: if the sequence is longer than `max_length`, or segment ids are missing or not wanted.
+        """
+        x = self.embed(ids, segment_ids)
+        for layer in self.layers:
+            x = layer(x)
+        return self.head(x)
+
+    def embed(self, ids: Int[Tensor, "B L"], segment_ids: Int[Tensor, "B L"] | None) -> Float[Tensor, "B L hidden"]:
+        """LN(token + position [+ segment])."""
+        length = ids.shape[1]
+        if length > self.config.max_length:
+            raise ValueError(
+                f"the sequence has {length} tokens, this transformer takes at most {self.config.max_length}"
+            )
+        if (segment_ids is None) != (self.segment_embedding is None):
+            raise ValueError(
+                f"segment_ids {'missing' if segment_ids is None else 'given'} for a transformer with "
+                f"num_segments={self.config.num_segments}"
+            )
+        x = self.token_embedding(ids) + self.position_embedding.weight[:length]
+        if self.segment_embedding is not None:
+            x = x + self.segment_embedding(segment_ids)
+        return self.dropout(self.embedding_norm(x))
+
+    def head(self, x: Float[Tensor, "B L hidden"]) -> Float[Tensor, "B L V"]:
+        """LN(gelu(dense(x))) against the token table, plus a bias per row."""
+        x = self.head_norm(F.gelu(self.head_dense(x), approximate="tanh"))
+        return F.linear(x, self.token_embedding.weight, self.head_bias)
+
+
+def _init_weights(module: nn.Module) -> None:
+    """Weights and tables from a normal of 0.02 cut at two sigma, biases 0 (norms keep PyTorch's 1 and 0)."""
+    if isinstance(module, (nn.Linear, nn.Embedding)):
+        nn.init.trunc_normal_(module.weight, std=0.02, a=-0.04, b=0.04)
+    if isinstance(module, nn.Linear):
+        nn.init.zeros_(module.bias)

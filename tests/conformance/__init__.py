@@ -1,0 +1,1 @@
+"""Parity with the official code: see `reference.py`."""

@@ -1,0 +1,85 @@
+"""`i_tokens.npz`: whole sequences, prefix and masked tokens, in the official numbering."""
+
+import torch
+
+from conformance.reference import Reference, References
+from magvit.tasks import MaskedTokens, TaskFamily, Vocabulary, mask_tokens
+
+CODEBOOK_SIZE, NUM_CLASSES = 64, 10
+MULTI_TASK = Vocabulary(CODEBOOK_SIZE, NUM_CLASSES, separate_inpainting_token=False)
+SINGLE_TASK = Vocabulary(CODEBOOK_SIZE, NUM_CLASSES, num_special=1)
+FAMILIES: dict[str, TaskFamily] = {
+    "frame_prediction": "frame_prediction",
+    "frame_interpolation": "frame_interpolation",
+    "outpainting": "outpainting",
+    "inpainting": "inpainting",
+}
+CLASS_CONDITIONAL = ("frame_prediction", "class_conditional")
+
+
+def official(ids: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
+    """Our ids in the official numbering, where special ids are negative."""
+    return torch.where(ids > vocabulary.class_token_id(None), ids - vocabulary.size, ids)
+
+
+def mask(ref: Reference, cond_mask: torch.Tensor, vocabulary: Vocabulary) -> MaskedTokens:
+    tokens = ref.tensor("inputs")
+    return mask_tokens(
+        tokens,
+        ref.tensor("cond_inputs"),
+        cond_mask.bool().expand_as(tokens),
+        ref.tensor("mask_score"),
+        ref.tensor("mask_ratio").expand(len(tokens)),
+        mask_token_id=vocabulary.mask_token_id,
+    )
+
+
+def compare(
+    ref: Reference, name: str, vocabulary: Vocabulary, family: TaskFamily, conditional: bool, masked: MaskedTokens
+) -> None:
+    labels = ref.tensor("label").flatten().tolist()
+    prefix = torch.stack([vocabulary.prefix(family, label if conditional else None) for label in labels])
+    uncond_prefix = torch.stack([vocabulary.prefix(family) for _ in labels])
+    zeros = torch.zeros_like(prefix)
+    sequences = {
+        "masked_inputs": (prefix, masked.inputs),
+        "uncond_masked_inputs": (uncond_prefix, masked.uncond_inputs),
+        "targets": (prefix, masked.targets),
+        "segment_ids": (zeros, masked.segment_ids),
+        "weights": (zeros, masked.weights().long()),
+    }
+    for part, (before, grid) in sequences.items():
+        ids = torch.cat([before, grid.flatten(1)], dim=1)
+        ref.exact(f"{name}/{part}", official(ids, vocabulary))
+        if f"{name}/prefix/{part}" in ref:
+            ref.exact(f"{name}/prefix/{part}", official(before, vocabulary))
+
+
+def test_multi_task_sequences(reference: References) -> None:
+    ref = reference("i_tokens.npz")
+    for key in ref.keys("multi_task/*/cond_mask"):
+        name = key.removesuffix("/cond_mask")
+        task = name.removeprefix("multi_task/")
+        family = next(family for start, family in FAMILIES.items() if task.startswith(start))
+        masked = mask(ref, ref.tensor(key), MULTI_TASK)
+        compare(ref, name, MULTI_TASK, family, task in CLASS_CONDITIONAL, masked)
+
+
+def test_single_task_sequences(reference: References) -> None:
+    ref = reference("i_tokens.npz")
+    nothing = torch.zeros(1, 1, 1, 1)
+    for key in ref.keys("full_generation/*/targets"):
+        name = key.removesuffix("/targets")
+        conditional = name.rsplit("/", 1)[1] in CLASS_CONDITIONAL
+        masked = mask(ref, nothing, SINGLE_TASK)
+        compare(ref, name, SINGLE_TASK, "full_generation", conditional, masked)
+
+
+def test_autoregressive_sequences(reference: References) -> None:
+    ref = reference("i_tokens.npz")
+    prefixes = [SINGLE_TASK.prefix("full_generation", label) for label in ref.tensor("label").flatten().tolist()]
+    targets = torch.cat([torch.stack(prefixes), ref.tensor("inputs").flatten(1)], dim=1)
+    ref.exact("lm/inputs", official(SINGLE_TASK.shift_right(targets), SINGLE_TASK))
+    ref.exact("lm/targets", targets)
+    ref.exact("lm/weights", torch.ones_like(targets))
+    ref.exact("lm/cond_lengths", 1 + SINGLE_TASK.prefix_length)  # start symbol and class

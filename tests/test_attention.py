@@ -1,0 +1,68 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from magvit.nn.attention import KeyValueCache, Mlp, SelfAttention, causal_mask
+
+
+def by_hand(attention, x, mask=None):
+    """Scaled dot products written out, one head at a time."""
+    size = x.shape[-1] // attention.num_heads
+    query, key, value = (part.split(size, dim=-1) for part in attention.qkv(x).chunk(3, dim=-1))
+    heads = []
+    for q, k, v in zip(query, key, value, strict=True):
+        scores = q @ k.mT / size**0.5
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
+        heads.append(scores.softmax(-1) @ v)
+    return attention.out(torch.cat(heads, dim=-1))
+
+
+@pytest.fixture
+def attention():
+    torch.manual_seed(0)
+    return SelfAttention(hidden_size=12, num_heads=3, dropout=0.5).eval()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_equals_the_formula(attention, causal):
+    x = torch.randn(2, 5, 12)
+    mask = causal_mask(5, 5, x.device) if causal else None
+    torch.testing.assert_close(attention(x, is_causal=causal), by_hand(attention, x, mask))
+    if causal:
+        torch.testing.assert_close(attention(x, mask), attention(x, is_causal=True))
+
+
+def test_cache_gives_the_same_as_all_positions_at_once(attention):
+    x = torch.randn(2, 6, 12)
+    cache = KeyValueCache(6)
+    with torch.no_grad():
+        parts = []
+        for start, end in ((0, 3), (3, 4), (4, 6)):
+            mask = causal_mask(end - start, end, x.device)
+            parts.append(attention(x[:, start:end], mask, cache=cache))
+        torch.testing.assert_close(torch.cat(parts, dim=1), attention(x, is_causal=True))
+        with pytest.raises(ValueError, match="holds 6 positions, 7"):
+            attention(x[:, :1], cache=cache)
+
+
+def test_causal_mask_of_the_last_rows():
+    assert causal_mask(2, 4, torch.device("cpu")).tolist() == [[True, True, True, False], [True] * 4]
+
+
+def test_dropout_acts_only_in_training(attention):
+    x = torch.randn(1, 4, 12)
+    assert torch.equal(attention(x), attention(x))
+    attention.train()
+    assert not torch.equal(attention(x), attention(x))
+
+
+def test_heads_must_divide_the_width():
+    with pytest.raises(ValueError, match="hidden_size 10 is not divisible by num_heads 3"):
+        SelfAttention(10, 3, 0.0)
+
+
+def test_mlp_uses_the_tanh_gelu():
+    mlp = Mlp(4, 8)
+    x = torch.randn(1, 3, 4)
+    torch.testing.assert_close(mlp(x), mlp.down(F.gelu(mlp.up(x), approximate="tanh")))

@@ -1,0 +1,182 @@
+"""The command line: every command runs, its help has an example, and help is quick."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from magvit import MagvitPipeline
+from magvit.cli import main
+from magvit.data.video import read_video, write_video
+from magvit.interop import official
+from magvit.pipeline import MagvitPipeline as Pipeline
+from tiny_model import CLIP_SHAPE, random_clip, tiny_pipeline
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("cli") / "model"
+    tiny_pipeline().save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("cli") / "clip.mp4"
+    write_video(path, random_clip(frames=10, height=20, width=30))
+    return str(path)
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+COMMANDS = ["demo", "generate", "reconstruct", "presets", "convert official"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command.split(), "--help"]) == 0
+    shown = capsys.readouterr()
+    assert f"\n    magvit {command}" in shown.out
+    assert not shown.err
+
+
+def test_help_lists_the_commands_without_torch() -> None:
+    script = "import sys; from magvit.cli import main; code = main(['--help']); print('torch' in sys.modules, code)"
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines()[-1] == "False 0"
+    assert all(f"• {command.split()[0]}" in shown for command in COMMANDS)
+
+
+def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in COMMANDS:
+        main([*command.split(), "--help"])
+        for line in re.findall(r"│ +(--[^│]*?|[A-Z]+ [^│]*?) *│", capsys.readouterr().out):
+            assert not re.search(r"(INT|STR|PATH|FLOAT)\s+\((default|required)", line), f"{command}: {line}"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp", ".png"])
+def test_generate_a_file(
+    model: str, clip: str, tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "new" / f"out{suffix}"
+    common = ("--model", model, "--num-steps", 2, "--num-samples", 2, "--device", "cpu")
+    assert run("generate", "--task", "OPC", "--input", clip, "--output", output, *common) == 0
+    assert [path.name for path in output.parent.iterdir()] == [output.name]
+    _, height, width = CLIP_SHAPE
+    if suffix != ".png":
+        assert read_video(output).shape[2:] == (height, 2 * width)
+    shown = capsys.readouterr()
+    assert str(output) in shown.out
+    assert not shown.err
+
+
+def test_generate_a_folder_with_a_file_for_each_sample(model: str, tmp_path: Path) -> None:
+    common = ("--model", model, "--num-steps", 1, "--num-samples", 3, "--output", tmp_path / "samples")
+    assert run("generate", "--task", "class_generation", "--label", "jump", *common) == 0
+    assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == [f"sample_00{i}.mp4" for i in range(3)]
+
+
+def test_generate_is_what_the_pipeline_gives(model: str, clip: str, tmp_path: Path) -> None:
+    output = tmp_path / "out.webp"
+    options = ("--num-steps", 3, "--seed", 4, "--guidance-scale", 1.5, "--top-k", 5, "--schedule", "uniform")
+    more = ("--temperature", 0.7, "--mask-temperature", 2.0, "--top-p", 0.9, "--label", 2)
+    assert run("generate", "--task", "CFP", "--input", clip, "--model", model, "--output", output, *options, *more) == 0
+    expected = Pipeline.from_pretrained(model)(
+        "CFP",
+        clip,
+        2,
+        num_steps=3,
+        seed=4,
+        guidance_scale=1.5,
+        top_k=5,
+        schedule="uniform",
+        temperature=0.7,
+        mask_temperature=2.0,
+        top_p=0.9,
+    )
+    write_video(tmp_path / "expected.webp", expected.video[0])
+    assert output.read_bytes() == (tmp_path / "expected.webp").read_bytes()
+
+
+def test_reconstruct_with_tokens(model: str, clip: str, tmp_path: Path) -> None:
+    output, tokens = tmp_path / "back.png", tmp_path / "made" / "tokens.npz"
+    assert run("reconstruct", "--input", clip, "--output", output, "--tokens", tokens, "--model", model) == 0
+    pipe = MagvitPipeline.from_pretrained(model)
+    with np.load(tokens) as stored:
+        assert torch.equal(torch.from_numpy(stored["tokens"])[None], pipe.tokenizer.encode(pipe.load_clip(clip)))
+    assert output.is_file()
+    assert [path.name for path in tokens.parent.iterdir()] == ["tokens.npz"]
+
+
+def test_demo(model: str, clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("demo", "--input", clip, "--model", model, "--num-steps", 1, "--output", tmp_path) == 0
+    assert (tmp_path / "report.md").is_file()
+    assert not capsys.readouterr().err
+
+
+def test_presets_lists_tasks_and_sizes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("presets") == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("frame_prediction", "OPC", "3dvq-b", "magvit-l"))
+
+
+def test_convert_official(tmp_path: Path) -> None:
+    pipe = tiny_pipeline()
+    assert pipe.transformer is not None
+    np.savez(tmp_path / "vq.npz", **official.to_official(pipe.tokenizer))
+    np.savez(tmp_path / "bert.npz", **official.to_official(pipe.transformer))
+    shape = ("--clip-shape", *CLIP_SHAPE)
+    assert run("convert", "official", tmp_path / "vq.npz", tmp_path / "tokenizer", *shape) == 0
+    transformer = ("--transformer", tmp_path / "bert.npz")
+    assert run("convert", "official", tmp_path / "vq.npz", tmp_path / "both", *transformer, *shape) == 0
+    assert not (tmp_path / "tokenizer" / "transformer.safetensors").exists()
+    loaded = MagvitPipeline.from_pretrained(tmp_path / "both")
+    assert loaded.config.vocabulary is not None
+    assert (loaded.config.vocabulary.num_classes, loaded.config.vocabulary.num_special) == (3, 16)
+    assert loaded.config.tokenizer.padding == "zero"  # as the official models
+    for ours, theirs in ((pipe.tokenizer, loaded.tokenizer), (pipe.transformer, loaded.transformer)):
+        assert theirs is not None
+        there = theirs.state_dict()
+        assert all(torch.equal(tensor, there[name]) for name, tensor in ours.state_dict().items())
+    assert run("convert", "official", tmp_path / "bert.npz", tmp_path / "wrong", *shape) == 2
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_interruption(model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Pipeline, "__call__", interrupted)
+    assert run("generate", "--task", "UG", "--output", tmp_path / "out.mp4", "--model", model) == 130
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bug_keeps_its_traceback(model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(Pipeline, "__call__", broken)
+    with pytest.raises(KeyError):
+        run("generate", "--task", "UG", "--output", tmp_path / "out.mp4", "--model", model)
+
+
+def test_debugging_shows_the_traceback_of_wrong_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MAGVIT_DEBUG", "1")
+    with pytest.raises(OSError, match="no model"):
+        run("generate", "--task", "UG", "--output", tmp_path / "out.mp4", "--model", "nowhere")
+
+
+def test_closed_pipe_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    script = "import sys; from magvit.cli import main; sys.exit(main(['presets']))"
+    process = subprocess.run([sys.executable, "-u", "-c", script], stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (process.returncode, process.stderr) == (141, b"")

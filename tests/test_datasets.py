@@ -1,0 +1,202 @@
+import itertools
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from magvit.data.datasets import ClipFolder, EndlessSampler
+from magvit.data.video import probe, write_video
+
+
+def write_clip(path: Path, level: float, num_frames: int = 12, size: tuple[int, int] = (24, 32)) -> None:
+    """Frame i is red of level i / num_frames, a green ramp to the right, and blue of `level`."""
+    height, width = size
+    red = (torch.arange(num_frames) / num_frames).view(-1, 1, 1).expand(num_frames, height, width)
+    green = torch.linspace(0, 1, width).expand(num_frames, height, width)
+    write_video(path, torch.stack((red, green, torch.full_like(red, level))))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    write_clip(folder / "walk" / "a.mp4", 0.2)
+    write_clip(folder / "walk" / "deep" / "b.mp4", 0.4)
+    write_clip(folder / "run" / "c.webp", 0.6)
+    write_clip(folder / "loose.mp4", 0.8)
+    (folder / "empty").mkdir()
+    (folder / "notes.txt").write_text("not a video")
+    (folder / ".hidden.mp4").write_bytes(b"")
+    (folder / "walk" / "._a.mp4").write_bytes(b"")
+    return folder
+
+
+def test_classes_are_the_folders_that_hold_videos(root: Path) -> None:
+    dataset = ClipFolder(root, (4, 16, 16))
+    assert dataset.classes == ["run", "walk"]
+    names = [path.name for path in dataset.paths]
+    assert dict(zip(names, dataset.labels, strict=True)) == {"a.mp4": 1, "b.mp4": 1, "c.webp": 0, "loose.mp4": -1}
+    assert ClipFolder(root / "walk" / "deep", (4, 16, 16)).classes == []
+    assert ClipFolder(root / "walk" / "deep", (4, 16, 16))[0]["label"] == -1
+
+
+def test_items(root: Path) -> None:
+    dataset = ClipFolder(root, (4, 16, 16))
+    for index in range(len(dataset)):
+        clip = dataset[index]
+        assert clip["video"].shape == (3, 4, 16, 16)
+        assert clip["video"].dtype == torch.float32
+        assert 0 <= clip["video"].min() <= clip["video"].max() <= 1
+        assert (clip["index"], clip["label"]) == (index, dataset.labels[index])
+        level = {"a.mp4": 0.2, "b.mp4": 0.4, "c.webp": 0.6, "loose.mp4": 0.8}[dataset.paths[index].name]
+        assert clip["video"][2].mean().item() == pytest.approx(level, abs=0.03)
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_training_draws_are_a_function_of_seed_epoch_and_index(root: Path, cache: bool) -> None:
+    first, again = (ClipFolder(root / "walk", (4, 16, 16), seed=3, cache=cache) for _ in range(2))
+    keys = [(epoch, index) for epoch in range(3) for index in range(2)]
+    clips = {key: first[key]["video"] for key in keys}
+    for key in reversed(keys):
+        assert torch.equal(again[key]["video"], clips[key])
+    assert torch.equal(first[1]["video"], clips[0, 1])
+    assert not torch.equal(clips[0, 0], clips[1, 0])
+    assert not torch.equal(ClipFolder(root / "walk", (4, 16, 16), seed=4)[0]["video"], clips[0, 0])
+
+
+def test_cache_gives_the_same_clips(root: Path) -> None:
+    plain, cached = (ClipFolder(root, (4, 16, 16), stride=2, cache=cache) for cache in (False, True))
+    for key in itertools.product(range(2), range(len(plain))):
+        assert torch.equal(plain[key]["video"], cached[key]["video"])
+
+
+def test_training_varies_window_place_and_side(root: Path) -> None:
+    dataset = ClipFolder(root / "walk", (4, 16, 16), stride=2, cache=True)
+    clips = [dataset[epoch, 0]["video"] for epoch in range(60)]
+    starts = {round(clip[0, 0].mean().item() * 12) for clip in clips}
+    assert starts == set(range(6))  # 7 of 12 frames are spanned
+    steps = {round((clip[0, 1] - clip[0, 0]).mean().item() * 12) for clip in clips}
+    assert steps == {2}
+    slopes = [(clip[1, ..., -1] - clip[1, ..., 0]).mean().item() for clip in clips]
+    assert {slope > 0 for slope in slopes} == {True, False}
+    assert len({round(min(clip[1, ..., 0].mean().item(), clip[1, ..., -1].mean().item()), 1) for clip in clips}) > 2
+
+
+def test_evaluation_takes_the_middle(root: Path) -> None:
+    dataset = ClipFolder(root / "walk", (4, 16, 16), train=False)
+    clip = dataset[0]["video"]
+    assert torch.equal(dataset[5, 0]["video"], clip)
+    red = clip[0].mean(dim=(1, 2)) * 12
+    torch.testing.assert_close(red, torch.tensor([4.0, 5, 6, 7]), atol=0.3, rtol=0)
+    assert clip[1].mean().item() == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("size", [(16, 24), (24, 16), (8, 40)])
+def test_any_crop_fits_by_default(tmp_path: Path, size: tuple[int, int]) -> None:
+    write_clip(tmp_path / "wide.mp4", 0.5, size=(16, 48))
+    write_clip(tmp_path / "high.mp4", 0.5, size=(48, 16))
+    dataset = ClipFolder(tmp_path, (4, *size))
+    assert {tuple(dataset[index]["video"].shape) for index in range(2)} == {(3, 4, *size)}
+    with pytest.raises(ValueError, match="short_side is 10"):
+        ClipFolder(tmp_path, (4, *size), short_side=10)
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_unusable_files_are_named_once_and_replaced(tmp_path: Path, cache: bool) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"")
+    write_clip(tmp_path / "b.mp4", 0.5, num_frames=3)
+    write_clip(tmp_path / "c.mp4", 0.7)
+    dataset = ClipFolder(tmp_path, (4, 16, 16), cache=cache)
+    with pytest.warns(UserWarning, match="left out") as caught:
+        clip = dataset[2, 0]
+    assert [name in str(warning.message) for warning, name in zip(caught, ("a.mp4", "b.mp4"), strict=True)] == [
+        True
+    ] * 2
+    assert clip["index"] == 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(dataset[2, 0]["video"], clip["video"])  # also now that the files are known to be bad
+    fresh = ClipFolder(tmp_path, (4, 16, 16), cache=cache)
+    with pytest.warns(UserWarning, match="has 3 frames, 4 at stride 1 needed"):
+        assert fresh[0, 1]["index"] == 2
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_a_damaged_video_gives_its_good_part(tmp_path: Path, cache: bool) -> None:
+    noise = torch.rand(3, 40, 32, 32, generator=torch.Generator().manual_seed(0))
+    write_video(tmp_path / "a.mp4", noise)
+    data = (tmp_path / "a.mp4").read_bytes()
+    (tmp_path / "a.mp4").write_bytes(data[: len(data) // 2])
+    assert probe(tmp_path / "a.mp4").num_frames == 40  # the header still promises all
+    dataset = ClipFolder(tmp_path, (4, 32, 32), cache=cache)
+    clips = [dataset[epoch, 0]["video"] for epoch in range(8)]
+    other = ClipFolder(tmp_path, (4, 32, 32), cache=cache)
+    for epoch in reversed(range(8)):
+        assert torch.equal(other[epoch, 0]["video"], clips[epoch])
+
+
+def test_a_folder_without_one_usable_video(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"")
+    (tmp_path / "b.mp4").write_bytes(b"")
+    dataset = ClipFolder(tmp_path, (4, 16, 16))
+    with pytest.warns(UserWarning, match="left out"), pytest.raises(ValueError, match="none of the 2 videos") as caught:
+        dataset[0]
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="none of the 2 videos"):
+        dataset[1]
+
+
+def test_refuses_bad_arguments(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        ClipFolder(tmp_path / "absent", (4, 16, 16))
+    with pytest.raises(NotADirectoryError, match="is not a folder"):
+        ClipFolder(root / "notes.txt", (4, 16, 16))
+    with pytest.raises(ValueError, match="holds no videos"):
+        ClipFolder(tmp_path, (4, 16, 16))
+    with pytest.raises(ValueError, match="stride 0"):
+        ClipFolder(root, (4, 16, 16), stride=0)
+    dataset = ClipFolder(root, (4, 16, 16))
+    for index in (-1, 4):
+        with pytest.raises(IndexError):
+            dataset[index]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python >= 3.12 about threads in torch
+def test_workers_give_what_one_process_gives(root: Path) -> None:
+    def batches(workers: int) -> list[dict[str, torch.Tensor]]:
+        dataset = ClipFolder(root, (4, 16, 16))
+        loader = DataLoader(dataset, batch_size=3, sampler=EndlessSampler(len(dataset), seed=1), num_workers=workers)
+        return list(itertools.islice(loader, 3))
+
+    for alone, together in zip(batches(0), batches(2), strict=True):
+        assert alone["video"].shape == (3, 3, 4, 16, 16)
+        for name in ("video", "label", "index"):
+            assert torch.equal(alone[name], together[name])
+
+
+def test_sampler_shuffles_every_epoch() -> None:
+    draws = list(itertools.islice(EndlessSampler(10, seed=0), 50))
+    epochs = [draws[start : start + 10] for start in range(0, 50, 10)]
+    for number, epoch in enumerate(epochs):
+        assert sorted(epoch) == [(number, index) for index in range(10)]
+    orders = {tuple(index for _, index in epoch) for epoch in epochs}
+    assert len(orders) == 5
+    other = list(itertools.islice(EndlessSampler(10, seed=1), 50))
+    assert [index for _, index in other] != [index for _, index in draws]
+    assert other[:10] != draws[10:20]
+
+
+@pytest.mark.parametrize("start", [0, 1, 9, 10, 11, 37])
+def test_sampler_resumes_at_any_position(start: int) -> None:
+    whole = list(itertools.islice(EndlessSampler(10, seed=5), 60))
+    sampler = EndlessSampler(10, seed=5, start=start)
+    assert list(itertools.islice(sampler, 20)) == whole[start : start + 20]
+    assert list(itertools.islice(sampler, 20)) == whole[start : start + 20]  # iterating again starts again
+
+
+def test_sampler_refuses_bad_arguments() -> None:
+    with pytest.raises(ValueError, match="dataset_size is 0"):
+        EndlessSampler(0, seed=0)
+    with pytest.raises(ValueError, match="start -1"):
+        EndlessSampler(3, seed=0, start=-1)

@@ -1,0 +1,239 @@
+from typing import get_args
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from magvit.decoding import DecodingStep, decode, guide
+from magvit.shapes import Grid
+from magvit.tasks import MaskMode, mask_ratio
+
+K, MASK = 8, 8
+MODES = get_args(MaskMode)
+LATENT = ("latent_masking", "latent_condition")
+SCHEDULES = ["cosine", "uniform", "pow3", "log", "exp", "poly:-1,0,1"]
+
+
+class Network:
+    """Logits that depend on position, on the token read there and on the whole input; the same for every batch."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.table = torch.randn(K + 1, 97, K, generator=torch.Generator().manual_seed(seed))
+
+    def __call__(self, inputs: torch.Tensor, uncond_inputs: torch.Tensor) -> torch.Tensor:
+        ids = inputs.flatten(1)
+        phase = (ids * torch.arange(ids.shape[1])).sum(1, keepdim=True) % 97
+        logits = self.table[ids, (torch.arange(ids.shape[1]) + phase) % 97]
+        return logits.view(*inputs.shape, K)
+
+
+def generators(*seeds: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def condition(grid: Grid, batch: int, seed: int = 0, share: float = 0.4) -> tuple[torch.Tensor, torch.Tensor]:
+    g, shape = torch.Generator().manual_seed(seed), (batch, *grid)
+    return torch.randint(K, shape, generator=g), torch.rand(shape, generator=g) < share
+
+
+def run(cond_tokens, known, network=None, **options) -> tuple[torch.Tensor, list[DecodingStep]]:
+    steps: list[DecodingStep] = []
+    options = {"generators": generators(*range(len(known)))} | options
+    tokens = decode(network or Network(), cond_tokens, known, mask_token_id=MASK, callback=steps.append, **options)
+    return tokens, steps
+
+
+@pytest.mark.parametrize("mode", MODES)
+@given(
+    grid=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4)),
+    schedule=st.sampled_from(SCHEDULES),
+    seed=st.integers(0, 100),
+    temperatures=st.sampled_from([(0.0, 0.0), (4.5, 1.0), (100.0, 0.0), (0.0, 2.0)]),
+    data=st.data(),
+)
+@settings(max_examples=25, deadline=None)
+def test_the_schedule_decides_how_many_stay_masked(mode, grid, schedule, seed, temperatures, data) -> None:
+    num_tokens = grid[0] * grid[1] * grid[2]
+    num_steps = data.draw(st.integers(1, num_tokens))
+    cond_tokens, known = condition(grid, 2, seed)
+    tokens, steps = run(
+        cond_tokens,
+        known,
+        num_steps=num_steps,
+        schedule=schedule,
+        mask_mode=mode,
+        mask_temperature=temperatures[0],
+        temperature=temperatures[1],
+    )
+    assert len(steps) == num_steps
+    unknown = ~known if mode in LATENT else torch.ones_like(known)
+    candidates = masked = unknown.flatten(1).sum(1)
+    previous = unknown
+    for step in steps:
+        read_as_unknown = (step.inputs == MASK) | step.segment_ids.bool()
+        assert torch.equal(read_as_unknown, previous)
+        assert torch.equal(step.inputs != step.uncond_inputs, step.segment_ids.bool())
+        ratio = mask_ratio(schedule, torch.tensor(step.step + 1.0) / num_steps, num_tokens)
+        assert step.mask_ratio == ratio.item()
+        wanted = (candidates * ratio).floor().clamp(min=1) if step.step < num_steps - 1 else torch.zeros(2)
+        masked = torch.minimum(wanted, masked - 1).clamp(min=0).long()
+        assert torch.equal(step.masked.flatten(1).sum(1), masked)
+        assert not (step.masked & ~previous).any(), "a settled token became unknown"
+        assert torch.equal(step.confidence.isinf(), ~previous)
+        if step.step:
+            settled = ~previous
+            assert torch.equal(step.tokens[settled], steps[step.step - 1].tokens[settled])
+        previous = step.masked
+    assert not previous.any()
+    assert torch.equal(tokens, steps[-1].tokens)
+    assert tokens.max() < K
+
+
+@pytest.mark.parametrize("mode", LATENT)
+def test_given_tokens_never_change_in_the_latent_modes(mode: MaskMode) -> None:
+    cond_tokens, known = condition((2, 3, 4), 2)
+    tokens, steps = run(cond_tokens, known, mask_mode=mode)
+    for step in steps:
+        assert torch.equal(step.inputs[known], cond_tokens[known])
+    assert torch.equal(tokens[known], cond_tokens[known])
+
+
+def test_commit_shows_the_condition_and_refines_it() -> None:
+    cond_tokens, known = condition((2, 3, 4), 2)
+    tokens, steps = run(cond_tokens, known)
+    first = steps[0]
+    assert torch.equal(first.inputs, torch.where(known, cond_tokens, MASK))
+    assert (first.uncond_inputs == MASK).all()
+    assert torch.equal(first.segment_ids.bool(), known)
+    assert (tokens != cond_tokens)[known].any()
+
+
+def test_prefix_mode_does_not_show_the_condition() -> None:
+    cond_tokens, known = condition((2, 3, 4), 2)
+    _, steps = run(cond_tokens, known, mask_mode="prefix")
+    assert (steps[0].inputs == MASK).all()
+    assert not any(step.segment_ids.any() for step in steps)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_sample_does_not_depend_on_its_batch(mode: MaskMode) -> None:
+    cond_tokens, known = condition((2, 3, 4), 3)
+    together, _ = run(cond_tokens, known, mask_mode=mode, generators=generators(5, 6, 7))
+    alone, _ = run(cond_tokens[1:2], known[1:2], mask_mode=mode, generators=generators(6))
+    pair, _ = run(cond_tokens[[2, 1]], known[[2, 1]], mask_mode=mode, generators=generators(7, 6))
+    assert torch.equal(together[1:2], alone)
+    assert torch.equal(together[[2, 1]], pair)
+
+
+def test_seeds_matter_and_greedy_needs_none() -> None:
+    cond_tokens, known = condition((2, 3, 4), 2)
+    same, _ = run(cond_tokens[:1].expand(2, -1, -1, -1), known[:1].expand(2, -1, -1, -1), generators=generators(1, 2))
+    assert not torch.equal(same[0], same[1])
+    greedy = {"mask_temperature": 0.0, "temperature": 0.0}
+    without, _ = run(cond_tokens, known, generators=None, **greedy)
+    seeded, _ = run(cond_tokens, known, **greedy)
+    assert torch.equal(without, seeded)
+
+
+@pytest.mark.parametrize("options", [{"temperature": 0.0}, {"mask_temperature": 0.0}, {}])
+def test_randomness_without_generators(options: dict[str, float]) -> None:
+    cond_tokens, known = condition((1, 2, 2), 1)
+    with pytest.raises(ValueError, match=r"needs one torch\.Generator per sample"):
+        run(cond_tokens, known, generators=None, **options)
+
+
+def test_one_generator_per_sample() -> None:
+    cond_tokens, known = condition((1, 2, 2), 2)
+    with pytest.raises(ValueError, match="1 generators for a batch of 2"):
+        run(cond_tokens, known, generators=generators(0))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_steps": 0}, "num_steps is 0, expected 1 or more"),
+        ({"mask_temperature": -1.0}, "mask_temperature is -1.0"),
+        ({"mask_temperature": float("nan")}, "mask_temperature is nan"),
+        ({"temperature": -0.5}, "temperature is -0.5"),
+        ({"top_k": -1}, "top_k is -1"),
+        ({"top_p": 1.5}, "top_p is 1.5"),
+        ({"schedule": "linear"}, "unknown mask schedule 'linear'"),
+    ],
+)
+def test_bad_options(options: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(*condition((1, 2, 2), 1), **options)
+
+
+def test_equal_confidences_do_not_stall() -> None:
+    """A network without any opinion: the official rule, which masks ties too, would keep everything unknown."""
+
+    def indifferent(inputs: torch.Tensor, uncond_inputs: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(*inputs.shape, K)
+
+    cond_tokens, known = condition((2, 2, 2), 1, share=0.0)
+    options = {"num_steps": 8, "mask_temperature": 0.0, "temperature": 0.0}
+    _, steps = run(cond_tokens, known, indifferent, **options)
+    assert [int(step.masked.sum()) for step in steps] == [7, 6, 5, 4, 3, 2, 1, 0]
+
+
+def test_the_last_unknown_token() -> None:
+    """With as many steps as tokens a single one is left unknown before the end: the release then forgets everything."""
+    cond_tokens, known = condition((2, 2, 2), 1, share=0.0)
+    options = {"num_steps": 12, "mask_temperature": 0.0, "temperature": 0.0}
+    _, steps = run(cond_tokens, known, **options)
+    assert [int(step.masked.sum()) for step in steps] == [7, 6, 5, 4, 3, 2, 1, 0, 0, 0, 0, 0]
+    _, official = run(cond_tokens, known, reproduce_last_token_bug=True, **options)
+    assert [int(step.masked.sum()) for step in official] == [7, 6, 5, 4, 3, 2, 1, 8, 3, 2, 1, 8]
+
+
+def test_one_token_in_one_step() -> None:
+    cond_tokens, known = condition((1, 1, 1), 1, share=0.0)
+    tokens, (step,) = run(cond_tokens, known, num_steps=1, mask_temperature=0.0, temperature=0.0)
+    assert tokens.item() == Network()(torch.full_like(tokens, MASK), tokens).argmax()
+    assert not step.masked.any()
+
+
+def test_the_least_confident_are_predicted_again() -> None:
+    cond_tokens, known = condition((2, 3, 4), 2)
+    _, steps = run(cond_tokens, known, mask_temperature=0.0)
+    for step in steps[:-1]:
+        for sample in range(2):
+            masked = step.confidence[sample][step.masked[sample]]
+            kept = step.confidence[sample][~step.masked[sample]]
+            assert masked.max() <= kept.min()
+
+
+def test_top_k_and_top_p_limit_the_choice() -> None:
+    """With no chance in the order, a nucleus of one token is the greedy answer."""
+    cond_tokens, known = condition((2, 3, 4), 2)
+    greedy, _ = run(cond_tokens, known, mask_temperature=0.0, temperature=0.0)
+    for limit in ({"top_k": 1}, {"top_p": 1e-6}):
+        limited, _ = run(cond_tokens, known, mask_temperature=0.0, temperature=3.0, **limit)
+        assert torch.equal(limited, greedy)
+
+
+def test_mask_temperature_shuffles_the_order_only_before_the_last_step() -> None:
+    cond_tokens, known = condition((2, 3, 4), 1)
+    _, cold = run(cond_tokens, known, num_steps=4, mask_temperature=0.0, temperature=0.0)
+    _, hot = run(cond_tokens, known, num_steps=4, mask_temperature=100.0, temperature=0.0)
+    assert torch.equal(cold[0].tokens, hot[0].tokens)
+    assert not torch.equal(cold[0].masked, hot[0].masked)
+
+
+def test_guidance() -> None:
+    logits, uncond = torch.rand(2, 1, 1, 2, 3, K).unbind(0)
+    torch.testing.assert_close(guide(logits, uncond, 0.0), logits)
+    torch.testing.assert_close(guide(logits, uncond, 1.0), 2 * logits - uncond)
+    torch.testing.assert_close(guide(logits, logits, 5.0), logits)
+
+
+def test_no_gradients_and_inputs_unchanged() -> None:
+    cond_tokens, known = condition((2, 3, 4), 2)
+    before = cond_tokens.clone(), known.clone()
+    weight = torch.ones((), requires_grad=True)
+    _, steps = run(cond_tokens, known, lambda inputs, uncond: weight * Network()(inputs, uncond))
+    assert not steps[0].confidence.requires_grad
+    assert torch.equal(cond_tokens, before[0])
+    assert torch.equal(known, before[1])

@@ -1,0 +1,192 @@
+"""Model folders: what was saved comes back, and whatever is wrong is one sentence that names it."""
+
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+from torch import nn
+
+from magvit import hub
+
+
+@dataclass(frozen=True)
+class Inner:
+    scale: float
+    name: str | None
+
+
+@dataclass(frozen=True)
+class Outer:
+    width: int
+    flags: tuple[bool, ...]
+    grid: tuple[int, int]
+    padding: Literal["reflect", "zero"]
+    inner: Inner
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ValueError(f"width is {self.width}, expected at least 1")
+
+
+GOOD = Outer(3, (True, False, True), (4, 8), "zero", Inner(0.5, None))
+
+
+def test_config_survives_json() -> None:
+    assert hub.config_from_dict(Outer, json.loads(json.dumps(asdict(GOOD)))) == GOOD
+
+
+def test_whole_numbers_are_floats_too() -> None:
+    loaded = hub.config_from_dict(Inner, {"scale": 2, "name": "x"})
+    assert loaded == Inner(2.0, "x")
+    assert isinstance(loaded.scale, float)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"colour": 1}, ["unknown field", '"colour"']),
+        ({"width": None}, ["width is None", "int"]),
+        ({"width": True}, ["width is True", "int"]),
+        ({"width": 3.0}, ["width is 3.0", "int"]),
+        ({"width": 0}, ["width is 0, expected at least 1"]),
+        ({"flags": [1, 0]}, ["flags is 1", "bool"]),
+        ({"flags": True}, ["flags is True"]),
+        ({"grid": [1, 2, 3]}, ["grid is [1, 2, 3]", "tuple[int, int]"]),
+        ({"padding": "mirror"}, ["padding is 'mirror'", "reflect", "zero"]),
+        ({"inner": {"scale": "0.5", "name": None}}, ["inner: scale is '0.5'", "float"]),
+        ({"inner": {"scale": 0.5}}, ["inner lacks", '"name"']),
+        ({"inner": {"scale": 0.5, "name": 7}}, ["name is 7", "expected str"]),
+        ({"inner": 5}, ["inner is 5", "Inner"]),
+    ],
+)
+def test_a_bad_config_is_one_sentence_with_field_and_file(change: dict[str, object], words: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"here\.json") as caught:
+        hub.config_from_dict(Outer, asdict(GOOD) | change, "here.json")
+    message = str(caught.value)
+    assert all(word in message for word in words), message
+    assert "\n" not in message
+
+
+def test_a_missing_field_is_named_even_if_the_class_has_a_default() -> None:
+    @dataclass(frozen=True)
+    class Defaulted:
+        width: int = 3
+
+    with pytest.raises(ValueError, match='lacks the field "width"'):
+        hub.config_from_dict(Defaulted, {})
+
+
+def test_folder_round_trip(tmp_path: Path) -> None:
+    tensors = {
+        "a": torch.arange(6.0).reshape(2, 3).T,
+        "b": torch.tensor([1, 2]),
+        "c": torch.ones(2, dtype=torch.bfloat16),
+    }
+    folder = tmp_path / "new" / "folder"
+    hub.save_folder(folder, {"format": 1}, {"net": tensors})
+    assert hub.load_config(folder) == {"format": 1}
+    loaded = hub.load_tensors(folder, "net")
+    assert loaded.keys() == tensors.keys()
+    assert all(
+        torch.equal(loaded[name], tensors[name]) and loaded[name].dtype == tensors[name].dtype for name in tensors
+    )
+    assert sorted(os.listdir(folder)) == ["config.json", "net.safetensors"]
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path: Path) -> None:
+    hub.save_folder(tmp_path, {"format": 1}, {"net": {"a": torch.zeros(2)}})
+    shared = torch.zeros(2)
+    with pytest.raises(RuntimeError):  # safetensors refuses two names for one memory
+        hub.save_folder(tmp_path, {"format": 2}, {"net": {"a": shared, "b": shared}})
+    assert hub.load_config(tmp_path) == {"format": 1}
+    assert list(hub.load_tensors(tmp_path, "net")) == ["a"]
+    assert sorted(os.listdir(tmp_path)) == ["config.json", "net.safetensors"]
+
+
+def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        hub.save_folder(tmp_path / "file" / "model", {}, {})
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors at all", None])
+def test_damaged_weights(tmp_path: Path, content: bytes | None) -> None:
+    hub.save_folder(tmp_path, {}, {"net": {"a": torch.zeros(100)}})
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(path.read_bytes()[:-40] if content is None else content)  # None: cut short
+    with pytest.raises(ValueError, match=r"net\.safetensors is not a readable safetensors file") as caught:
+        hub.load_tensors(tmp_path, "net")
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_files(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no config\.json"):
+        hub.load_config(tmp_path)
+    with pytest.raises(FileNotFoundError, match="weights of the tokenizer are missing"):
+        hub.load_tensors(tmp_path, "tokenizer")
+
+
+@pytest.mark.parametrize(("text", "words"), [("{", "not valid JSON"), ("[1]", "JSON list")])
+def test_damaged_config(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        hub.load_config(tmp_path)
+
+
+def test_load_state_copies_and_keeps_dtype() -> None:
+    source, target = nn.Linear(3, 2), nn.Linear(3, 2)
+    hub.load_state(target, {name: tensor.bfloat16() for name, tensor in source.state_dict().items()}, "x")
+    assert target.weight.dtype == torch.float32
+    assert torch.equal(target.weight, source.weight.bfloat16().float())
+
+
+def test_load_state_names_at_most_three_tensors_and_changes_nothing() -> None:
+    module = nn.Sequential(*(nn.Linear(2, 2) for _ in range(3)))
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    state = {"0.weight": torch.zeros(3, 2), "0.bias": torch.zeros(2), "ghost": torch.zeros(1)}
+    with pytest.raises(ValueError, match=r"m\.safetensors does not fit Sequential") as caught:
+        hub.load_state(module, state, "m.safetensors")
+    message = str(caught.value)
+    assert "lacks 1.weight, 1.bias, 2.weight and 1 more" in message
+    assert "has unexpected ghost" in message
+    assert "0.weight [3, 2] instead of [2, 2]" in message
+    assert "\n" not in message
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+
+
+def test_resolve_prefers_local_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "PACKAGED", tmp_path / "packaged")
+    hub.save_folder(tmp_path / "packaged" / "tiny", {}, {})
+    monkeypatch.chdir(tmp_path)
+    assert hub.packaged_models() == ["tiny"]
+    assert hub.resolve("tiny") == tmp_path / "packaged" / "tiny"
+    (tmp_path / "tiny").mkdir()
+    assert hub.resolve("tiny") == Path("tiny")
+    with pytest.raises(FileNotFoundError, match=r'no model "nowhere".*tiny'):
+        hub.resolve("nowhere")
+    with pytest.raises(FileNotFoundError, match="no model"):
+        hub.resolve("./user/nowhere")
+    (tmp_path / "a_file").write_text("")
+    with pytest.raises(OSError, match="is a file"):
+        hub.resolve("a_file")
+
+
+def test_hub_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub_module = pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr(hub_module, "snapshot_download", lambda repository, allow_patterns: f"{tmp_path}/{repository}")
+    assert hub.resolve("user/model") == tmp_path / "user" / "model"
+
+    def unknown(repository: str, allow_patterns: list[str]) -> str:
+        raise ConnectionError("no route\nmore words")
+
+    monkeypatch.setattr(hub_module, "snapshot_download", unknown)
+    with pytest.raises(OSError, match=r'"user/model".*no route$'):
+        hub.resolve("user/model")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(OSError, match=r'pip install "magvit\[hub\]"'):
+        hub.resolve("user/model")
