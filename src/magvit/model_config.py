@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from magvit import hub
-from magvit.tasks import Vocabulary
+from magvit.tasks import MaskMode, Vocabulary
 from magvit.tokenizer import TokenizerConfig
 from magvit.transformer import TransformerConfig
 
@@ -23,6 +23,7 @@ class ModelConfig:
         classes: class names in label order; empty for a model without classes.
         condition_frames: frames given at each end by the frame tasks.
         fps: frames per second at which results are written.
+        mask_mode: how the transformer was trained to read a condition, see `magvit.tasks.commit`.
 
     Raises:
         ValueError: if the parts do not fit each other.
@@ -36,6 +37,7 @@ class ModelConfig:
     classes: tuple[str, ...] = ()
     condition_frames: int = 1
     fps: float = 8.0
+    mask_mode: MaskMode = "commit"
 
     def __post_init__(self) -> None:
         t, h, w = self.tokenizer.latent_shape(self.clip_shape)
@@ -56,7 +58,7 @@ class ModelConfig:
             )
         if len(self.classes) != self.vocabulary.num_classes:
             raise ValueError(f"there are {len(self.classes)} class names for {self.vocabulary.num_classes} classes")
-        length = self.vocabulary.prefix_length + t * h * w
+        length = self.vocabulary.sequence_length(t * h * w, self.mask_mode == "prefix")
         if self.transformer.max_length < length:
             raise ValueError(
                 f"clips make sequences of {length} tokens, the transformer takes {self.transformer.max_length}"
@@ -65,10 +67,9 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = hub.CONFIG) -> "ModelConfig":
         """Read JSON strictly; only fields with a default here may be absent. ValueError names `where` and the field."""
-        defaults = {
-            name: getattr(cls, name) for name in ("transformer", "vocabulary", "classes", "condition_frames", "fps")
-        }
-        return hub.config_from_dict(cls, defaults | values, where)
+        optional = ("transformer", "vocabulary", "classes", "condition_frames", "fps", "mask_mode")
+        defaults = {name: getattr(cls, name) for name in optional}
+        return hub.config_from_dict(cls, {**defaults, **values}, where)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; the parts that a tokenizer-only model lacks are left out."""

@@ -20,7 +20,7 @@ from magvit.data.transforms import fit_clip
 from magvit.data.video import read_video
 from magvit.decoding import DecodingStep, Logits, decode, guide
 from magvit.model_config import ModelConfig
-from magvit.shapes import Tokens, Video, check_video
+from magvit.shapes import TokenMask, Tokens, Video, check_video
 from magvit.tasks import Task, Vocabulary, get_task, mask_ratio
 from magvit.tokenizer import VideoTokenizer
 from magvit.transformer import MaskedTransformer
@@ -190,10 +190,14 @@ class MagvitPipeline:
         with self._autocast():
             cond_tokens = self.tokenizer.encode(condition.cond_video)
 
+        cond_tokens = cond_tokens.repeat_interleave(num_samples, 0)
+        cond_token_mask = condition.cond_token_mask.repeat_interleave(num_samples, 0)
+
         tokens = decode(
-            self._logits_fn(chosen, vocabulary, label_number, guidance_scale),
-            cond_tokens.repeat_interleave(num_samples, 0),
-            condition.cond_token_mask.repeat_interleave(num_samples, 0),
+            self._logits_fn(chosen, vocabulary, label_number, guidance_scale, cond_tokens, cond_token_mask),
+            cond_tokens,
+            cond_token_mask,
+            mask_mode=self.config.mask_mode,
             mask_token_id=vocabulary.mask_token_id,
             num_steps=num_steps,
             schedule=schedule,
@@ -231,13 +235,23 @@ class MagvitPipeline:
         raise ValueError(f"label is {label!r}, expected 0 to {len(classes) - 1} or a class name ({names})")
 
     def _logits_fn(
-        self, task: Task, vocabulary: Vocabulary, label: int | None, guidance_scale: float
+        self,
+        task: Task,
+        vocabulary: Vocabulary,
+        label: int | None,
+        guidance_scale: float,
+        cond_tokens: Tokens,
+        cond_token_mask: TokenMask,
     ) -> Callable[[Tokens, Tokens], Logits]:
         """What `decode` asks at each step: `[prefix, latents]` through the transformer; guided, twice in one batch."""
         assert self.transformer is not None
         transformer, has_segments = self.transformer, self.transformer.config.num_segments > 0
-        prefix = vocabulary.prefix(task.family, label).to(self.device)
-        uncond_prefix = vocabulary.prefix("full_generation").to(self.device)
+        prefix = vocabulary.prefix(task.family, label).to(self.device).expand(len(cond_tokens), -1)
+        uncond_prefix = vocabulary.prefix("full_generation").to(self.device).expand(len(cond_tokens), -1)
+        if self.config.mask_mode == "prefix":
+            nothing_given = torch.zeros_like(cond_token_mask)
+            prefix = torch.cat([prefix, vocabulary.condition_prefix(cond_tokens, cond_token_mask)], 1)
+            uncond_prefix = torch.cat([uncond_prefix, vocabulary.condition_prefix(cond_tokens, nothing_given)], 1)
 
         def logits_fn(inputs: Tokens, uncond_inputs: Tokens) -> Logits:
             sequences = [_sequence(prefix, inputs)]
@@ -247,7 +261,7 @@ class MagvitPipeline:
                 segments.append(torch.zeros_like(segments[0]))
             with self._autocast():
                 logits = transformer(torch.cat(sequences), torch.cat(segments) if has_segments else None)
-            logits = logits[:, len(prefix) :, : vocabulary.codebook_size].float()
+            logits = logits[:, prefix.shape[1] :, : vocabulary.codebook_size].float()
             logits = logits.unflatten(1, inputs.shape[1:])
             return guide(logits[: len(inputs)], logits[len(inputs) :], guidance_scale) if guidance_scale else logits
 
@@ -257,9 +271,9 @@ class MagvitPipeline:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
-def _sequence(prefix: Int[Tensor, " P"], grid: Tokens) -> Int[Tensor, "B L"]:
+def _sequence(prefix: Int[Tensor, "B P"], grid: Tokens) -> Int[Tensor, "B L"]:
     """The prefix before each token grid, row-major with time slowest."""
-    return torch.cat([prefix.expand(len(grid), -1), grid.flatten(1)], 1)
+    return torch.cat([prefix, grid.flatten(1)], 1)
 
 
 def _device(name: str | torch.device) -> torch.device:

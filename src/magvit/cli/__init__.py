@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     `MAGVIT_DEBUG=1` shows those of wrong input too.
     """
     try:
-        _parse(sys.argv[1:] if arguments is None else arguments).run()
+        parse_arguments(sys.argv[1:] if arguments is None else arguments).run()
     except SystemExit as end:
         return 0 if end.code is None else int(end.code)
     except KeyboardInterrupt:
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parse(arguments: Sequence[str]) -> Demo | Generate | Reconstruct | Presets | Official:
+def parse_arguments(arguments: Sequence[str]) -> Demo | Generate | Reconstruct | Presets | Official:
     """The command that was asked for. What tyro says about wrong arguments, a box of lines, becomes one ValueError."""
     box = io.StringIO()
     try:

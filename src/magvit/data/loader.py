@@ -26,14 +26,12 @@ class DataConfig:
     stride: int = 1
     short_side: int | None = None
     cache: bool = False
-    fps: float = 25.0  # at which results are played
+    fps: float = 8.0  # at which results are played
 
     def __post_init__(self) -> None:
         """Raise ValueError where the parts do not fit each other."""
         if not 0 <= self.synthetic_share <= 1:
             raise ValueError(f"synthetic_share is {self.synthetic_share}, expected a number in [0, 1]")
-        if self.folder is None and self.synthetic_share < 1:
-            raise ValueError("no data: give a folder of clips (--data PATH), or set synthetic_share to 1")
 
 
 class TrainingClips(Dataset[Clip]):
@@ -44,7 +42,8 @@ class TrainingClips(Dataset[Clip]):
         self.shapes = MovingShapes(config.clip_shape, seed) if share else None
         self.folder = None
         if share < 1:
-            assert config.folder is not None
+            if config.folder is None:
+                raise ValueError("no data: give a folder of clips (--data PATH)")
             self.folder = ClipFolder(
                 config.folder, config.clip_shape, config.stride, True, seed, config.short_side, config.cache
             )

@@ -72,7 +72,7 @@ def moving_shape(
     background = F.interpolate(coarse[None], (H, W), mode="bicubic", align_corners=True)[0].clamp(0, 1)
 
     # The shape: a vivid colour, bright on a dark background and dark on a bright one.
-    hue = uniform(0, 1, 1, 1, 1) + torch.tensor([0, 1 / 3, 2 / 3])[:, None, None]
+    hue = uniform(0.0, 1.0, 1, 1, 1) + torch.tensor([0, 1 / 3, 2 / 3])[:, None, None]
     vivid = (0.5 + 0.5 * torch.cos(2 * math.pi * hue)).clamp(0, 1)
     colour = torch.where(base.mean() > 0.5, 0.6 * vivid, 0.4 + 0.6 * vivid)
 

@@ -55,15 +55,23 @@ class Conv(nn.Module):
         nn.init.trunc_normal_(self.weight, std=std, a=-2 * std, b=2 * std)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pad, then convolve; zero padding is left to the convolution itself, which needs no copy."""
-        if self.mode == "zero" or self.width == 0:
+        """Pad, then convolve.
+
+        Off the CPU, zero padding is left to the convolution itself, which needs no copy. On the CPU oneDNN's bf16
+        weight gradient of a padded convolution over an axis of length 2 is wrong, so there we pad ourselves.
+        """
+        if self.width == 0 or (self.mode == "zero" and x.device.type != "cpu"):
             return self.convolve(x, self.weight, self.bias, padding=self.width)
         return self.convolve(pad(x, self.width, self.mode), self.weight, self.bias)
 
 
-def norm(channels: int) -> nn.GroupNorm:
-    """GroupNorm over 32 groups (fewer for the narrow networks of tests and small presets), eps 1e-6."""
-    return nn.GroupNorm(math.gcd(32, channels), channels, eps=1e-6)
+def norm(channels: int, groups: int = 32) -> nn.GroupNorm:
+    """GroupNorm, eps 1e-6.
+
+    A group of one channel is an instance norm, which takes the clip's brightness and colour away: narrow networks need
+    fewer groups than the paper's 32.
+    """
+    return nn.GroupNorm(groups, channels, eps=1e-6)
 
 
 def _factors(dims: int, temporal: bool) -> tuple[int, ...]:

@@ -114,6 +114,10 @@ class Vocabulary:
         task = [self.task_token_id(family)] if self.is_multi_task else []
         return torch.tensor([*task, self.class_token_id(label)])
 
+    def sequence_length(self, num_tokens: int, condition_prefix: bool = False) -> int:
+        """Tokens of a whole sequence around a grid of `num_tokens`; `condition_prefix` for mask mode "prefix"."""
+        return self.prefix_length + num_tokens + (num_tokens + 1 if condition_prefix else 0)
+
     def condition_prefix(self, cond_tokens: Tokens, cond_token_mask: TokenMask) -> Int[Tensor, "B t*h*w+1"]:
         """Condition tokens shown before the sequence: the alternative "prefix condition" of the paper's Table 5.
 

@@ -9,11 +9,11 @@ from magvit.nn.conv import Conv, Padding, downsample, norm, upsample
 class ResBlock(nn.Module):
     """Two pre-activated convolutions without bias, plus the input: `[B, in, ...] -> [B, out, ...]`."""
 
-    def __init__(self, dims: int, in_channels: int, out_channels: int, padding: Padding):
+    def __init__(self, dims: int, in_channels: int, out_channels: int, padding: Padding, norm_groups: int):
         super().__init__()
-        self.norm1 = norm(in_channels)
+        self.norm1 = norm(in_channels, norm_groups)
         self.conv1 = Conv(dims, in_channels, out_channels, bias=False, padding=padding)
-        self.norm2 = norm(out_channels)
+        self.norm2 = norm(out_channels, norm_groups)
         self.conv2 = Conv(dims, out_channels, out_channels, bias=False, padding=padding)
         same = in_channels == out_channels
         self.shortcut = nn.Identity() if same else Conv(dims, in_channels, out_channels, 1, bias=False)
@@ -24,9 +24,11 @@ class ResBlock(nn.Module):
         return self.shortcut(x) + self.conv2(F.silu(self.norm2(h)))
 
 
-def _blocks(dims: int, in_channels: int, out_channels: int, count: int, padding: Padding) -> nn.Sequential:
+def _blocks(
+    dims: int, in_channels: int, out_channels: int, count: int, padding: Padding, norm_groups: int
+) -> nn.Sequential:
     widths = [in_channels] + [out_channels] * count
-    return nn.Sequential(*(ResBlock(dims, a, b, padding) for a, b in zip(widths, widths[1:], strict=False)))
+    return nn.Sequential(*(ResBlock(dims, a, b, padding, norm_groups) for a, b in zip(widths, widths[1:], strict=False)))
 
 
 class Encoder(nn.Module):
@@ -45,17 +47,18 @@ class Encoder(nn.Module):
         num_res_blocks: int,
         latent_channels: int,
         padding: Padding,
+        norm_groups: int,
     ):
         super().__init__()
         widths = [base_channels * m for m in channel_multipliers]
         self.temporal_downsample = temporal_downsample
         self.conv_in = Conv(dims, 3, base_channels, bias=False, padding=padding)
         self.levels = nn.ModuleList(
-            _blocks(dims, a, b, num_res_blocks, padding)
+            _blocks(dims, a, b, num_res_blocks, padding, norm_groups)
             for a, b in zip([base_channels, *widths], widths, strict=False)
         )
-        self.middle = _blocks(dims, widths[-1], widths[-1], num_res_blocks, padding)
-        self.norm_out = norm(widths[-1])
+        self.middle = _blocks(dims, widths[-1], widths[-1], num_res_blocks, padding, norm_groups)
+        self.norm_out = norm(widths[-1], norm_groups)
         self.conv_out = Conv(dims, widths[-1], latent_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,17 +84,18 @@ class Decoder(nn.Module):
         num_res_blocks: int,
         latent_channels: int,
         padding: Padding,
+        norm_groups: int,
     ):
         super().__init__()
         widths = [base_channels * m for m in reversed(channel_multipliers)]
         self.temporal_upsample = temporal_downsample[: len(widths) - 1][::-1]
         self.conv_in = Conv(dims, latent_channels, widths[0], padding=padding)
-        self.middle = _blocks(dims, widths[0], widths[0], num_res_blocks, padding)
+        self.middle = _blocks(dims, widths[0], widths[0], num_res_blocks, padding, norm_groups)
         self.levels = nn.ModuleList(
-            _blocks(dims, a, b, num_res_blocks, padding) for a, b in zip([widths[0], *widths], widths, strict=False)
+            _blocks(dims, a, b, num_res_blocks, padding, norm_groups) for a, b in zip([widths[0], *widths], widths, strict=False)
         )
         self.upsample_convs = nn.ModuleList(Conv(dims, width, width, padding=padding) for width in widths[:-1])
-        self.norm_out = norm(widths[-1])
+        self.norm_out = norm(widths[-1], norm_groups)
         self.conv_out = Conv(dims, widths[-1], 3, padding=padding)
 
     def forward(self, z: Tensor) -> Tensor:

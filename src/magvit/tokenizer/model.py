@@ -31,9 +31,19 @@ class TokenizerConfig:
     padding: Padding = "reflect"
     decoder_padding: Padding | None = None
     normalize_latents: bool = False
+    norm_groups: int = 32
 
     def __post_init__(self) -> None:
         """Raise ValueError for sizes that make no network."""
+        for name in ("base_channels", "num_res_blocks", "codebook_size", "codebook_dim", "norm_groups"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        for multiplier in self.channel_multipliers or (0,):
+            if multiplier < 1 or self.base_channels * multiplier % self.norm_groups:
+                raise ValueError(
+                    f"base_channels {self.base_channels} times channel_multipliers {self.channel_multipliers} gives "
+                    f"widths that norm_groups {self.norm_groups} does not divide"
+                )
         if len(self.temporal_downsample) < len(self.channel_multipliers) - 1:
             raise ValueError(
                 f"temporal_downsample has {len(self.temporal_downsample)} entries, expected one for each of the "
@@ -85,9 +95,9 @@ class VideoTokenizer(nn.Module):
             config.num_res_blocks,
             config.codebook_dim,
         )
-        self.encoder = Encoder(*size, padding=config.padding)
+        self.encoder = Encoder(*size, config.padding, config.norm_groups)
         self.quantizer = Quantizer(config.codebook_size, config.codebook_dim, config.normalize_latents)
-        self.decoder = Decoder(*size, padding=config.decoder_padding or config.padding)
+        self.decoder = Decoder(*size, config.decoder_padding or config.padding, config.norm_groups)
 
     def encode_latents(self, video: Video) -> Latents:
         """Encoder output before quantization."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from magvit.data.loader import DataConfig
-from magvit.tasks import LossRegion, MaskMode
+from magvit.tasks import LossRegion, MaskMode, get_task
 from magvit.tokenizer import DiscriminatorConfig, TokenizerConfig
 from magvit.tokenizer.losses import Adversarial
 from magvit.training.optim import OptimizerConfig
@@ -78,8 +78,9 @@ class TokenizerRun:
     generator_optimizer: OptimizerConfig = OptimizerConfig()
     discriminator_optimizer: OptimizerConfig = OptimizerConfig()
     ema_decay: float = 0.999
-    inflate_from: str | None = None  # model folder of a 2D tokenizer to start from
+    init_from: str | None = None  # model to start from: a tokenizer like this one, or its 2D sibling, which is inflated
     inflation: Literal["central", "average"] = "central"
+    codebook_init: Literal["uniform", "latents"] = "uniform"  # latents: of the first clips, so that every code is near
 
     def __post_init__(self) -> None:
         """Raise ValueError where the parts do not fit each other."""
@@ -115,8 +116,20 @@ class TransformerRun:
     ratio_per_batch: bool = False
     losses: tuple[LossRegion, ...] = ("refine", "mask", "reconstruct")
     label_smoothing: float = 1e-4
+    task_tokens: bool = True  # False: a single-task model, whose prefix is the class token alone
     separate_inpainting_token: bool = True
     optimizer: OptimizerConfig = field(
         default=OptimizerConfig(betas=(0.9, 0.96), weight_decay=0.045, clip_norm=1.0, warmup_steps=5000)
     )
     ema_decay: float = 0.0  # 0: no average, as in the paper
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where the parts do not fit each other."""
+        if not self.tasks:
+            raise ValueError("tasks is empty, expected at least one task")
+        for task in self.tasks:
+            get_task(task)
+        if self.task_weights and (len(self.task_weights) != len(self.tasks) or min(self.task_weights) < 0):
+            raise ValueError(f"task_weights are {self.task_weights}, expected one of 0 or more for each of {self.tasks}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay is {self.ema_decay}, expected a number in [0, 1)")

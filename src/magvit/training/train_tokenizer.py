@@ -1,20 +1,23 @@
 """Stage 1: train the tokenizer (paper section 3.1; `NOTES` section 1). One loop, read it from top to bottom."""
 
-import dataclasses
 import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
 from tqdm import tqdm
 
 from magvit import hub
 from magvit.data.loader import TrainingClips
+from magvit.model_config import ModelConfig
+from magvit.pipeline import MagvitPipeline
 from magvit.shapes import Video
-from magvit.tokenizer import Discriminator, TokenizerConfig, TokenizerOutput, VideoTokenizer, inflate
+from magvit.tokenizer import Discriminator, TokenizerOutput, VideoTokenizer, inflate
 from magvit.tokenizer.losses import (
     LeCam,
     discriminator_loss,
@@ -98,7 +101,7 @@ def train_tokenizer(
     Both objectives are taken from one forward pass with the old weights, then both networks take their update.
 
     Raises:
-        ValueError: if the loss wants a perceptual network and none is given, or `inflate_from` does not fit.
+        ValueError: if the loss wants a perceptual network and none is given, or `init_from` does not fit.
     """
     if config.losses.perceptual_weight and perceptual is None:
         raise ValueError(
@@ -110,8 +113,10 @@ def train_tokenizer(
     fabric = launch(loop, device)
     torch.manual_seed(loop.seed)
     tokenizer, discriminator, lecam = VideoTokenizer(config.tokenizer), Discriminator(config.discriminator), LeCam()
-    if config.inflate_from and not resume:
-        start_from_images(tokenizer, config)
+    if config.codebook_init == "latents":
+        codebook_from_latents(tokenizer, clips)
+    if config.init_from:
+        start_from(tokenizer, config.init_from, config)
     average = average_of(tokenizer, config.ema_decay)
     if loop.channels_last:
         tokenizer.to(memory_format=torch.channels_last_3d if config.tokenizer.dims == 3 else torch.channels_last)
@@ -129,6 +134,7 @@ def train_tokenizer(
         "d_optimizer": d_optimizer,
     }
 
+    model_config = ModelConfig(1, config.tokenizer, config.data.clip_shape, classes=clips.classes, fps=config.data.fps)
     start = 0
     state = load_newest_checkpoint(output / "checkpoints") if resume else None
     if state is not None:
@@ -136,12 +142,12 @@ def train_tokenizer(
         for name, part in parts.items():
             part.load_state_dict(state[name])
     log = RunLog(output, start)
-    (output / "config.json").write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n")
+    (output / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
 
     size, pieces = micro_batches(loop, fabric.world_size)
     batches = forever(clips, loop, size, start * pieces, fabric)
     bar = tqdm(range(start, loop.num_steps), initial=start, total=loop.num_steps, disable=not progress, unit="step")
-    clock = time.perf_counter()
+    clock, last_logged = time.perf_counter(), start
     for step in bar:
         seed_step(loop, step)
         rate = set_learning_rate(g_optimizer, config.generator_optimizer, step, loop.num_steps)
@@ -182,7 +188,8 @@ def train_tokenizer(
             values = mean_metrics(metrics)
             usage, perplexity = codebook_usage(out.tokens, config.tokenizer.codebook_size)
             seconds, clock = time.perf_counter() - clock, time.perf_counter()
-            rate_now = loop.log_every * loop.global_batch_size / seconds
+            rate_now = (done - last_logged) * loop.global_batch_size / seconds
+            last_logged = done
             values |= {"codebook_usage": usage, "perplexity": perplexity, "lr": rate, "clips_per_second": rate_now}
             log.scalars(done, values)
             bar.set_postfix(loss=f"{values['total_loss']:.4f}", perplexity=f"{perplexity:.0f}")
@@ -193,31 +200,32 @@ def train_tokenizer(
             if fabric.is_global_zero:
                 state = {"step": done} | {name: part.state_dict() for name, part in parts.items()}
                 save_checkpoint(output / "checkpoints", done, state, loop.keep_checkpoints)
-                save_tokenizer(output / "model", average.module, config, clips.classes)
+                MagvitPipeline(model_config, average.module).save_pretrained(output / "model")
             fabric.barrier()
     log.close()
     return output / "model"
 
 
-def start_from_images(tokenizer: VideoTokenizer, config: TokenizerRun) -> None:
-    """Inflate the 2D tokenizer of the model folder `config.inflate_from` into `tokenizer`."""
-    folder = hub.resolve(str(config.inflate_from))
-    image_config = hub.config_from_dict(TokenizerConfig, hub.load_config(folder)["tokenizer"])
-    if image_config.dims != 2 or dataclasses.replace(image_config, dims=config.tokenizer.dims) != config.tokenizer:
-        raise ValueError(f"inflate_from {config.inflate_from!r} is not the 2D sibling of this run's tokenizer")
-    inflate(hub.load_tensors(folder, "tokenizer"), tokenizer, config.inflation)
+def start_from(tokenizer: VideoTokenizer, model: str, config: TokenizerRun) -> None:
+    """Load a trained tokenizer of the same size, or inflate its 2D sibling."""
+    folder = hub.resolve(model)
+    source = ModelConfig.from_dict(hub.load_config(folder), str(folder / hub.CONFIG)).tokenizer
+    tensors = hub.load_tensors(folder, "tokenizer")
+    if source == config.tokenizer:
+        hub.load_state(tokenizer, tensors, folder)
+    elif source.dims == 2 and replace(source, dims=3) == config.tokenizer:
+        inflate(tensors, tokenizer, config.inflation)
+    else:
+        raise ValueError(f"init_from {model!r} holds {source}, expected {config.tokenizer} or its 2D sibling")
 
 
-def save_tokenizer(folder: Path, tokenizer: VideoTokenizer, config: TokenizerRun, classes: tuple[str, ...]) -> None:
-    """Write a tokenizer-only model folder."""
-    hub.save_folder(
-        folder,
-        {
-            "format": 1,
-            "tokenizer": dataclasses.asdict(config.tokenizer),
-            "clip_shape": config.data.clip_shape,
-            "classes": list(classes),
-            "fps": config.data.fps,
-        },
-        {"tokenizer": tokenizer.state_dict()},
-    )
+@torch.no_grad()
+def codebook_from_latents(tokenizer: VideoTokenizer, clips: TrainingClips) -> None:
+    """Set the codebook to latents of the untrained encoder at random places of the first clips."""
+    codebook = tokenizer.quantizer.codebook
+    found: list[Tensor] = []
+    while sum(map(len, found)) < len(codebook):
+        latents = tokenizer.encode_latents(clips[0, len(found)]["video"][None])
+        found.append(rearrange(latents, "1 d t h w -> (t h w) d"))
+    latents = torch.cat(found)
+    codebook.copy_(latents[torch.randperm(len(latents))[: len(codebook)]])

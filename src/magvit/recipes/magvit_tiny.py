@@ -1,0 +1,45 @@
+"""magvit-tiny: the packaged model, small enough to be trained on two CPU cores in an hour.
+
+It works on 16x32x32 clips: 4x8x8 tokens of 512 codes. Data are moving shapes, which have classes, and a folder of openly
+licensed clips (listed in the model card), which have none:
+
+    magvit train tokenizer   magvit-tiny --data CLIPS --output runs/tiny-tokenizer
+    magvit train transformer magvit-tiny --data CLIPS --output runs/tiny --tokenizer runs/tiny-tokenizer/model
+"""
+
+from magvit.data.loader import DataConfig
+from magvit.tokenizer import TokenizerConfig
+from magvit.training.config import LoopConfig, TokenizerLossConfig, TokenizerRun
+from magvit.training.optim import OptimizerConfig
+
+DATA = DataConfig(clip_shape=(16, 32, 32), synthetic_share=0.6, stride=2, short_side=36, cache=True)
+
+
+def tokenizer() -> TokenizerRun:
+    """Stage 1. Mean squared error and VQ losses only: a discriminator would double the time.
+
+    magvit train tokenizer magvit-tiny --data CLIPS --output runs/tiny-tokenizer
+    """
+    return TokenizerRun(
+        loop=LoopConfig(num_steps=4200, global_batch_size=8, channels_last=False, log_every=50, sample_every=500),
+        data=DATA,
+        tokenizer=TokenizerConfig(
+            base_channels=16,
+            channel_multipliers=(1, 2, 4),
+            temporal_downsample=(True, True),
+            num_res_blocks=1,
+            codebook_size=512,
+            codebook_dim=16,
+            norm_groups=4,
+        ),
+        losses=TokenizerLossConfig(
+            perceptual_weight=0.0,
+            adversarial_weight=0.0,
+            commitment_weight=0.0625,
+            codebook_weight=0.25,
+            entropy_weight=0.02,
+        ),
+        generator_optimizer=OptimizerConfig(4e-4, betas=(0.9, 0.99), warmup_steps=50),
+        ema_decay=0.99,
+        codebook_init="latents",
+    )

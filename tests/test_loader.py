@@ -1,0 +1,116 @@
+import itertools
+from collections import Counter
+
+import pytest
+import torch
+
+from magvit.data.loader import DataConfig, TrainingClips, make_loader
+from magvit.data.synthetic import CLASSES, MovingShapes
+from magvit.data.video import write_video
+
+SHAPE = (2, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Three videos of one brightness each, in two classes; brighter than 0.9, as no background of the shapes is."""
+    root = tmp_path_factory.mktemp("folder")
+    for index, name in enumerate(("a/0", "a/1", "b/2")):
+        write_video(root / f"{name}.mp4", torch.full((3, 4, 16, 16), 0.92 + 0.03 * index))
+    return str(root)
+
+
+def synthetic(seed: int = 0) -> TrainingClips:
+    return TrainingClips(DataConfig(SHAPE, synthetic_share=1.0), seed)
+
+
+def first(count: int, clips: TrainingClips, batch_size: int, **options) -> list[dict]:
+    options.setdefault("seed", 3)
+    return list(itertools.islice(make_loader(clips, batch_size, **options), count))
+
+
+def equal(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_batches_are_stacked_clips():
+    (batch,) = first(1, synthetic(), 4)
+    assert batch["video"].shape == (4, 3, *SHAPE)
+    assert batch["label"].dtype == batch["index"].dtype == torch.int64
+    for video, label, index in zip(batch["video"], batch["label"], batch["index"], strict=True):
+        clip = MovingShapes(SHAPE, 0)[index.item()]
+        assert torch.equal(video, clip["video"])
+        assert label == clip["label"]
+
+
+@pytest.mark.parametrize("start", [1, 5, 400])
+def test_the_stream_entered_later_is_the_same_stream(start):
+    """400 batches of 3 are beyond the first epoch of 1024 draws."""
+    draws = list(itertools.islice(make_loader(synthetic(), 3, seed=3).batch_sampler, start + 2))
+    entered = list(itertools.islice(make_loader(synthetic(), 3, seed=3, start=start).batch_sampler, 2))
+    assert entered == draws[start:]
+    (batch,) = first(1, synthetic(), 3, start=start)
+    assert batch["index"].tolist() == [epoch * 1024 + index for epoch, index in draws[start]]
+
+
+def test_processes_share_the_stream_of_one():
+    one = first(4, synthetic(), 2)
+    both = [first(2, synthetic(), 2, rank=rank, world_size=2) for rank in range(2)]
+    assert all(equal(a, b) for a, b in zip(one, [batch for pair in zip(*both, strict=True) for batch in pair], strict=True))
+    (large,) = first(1, synthetic(), 4)
+    assert torch.equal(large["index"], torch.cat([both[rank][0]["index"] for rank in range(2)]))
+    later = first(1, synthetic(), 2, rank=1, world_size=2, start=1)
+    assert equal(later[0], both[1][1])
+
+
+def test_workers_change_nothing():
+    for alone, together in zip(first(3, synthetic(), 2), first(3, synthetic(), 2, num_workers=2), strict=True):
+        assert equal(alone, together)
+
+
+def test_seeds_give_other_orders_and_other_clips():
+    draws = [tuple(first(1, synthetic(), 8, seed=seed)[0]["index"].tolist()) for seed in range(3)]
+    assert len(set(draws)) == 3
+    assert not torch.equal(synthetic(0)[0, 0]["video"], synthetic(1)[0, 0]["video"])
+
+
+def test_shapes_never_repeat():
+    clips = synthetic()
+    indices = [clips[epoch, index]["index"] for epoch in range(2) for index in (0, 1, 1022, 1023)]
+    assert indices == [0, 1, 1022, 1023, 1024, 1025, 2046, 2047]
+    assert clips.classes == CLASSES
+
+
+def test_mixed_data_keeps_its_share_and_uses_every_video_alike(folder):
+    clips = TrainingClips(DataConfig(SHAPE, folder, synthetic_share=0.25, cache=True), 0)
+    assert len(clips) == 1024
+    epochs = list(itertools.islice(iter(make_loader(clips, 1024, seed=0).batch_sampler), 2))
+    assert [sorted(draws) for draws in epochs] == [[(epoch, index) for index in range(1024)] for epoch in range(2)]
+    drawn = [clips[key] for key in epochs[1]]
+    assert sum(clip["label"] >= 0 for clip in drawn) == 256
+    videos = Counter(clip["index"] for clip in drawn if clip["label"] < 0)
+    assert sorted(videos.values()) == [256, 256, 256]
+    for clip in drawn:  # real videos of the folder have no class among the shapes
+        assert (clip["label"] == -1) == bool(clip["video"].min() > 0.9)
+    assert clips.classes == CLASSES
+
+
+def test_a_folder_alone_has_its_own_classes_and_epochs(folder):
+    clips = TrainingClips(DataConfig(SHAPE, folder), 0)
+    assert len(clips) == 3
+    assert clips.classes == ("a", "b")
+    drawn = [clips[0, index] for index in range(3)]
+    assert [clip["label"] for clip in drawn] == [0, 0, 1]
+    batches = first(2, clips, 3)
+    assert all(sorted(batch["index"].tolist()) == [0, 1, 2] for batch in batches)
+
+
+def test_what_cannot_be_drawn_from_is_refused(tmp_path):
+    for share in (-0.1, 1.5, float("nan")):
+        with pytest.raises(ValueError, match=r"synthetic_share is .*, expected a number in \[0, 1\]"):
+            DataConfig(SHAPE, synthetic_share=share)
+    for share in (0.0, 0.5):
+        with pytest.raises(ValueError, match="no data: give a folder"):
+            TrainingClips(DataConfig(SHAPE, synthetic_share=share), 0)
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        TrainingClips(DataConfig(SHAPE, str(tmp_path / "nowhere")), 0)

@@ -1,0 +1,303 @@
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+
+from magvit import MagvitPipeline
+from magvit.data.loader import DataConfig, TrainingClips
+from magvit.data.video import read_video, write_video
+from magvit.hub import load_tensors
+from magvit.tokenizer import TokenizerConfig, VideoTokenizer, inflate
+from magvit.training import train_tokenizer as module
+from magvit.training.checkpoint import load_newest_checkpoint
+from magvit.training.config import TokenizerLossConfig
+from magvit.training.engine import average_of
+from magvit.training.optim import OptimizerConfig
+from magvit.training.train_tokenizer import codebook_from_latents, start_from, train_tokenizer
+from tiny_runs import TOKENIZER, metrics, same, tokenizer_run
+
+
+def train(config, output, **options):
+    return train_tokenizer(config, output, device="cpu", progress=False, **options)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A whole run of four steps with everything on, its config and its folder."""
+    output = tmp_path_factory.mktemp("run") / "output"
+    config = tokenizer_run(adversarial=True, checkpoint_every=2, sample_every=3)
+    assert train(config, output) == output / "model"
+    return config, output
+
+
+def test_a_run_leaves_config_metrics_samples_checkpoints_and_model(trained):
+    _, output = trained
+    names = {path.name for path in output.iterdir()} - {"tensorboard"}
+    assert names == {"config.json", "metrics.jsonl", "samples", "checkpoints", "model"}
+    assert json.loads((output / "config.json").read_text())["loop"]["num_steps"] == 4
+    samples = sorted((output / "samples").iterdir())
+    assert [path.name for path in samples] == ["reconstruction_00000003.gif", "reconstruction_00000004.gif"]
+    assert read_video(samples[0]).shape == (3, 4, 16, 32)  # truth and reconstruction side by side
+    checkpoints = [path.name for path in sorted((output / "checkpoints").iterdir())]
+    assert checkpoints == ["step_00000002.pt", "step_00000004.pt"]
+
+
+def test_every_loss_is_logged_by_its_name_at_every_step(trained):
+    config, output = trained
+    lines = metrics(output)
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    losses = {"total_loss", "reconstruction_loss", "commitment_loss", "codebook_loss", "entropy_loss", "generator_loss"}
+    game = {"discriminator_loss", "r1_penalty", "lecam_loss", "real_logits", "fake_logits"}
+    for line in lines:
+        assert line.keys() == {"step", *losses, *game, "codebook_usage", "perplexity", "lr"}
+        assert all(abs(value) < 1000 for value in line.values())  # NaN fails too
+        weights = config.losses
+        total = (
+            line["reconstruction_loss"]
+            + weights.commitment_weight * line["commitment_loss"]
+            + weights.codebook_weight * line["codebook_loss"]
+            + weights.entropy_weight * line["entropy_loss"]
+            + weights.adversarial_weight * line["generator_loss"]
+        )
+        assert line["total_loss"] == pytest.approx(total, rel=1e-5)
+    assert lines[0]["lr"] == 1e-3
+    assert lines[2]["lr"] == pytest.approx(5e-4)
+    assert lines[0]["lecam_loss"] == pytest.approx(  # its averages start at 0
+        max(0, lines[0]["real_logits"]) ** 2 + max(0, -lines[0]["fake_logits"]) ** 2, rel=1e-5
+    )
+
+
+def test_the_model_is_the_average_and_the_pipeline_loads_it(trained):
+    config, output = trained
+    pipe = MagvitPipeline.from_pretrained(output / "model")
+    assert pipe.config.tokenizer == config.tokenizer
+    assert pipe.config.clip_shape == (4, 16, 16)
+    assert len(pipe.config.classes) == 16
+    assert pipe.transformer is None
+    state = load_newest_checkpoint(output / "checkpoints")
+    averaged = {name.removeprefix("module."): tensor for name, tensor in state["average"].items()}
+    averaged.pop("n_averaged")
+    assert same(pipe.tokenizer.state_dict(), averaged)
+    weights = state["tokenizer"]["encoder.conv_in.weight"]
+    assert not torch.equal(weights, averaged["encoder.conv_in.weight"])
+    clip = torch.rand(1, 3, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert pipe.reconstruct(clip).shape == clip.shape
+
+
+def test_the_average_follows_the_weights_by_its_decay(tmp_path):
+    config = tokenizer_run(num_steps=1)
+    train(config, tmp_path)
+    state = load_newest_checkpoint(tmp_path / "checkpoints")
+    torch.manual_seed(0)
+    initial = VideoTokenizer(config.tokenizer).state_dict()
+    for name, after in state["tokenizer"].items():
+        torch.testing.assert_close(state["average"][f"module.{name}"], 0.9 * initial[name] + 0.1 * after, msg=name)
+
+
+def test_both_networks_learn(trained):
+    config, output = trained
+    torch.manual_seed(0)
+    tokenizer = VideoTokenizer(config.tokenizer).state_dict()
+    state = load_newest_checkpoint(output / "checkpoints")
+    assert all(not torch.equal(after, tokenizer[name]) for name, after in state["tokenizer"].items())
+    assert state["lecam"]["real_average"] != 0
+    assert {s["step"].item() for s in state["d_optimizer"]["state"].values()} == {4}
+
+
+@pytest.mark.parametrize("adversarial", [False, True])
+def test_a_resumed_run_is_the_run(trained, tmp_path, adversarial):
+    """Bit-equal losses, weights, optimizer and averages, from the middle of the learning-rate schedule on."""
+    if adversarial:
+        config, whole = trained
+    else:
+        config, whole = tokenizer_run(checkpoint_every=2), tmp_path / "whole"
+        train(config, whole)
+    resumed = tmp_path / "resumed"
+    shutil.copytree(whole, resumed)
+    (resumed / "checkpoints" / "step_00000004.pt").unlink()
+    shutil.rmtree(resumed / "model")
+    train(config, resumed, resume=True)
+    assert metrics(resumed) == metrics(whole)
+    assert same(*(load_newest_checkpoint(folder / "checkpoints") for folder in (resumed, whole)))
+    assert same(*(load_tensors(folder / "model", "tokenizer") for folder in (resumed, whole)))
+
+
+def test_a_run_that_is_interrupted_resumes_from_its_last_checkpoint(trained, tmp_path, monkeypatch):
+    config, whole = trained
+    written = module.RunLog.scalars
+
+    def power_cut(log, step, values):
+        if step == 4:
+            raise KeyboardInterrupt
+        written(log, step, values)
+
+    monkeypatch.setattr(module.RunLog, "scalars", power_cut)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path)
+    monkeypatch.undo()
+    assert len(metrics(tmp_path)) == 3
+    train(config, tmp_path, resume=True)
+    assert metrics(tmp_path) == metrics(whole)
+
+
+def test_resuming_a_finished_run_changes_nothing_and_a_new_run_starts_at_the_beginning(trained, tmp_path):
+    config, whole = trained
+    again = tmp_path / "again"
+    shutil.copytree(whole, again)
+    assert train(config, again, resume=True) == again / "model"
+    assert metrics(again) == metrics(whole)
+    fresh = tmp_path / "fresh"
+    train(config, fresh, resume=True)  # nothing to resume from
+    assert metrics(fresh) == metrics(whole)
+
+
+def test_a_used_folder_is_not_started_over_and_other_sizes_are_not_resumed(trained):
+    config, output = trained
+    before = metrics(output)
+    with pytest.raises(ValueError, match="checkpoints holds the checkpoints of a run: resume it"):
+        train(config, output)
+    with pytest.raises(ValueError, match="holds checkpoints of another configuration"):
+        train(replace(config, tokenizer=replace(TOKENIZER, codebook_size=8)), output, resume=True)
+    assert metrics(output) == before
+
+
+@pytest.mark.parametrize("adversarial", [False, True])
+def test_small_pieces_add_up_to_the_batch(tmp_path, adversarial):
+    """All but the terms that look at the batch as a whole: entropy, and LeCam's averages."""
+    losses = TokenizerLossConfig(
+        perceptual_weight=0.0, adversarial_weight=0.1 * adversarial, entropy_weight=0.0, lecam_weight=0.0
+    )
+    slow = OptimizerConfig(1e-3, betas=(0.9, 0.99))
+    states = []
+    for size in (None, 2, 1):
+        config = tokenizer_run(
+            num_steps=2,
+            micro_batch_size=size,
+            losses=losses,
+            generator_optimizer=replace(slow, clip_norm=0.1),
+            discriminator_optimizer=slow,
+        )
+        train(config, tmp_path / str(size))
+        states.append(load_newest_checkpoint(tmp_path / str(size) / "checkpoints"))
+    for state in states[1:]:
+        for part in ("tokenizer", "discriminator"):
+            for name, tensor in states[0][part].items():
+                difference = (state[part][name] - tensor).abs()
+                # Adam's first steps divide a gradient by itself: float noise in a tiny one can move it by 2 rates
+                assert difference.mean() < 2e-5, name
+                assert difference.max() < 2e-3, name
+    lines = [metrics(tmp_path / str(size)) for size in (None, 2, 1)]
+    for other in lines[1:]:
+        for name in ("reconstruction_loss", "commitment_loss"):
+            assert other[0][name] == pytest.approx(lines[0][0][name], rel=1e-5)
+
+
+def test_bfloat16_and_channels_last_begin_like_float32(tmp_path):
+    """With the discriminator on. Past bug: in bfloat16 the engine forbade R1's gradient and the first step failed."""
+    precise = tokenizer_run(adversarial=True)
+    train(precise, tmp_path / "precise")
+    train(tokenizer_run(adversarial=True, precision="bfloat16", channels_last=True), tmp_path / "low")
+    lines, expected = metrics(tmp_path / "low"), metrics(tmp_path / "precise")
+    for name in ("reconstruction_loss", "commitment_loss", "generator_loss", "discriminator_loss", "r1_penalty"):
+        assert lines[0][name] == pytest.approx(expected[0][name], rel=0.03), name
+    assert lines[-1]["reconstruction_loss"] < lines[0]["reconstruction_loss"]
+    state = load_newest_checkpoint(tmp_path / "low" / "checkpoints")
+    assert {tensor.dtype for tensor in state["tokenizer"].values()} == {torch.float32}
+
+
+def test_a_perceptual_weight_wants_a_network(tmp_path):
+    config = tokenizer_run(losses=TokenizerLossConfig(perceptual_weight=0.5, adversarial_weight=0.0), num_steps=1)
+    with pytest.raises(ValueError, match=r"perceptual_weight is 0.5 but no perceptual network was given"):
+        train(config, tmp_path / "without")
+    assert not (tmp_path / "without").exists()
+
+    def edges(images):
+        return images.diff(dim=-1)
+
+    train(config, tmp_path / "with", perceptual=edges)
+    (line,) = metrics(tmp_path / "with")
+    assert line["perceptual_loss"] > 0
+
+
+# --- where a run starts from
+
+
+def test_a_run_starts_from_a_model_of_the_same_size(trained):
+    _, output = trained
+    torch.manual_seed(7)
+    tokenizer = VideoTokenizer(TOKENIZER)
+    start_from(tokenizer, str(output / "model"), tokenizer_run())
+    assert same(tokenizer.state_dict(), load_tensors(output / "model", "tokenizer"))
+
+
+@pytest.mark.parametrize("mode", ["central", "average"])
+def test_a_run_starts_from_its_inflated_2d_sibling(tmp_path, mode):
+    flat = replace(TOKENIZER, dims=2)
+    train(tokenizer_run(num_steps=1, tokenizer=flat), tmp_path / "2d")
+    weights = load_tensors(tmp_path / "2d" / "model", "tokenizer")
+    expected = VideoTokenizer(TOKENIZER)
+    inflate(weights, expected, mode)
+    config = tokenizer_run(
+        num_steps=1,
+        init_from=str(tmp_path / "2d" / "model"),
+        inflation=mode,
+        generator_optimizer=OptimizerConfig(1e-3, warmup_steps=2),  # the first update has rate 0
+    )
+    train(config, tmp_path / "3d")
+    assert same(load_tensors(tmp_path / "3d" / "model", "tokenizer"), expected.state_dict())
+    (line,) = metrics(tmp_path / "3d")
+    assert line["lr"] == 0
+
+
+@pytest.mark.parametrize("change", [{"codebook_dim": 4}, {"dims": 2}, {"padding": "zero"}])
+def test_a_model_of_another_size_is_no_start(trained, tmp_path, change):
+    _, output = trained
+    config = tokenizer_run(tokenizer=replace(TOKENIZER, **change), init_from=str(output / "model"))
+    with pytest.raises(ValueError, match=r"init_from '.*model' holds .*, expected .* or its 2D sibling") as error:
+        train(config, tmp_path / "new")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_codebook_of_latents_is_drawn_from_the_clips(tmp_path):
+    """Two still videos are fewer than 64 codes of 32 latents a clip need at once: clips are drawn again."""
+    generator = torch.Generator().manual_seed(0)
+    for name in "ab":
+        write_video(tmp_path / f"{name}.mp4", torch.rand(3, 1, 16, 16, generator=generator).expand(3, 4, 16, 16))
+    config = tokenizer_run(
+        codebook_init="latents",
+        data=DataConfig(clip_shape=(4, 16, 16), folder=str(tmp_path)),
+        tokenizer=replace(TOKENIZER, codebook_size=80),
+    )
+    torch.manual_seed(0)
+    tokenizer, clips = VideoTokenizer(config.tokenizer), TrainingClips(config.data, 0)
+    codebook_from_latents(tokenizer, clips)
+    seen = torch.stack([clips[epoch, index]["video"] for epoch in range(12) for index in range(2)])
+    latents = tokenizer.encode_latents(seen).movedim(1, -1).flatten(0, 3)
+    assert torch.cdist(tokenizer.quantizer.codebook, latents).amin(1).max() < 1e-2
+    assert tokenizer.quantizer.codebook.requires_grad
+    assert tokenizer.encode(seen).unique().numel() > 20
+
+
+def test_a_codebook_of_latents_knows_both_halves_of_mixed_data(tmp_path):
+    """Past bug: all codes came from moving shapes, which are the first clips of mixed data."""
+    write_video(tmp_path / "white.mp4", torch.ones(3, 4, 16, 16))
+    config = tokenizer_run(
+        data=DataConfig(clip_shape=(4, 16, 16), folder=str(tmp_path), synthetic_share=0.5),
+        tokenizer=replace(TOKENIZER, codebook_size=256),
+    )
+    torch.manual_seed(0)
+    tokenizer, clips = VideoTokenizer(config.tokenizer), TrainingClips(config.data, 0)
+    codebook_from_latents(tokenizer, clips)
+    white = tokenizer.encode_latents(torch.ones(1, 3, 4, 16, 16)).flatten(2)[0].T
+    assert torch.cdist(white, tokenizer.quantizer.codebook).amin(1).max() < 1e-2
+
+
+def test_averages_start_from_the_initial_weights():
+    torch.manual_seed(0)
+    tokenizer = VideoTokenizer(TokenizerConfig(base_channels=2, channel_multipliers=(1,), norm_groups=1))
+    average = average_of(tokenizer, 0.9)
+    assert same(average.module.state_dict(), tokenizer.state_dict())
+    assert not average.module.training

@@ -1,0 +1,58 @@
+"""Training runs that take a second: 4x16x16 clips of moving shapes, 2x4x4 tokens of 16 codes."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from magvit.data.loader import DataConfig
+from magvit.tokenizer import DiscriminatorConfig, TokenizerConfig
+from magvit.training.config import LoopConfig, TokenizerLossConfig, TokenizerRun
+from magvit.training.optim import OptimizerConfig
+
+TOKENIZER = TokenizerConfig(
+    base_channels=8,
+    channel_multipliers=(1, 1, 2),
+    temporal_downsample=(True, False),
+    num_res_blocks=1,
+    codebook_size=16,
+    codebook_dim=8,
+    norm_groups=2,
+)
+LOOP = LoopConfig(num_steps=4, global_batch_size=4, precision="float32", channels_last=False, log_every=1)
+
+
+def tokenizer_run(*, adversarial: bool = False, **changes: Any) -> TokenizerRun:
+    """A stage-1 run without the perceptual loss; `changes` are fields of the run or of its loop."""
+    loop = {name: changes.pop(name) for name in list(changes) if hasattr(LOOP, name)}
+    run = TokenizerRun(
+        loop=replace(LOOP, **loop),
+        data=DataConfig(clip_shape=(4, 16, 16), synthetic_share=1.0),
+        tokenizer=TOKENIZER,
+        discriminator=DiscriminatorConfig(base_channels=4, channel_multipliers=(2, 2), clip_shape=(4, 16, 16)),
+        losses=TokenizerLossConfig(perceptual_weight=0.0, adversarial_weight=0.1 if adversarial else 0.0),
+        generator_optimizer=OptimizerConfig(1e-3),
+        discriminator_optimizer=OptimizerConfig(1e-3),
+        ema_decay=0.9,
+    )
+    return replace(run, **changes)
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    """The lines of `metrics.jsonl`, without the one value that is never the same twice."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert all(line.pop("clips_per_second") > 0 for line in lines)
+    return lines
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two states hold bit-equal tensors and equal numbers."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
