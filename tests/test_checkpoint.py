@@ -16,7 +16,12 @@ def test_there_and_back(tmp_path):
     optimizer = torch.optim.AdamW(module.parameters())
     module(torch.ones(1, 2)).sum().backward()
     optimizer.step()
-    state = {"step": 7, "module": module.state_dict(), "optimizer": optimizer.state_dict(), "half": torch.ones(2).half()}
+    state = {
+        "step": 7,
+        "module": module.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "half": torch.ones(2).half(),
+    }
     path = save_checkpoint(tmp_path / "new" / "folder", 7, state, keep=2)
     assert path.name == "step_00000007.pt"
     loaded = load_newest_checkpoint(path.parent)

@@ -117,7 +117,9 @@ def test_what_does_not_fit_is_named():
     refused(without, "the 2D model has no tensor 'encoder.conv_out.bias'")
     refused(state | {"ghost": torch.zeros(1)}, "the 3D model has no tensor 'ghost'")
     narrow = state["encoder.conv_in.weight"][:2]
-    refused(state | {"encoder.conv_in.weight": narrow}, r"'encoder.conv_in.weight' from \(2, 3, 3, 3\) to \(4, 3, 3, 3, 3\)")
+    refused(
+        state | {"encoder.conv_in.weight": narrow}, r"'encoder.conv_in.weight' from \(2, 3, 3, 3\) to \(4, 3, 3, 3, 3\)"
+    )
     codes = state["quantizer.codebook"][:, :2]
     refused(state | {"quantizer.codebook": codes}, r"'quantizer.codebook' from \(16, 2\) to \(16, 4\)")
     assert all(torch.equal(tensor, before[name]) for name, tensor in video.state_dict().items())

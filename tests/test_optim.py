@@ -117,7 +117,10 @@ def test_gradient_norm_joins_all_tensors():
     assert gradient_norm([a, b, c]).item() == 5
 
 
-@pytest.mark.parametrize(("change", "message"), [({"learning_rate": 0.0}, "learning_rate is 0.0"), ({"clip_norm": -1.0}, "clip_norm is -1.0")])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"learning_rate": 0.0}, "learning_rate is 0.0"), ({"clip_norm": -1.0}, "clip_norm is -1.0")],
+)
 def test_values_that_cannot_train_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         OptimizerConfig(**change)

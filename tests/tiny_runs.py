@@ -8,8 +8,10 @@ from typing import Any
 import torch
 
 from magvit.data.loader import DataConfig
-from magvit.tokenizer import DiscriminatorConfig, TokenizerConfig
-from magvit.training.config import LoopConfig, TokenizerLossConfig, TokenizerRun
+from magvit.model_config import ModelConfig
+from magvit.pipeline import MagvitPipeline
+from magvit.tokenizer import DiscriminatorConfig, TokenizerConfig, VideoTokenizer
+from magvit.training.config import LoopConfig, TokenizerLossConfig, TokenizerRun, TransformerRun
 from magvit.training.optim import OptimizerConfig
 
 TOKENIZER = TokenizerConfig(
@@ -36,6 +38,32 @@ def tokenizer_run(*, adversarial: bool = False, **changes: Any) -> TokenizerRun:
         generator_optimizer=OptimizerConfig(1e-3),
         discriminator_optimizer=OptimizerConfig(1e-3),
         ema_decay=0.9,
+    )
+    return replace(run, **changes)
+
+
+def save_tokenizer(folder: Path) -> str:
+    """A model folder with a random tokenizer that uses most of its codes."""
+    torch.manual_seed(0)
+    tokenizer = VideoTokenizer(TOKENIZER)
+    torch.nn.init.normal_(tokenizer.quantizer.codebook, std=0.5)
+    MagvitPipeline(ModelConfig(format=1, tokenizer=TOKENIZER, clip_shape=(4, 16, 16)), tokenizer).save_pretrained(folder)
+    return str(folder)
+
+
+def transformer_run(tokenizer: str, **changes: Any) -> TransformerRun:
+    """A stage-2 run on the tokens of `tokenizer`; `changes` are fields of the run or of its loop."""
+    loop = {name: changes.pop(name) for name in list(changes) if hasattr(LOOP, name)}
+    run = TransformerRun(
+        loop=replace(LOOP, **loop),
+        data=DataConfig(clip_shape=(4, 16, 16), synthetic_share=1.0),
+        tokenizer=tokenizer,
+        tasks=("frame_prediction", "outpainting_central", "class_generation", "class_frame_prediction"),
+        hidden_size=16,
+        num_layers=2,
+        num_heads=2,
+        mlp_size=32,
+        optimizer=OptimizerConfig(1e-3, betas=(0.9, 0.96), weight_decay=0.045, clip_norm=1.0),
     )
     return replace(run, **changes)
 

@@ -1,4 +1,4 @@
-"""Named sizes of the paper's models, and the packaged tiny one. A variant is `dataclasses.replace(...)` of one of these."""
+"""Named sizes of the paper's models. A variant is `dataclasses.replace(...)` of one of these."""
 
 from dataclasses import dataclass, replace
 

@@ -10,17 +10,27 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr
+from typing import Protocol
 
 import tyro
 
-from magvit.cli.commands import Demo, Generate, Presets, Reconstruct
+from magvit.cli.commands import Demo, Generate, Presets, Reconstruct, TrainHelp
 from magvit.cli.convert import Official
+
+
+class Command(Protocol):
+    """What parsing gives: something to run."""
+
+    def run(self) -> None:
+        """Do it."""
+
 
 app = tyro.extras.SubcommandApp()
 app.command(name="demo")(Demo)
 app.command(name="generate")(Generate)
 app.command(name="reconstruct")(Reconstruct)
 app.command(name="presets")(Presets)
+app.command(name="train")(TrainHelp)
 
 convert = tyro.extras.SubcommandApp()
 convert.command(name="official")(Official)
@@ -34,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     `MAGVIT_DEBUG=1` shows those of wrong input too.
     """
     try:
-        parse_arguments(sys.argv[1:] if arguments is None else arguments).run()
+        parse_arguments(list(sys.argv[1:] if arguments is None else arguments)).run()
     except SystemExit as end:
         return 0 if end.code is None else int(end.code)
     except KeyboardInterrupt:
@@ -52,11 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def parse_arguments(arguments: Sequence[str]) -> Demo | Generate | Reconstruct | Presets | Official:
+def parse_arguments(arguments: list[str]) -> Command:
     """The command that was asked for. What tyro says about wrong arguments, a box of lines, becomes one ValueError."""
     box = io.StringIO()
     try:
         with redirect_stderr(box):
+            if arguments[:1] == ["train"]:  # its options are made of the recipes, which need torch
+                from magvit.cli.train import app as train
+
+                return train.cli(prog="magvit train", args=arguments[1:])
             return app.cli(
                 prog="magvit",
                 description="Masked Generative Video Transformer: ten video tasks with one model.",
@@ -85,7 +99,7 @@ def _unboxed(box: str) -> str:
         listed = ", ".join(line.strip() for line in section if line.startswith(" "))
         if prose and not prose.startswith(("For full helptext", "Argument helptext")):
             told.append(f"{prose} {listed}".rstrip())
-    return "; ".join(told) or "wrong arguments"
+    return re.sub(r"Error parsing \S+: ", "", "; ".join(told)) or "wrong arguments"
 
 
 def _sentence(error: Exception) -> str:

@@ -184,6 +184,20 @@ class Presets:
             print(f"  {name:24} {size.num_layers} layers of {size.hidden_size}, {size.num_heads} heads")
 
 
+@dataclass(frozen=True)
+class TrainHelp:
+    """Train a tokenizer or a transformer by a recipe.
+
+    For example
+
+        magvit train tokenizer debug --output runs/debug-tokenizer
+        magvit train transformer debug --tokenizer runs/debug-tokenizer/model --output runs/debug
+    """
+
+    def run(self) -> None:
+        """Never reached: `magvit train` has a parser of its own, and this entry stands for it in the list."""
+
+
 def _number_or_name(label: str | None, classes: tuple[str, ...]) -> int | str | None:
     """A label as typed: a class name if there is one like it, else a number if it is one."""
     if label is None or label in classes:

@@ -17,6 +17,6 @@ class Clip(TypedDict):
 
 
 def generator_for(*numbers: int) -> torch.Generator:
-    """A CPU generator whose stream is a pure function of the given numbers; different numbers give independent streams."""
+    """A CPU generator, its stream a pure function of the numbers; different numbers give independent streams."""
     digest = hashlib.blake2b("/".join(map(str, numbers)).encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest) >> 1)

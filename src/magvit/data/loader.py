@@ -35,7 +35,7 @@ class DataConfig:
 
 
 class TrainingClips(Dataset[Clip]):
-    """The clips of a `DataConfig`. A key is a draw `(epoch, index)`; an epoch is every video once, or 1024 mixed draws."""
+    """The clips of a `DataConfig`, by draw `(epoch, index)`; an epoch is every video once, or 1024 mixed draws."""
 
     def __init__(self, config: DataConfig, seed: int):
         share = config.synthetic_share
@@ -95,10 +95,10 @@ def make_loader(
     world_size: int = 1,
     pin_memory: bool = False,
 ) -> DataLoader[Clip]:
-    """Endless batches `{"video": [B, 3, T, H, W], "label": [B], "index": [B]}`, beginning with this process's batch `start`."""
+    """Endless batches `{"video": [B, 3, T, H, W], "label": [B], "index": [B]}` from this process's batch `start` on."""
     return DataLoader(
         clips,
-        batch_sampler=BatchSampler(len(clips), seed, batch_size, start, rank, world_size),  # type: ignore[arg-type]
+        batch_sampler=BatchSampler(len(clips), seed, batch_size, start, rank, world_size),
         num_workers=num_workers,
         pin_memory=pin_memory,
         persistent_workers=num_workers > 0,

@@ -54,9 +54,7 @@ class MovingShapes(Dataset[Clip]):
         return {"video": video, "label": label, "index": index}
 
 
-def moving_shape(
-    clip_shape: Grid, label: int, generator: torch.Generator
-) -> Float[Tensor, "3 T H W"]:
+def moving_shape(clip_shape: Grid, label: int, generator: torch.Generator) -> Float[Tensor, "3 T H W"]:
     """One clip of class `label`. Lengths below are in units of half the shorter side, with the origin in the middle."""
     T, H, W = clip_shape
 
@@ -83,13 +81,9 @@ def moving_shape(
     radius, angle = uniform(0.25, 0.42, 1), uniform(-0.25, 0.25, 1)
 
     side = min(H, W) / 2
-    y, x = torch.meshgrid(
-        (torch.arange(H) + 0.5 - H / 2) / side, (torch.arange(W) + 0.5 - W / 2) / side, indexing="ij"
-    )
+    y, x = torch.meshgrid((torch.arange(H) + 0.5 - H / 2) / side, (torch.arange(W) + 0.5 - W / 2) / side, indexing="ij")
     dx, dy = x - centre[:, 0, None, None], y - centre[:, 1, None, None]
     u, v = dx * angle.cos() + dy * angle.sin(), dy * angle.cos() - dx * angle.sin()
     distance = shape_distance(shape, u / radius, v / radius) * radius * side  # in pixels
     opacity = (0.5 - distance).clamp(0, 1)[None]
     return background[:, None] * (1 - opacity) + colour[..., None] * opacity
-
-

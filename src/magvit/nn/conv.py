@@ -1,4 +1,4 @@
-"""Convolution, pooling, upsampling and normalisation that exist once for images (`dims=2`) and once for video (`dims=3`)."""
+"""Convolution, pooling, upsampling and normalisation, each for images (`dims=2`) and for video (`dims=3`)."""
 
 import math
 from typing import Literal
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 Padding = Literal["reflect", "zero", "replicate", "circular"]
 
-# The standard deviation of a unit normal cut at two sigma: what a truncated draw must be divided by to have unit variance.
+# Standard deviation of a unit normal cut at two sigma: a truncated draw divided by it has unit variance.
 TRUNCATED_NORMAL_STD = 0.87962566103423978
 
 
@@ -79,7 +79,7 @@ def _factors(dims: int, temporal: bool) -> tuple[int, ...]:
 
 
 def downsample(x: Tensor, temporal: bool = True) -> Tensor:
-    """Halve height and width, and time where `temporal`, by average pooling; a cut-off last cell averages what it has."""
+    """Halve height and width, and time if `temporal`, by average pooling; a cut-off last cell averages what it has."""
     pool = F.avg_pool2d if x.ndim == 4 else F.avg_pool3d
     cell = tuple(map(min, _factors(x.ndim - 2, temporal), x.shape[2:]))  # an axis of length 1 stays as it is
     return pool(x, cell, ceil_mode=True, count_include_pad=False)

@@ -1,15 +1,16 @@
 """magvit-tiny: the packaged model, small enough to be trained on two CPU cores in an hour.
 
-It works on 16x32x32 clips: 4x8x8 tokens of 512 codes. Data are moving shapes, which have classes, and a folder of openly
-licensed clips (listed in the model card), which have none:
+It works on 16x32x32 clips: 4x8x8 tokens of 512 codes. Data are moving shapes, which have classes, and a folder of
+openly licensed clips (listed in the model card), which have none:
 
     magvit train tokenizer   magvit-tiny --data CLIPS --output runs/tiny-tokenizer
     magvit train transformer magvit-tiny --data CLIPS --output runs/tiny --tokenizer runs/tiny-tokenizer/model
 """
 
 from magvit.data.loader import DataConfig
+from magvit.tasks import TASKS
 from magvit.tokenizer import TokenizerConfig
-from magvit.training.config import LoopConfig, TokenizerLossConfig, TokenizerRun
+from magvit.training.config import LoopConfig, TokenizerLossConfig, TokenizerRun, TransformerRun
 from magvit.training.optim import OptimizerConfig
 
 DATA = DataConfig(clip_shape=(16, 32, 32), synthetic_share=0.6, stride=2, short_side=36, cache=True)
@@ -21,7 +22,7 @@ def tokenizer() -> TokenizerRun:
     magvit train tokenizer magvit-tiny --data CLIPS --output runs/tiny-tokenizer
     """
     return TokenizerRun(
-        loop=LoopConfig(num_steps=4200, global_batch_size=8, channels_last=False, log_every=50, sample_every=500),
+        loop=LoopConfig(num_steps=3000, global_batch_size=8, channels_last=False, log_every=50, sample_every=500),
         data=DATA,
         tokenizer=TokenizerConfig(
             base_channels=16,
@@ -42,4 +43,24 @@ def tokenizer() -> TokenizerRun:
         generator_optimizer=OptimizerConfig(4e-4, betas=(0.9, 0.99), warmup_steps=50),
         ema_decay=0.99,
         codebook_init="latents",
+    )
+
+
+def transformer() -> TransformerRun:
+    """Stage 2 on all ten tasks and unconditional generation.
+
+    magvit train transformer magvit-tiny --data CLIPS --output runs/tiny --tokenizer runs/tiny-tokenizer/model
+    """
+    return TransformerRun(
+        loop=LoopConfig(num_steps=6000, global_batch_size=16, log_every=50, sample_every=500, checkpoint_every=500),
+        data=DATA,
+        tokenizer="runs/tiny-tokenizer/model",
+        tasks=tuple(TASKS),
+        hidden_size=256,
+        num_layers=6,
+        num_heads=4,
+        mlp_size=1024,
+        dropout=0.0,
+        optimizer=OptimizerConfig(1e-3, betas=(0.9, 0.96), weight_decay=0.045, clip_norm=1.0, warmup_steps=200),
+        ema_decay=0.995,
     )

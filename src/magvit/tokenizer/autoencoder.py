@@ -1,4 +1,6 @@
-"""Encoder and decoder of the tokenizer (paper section 3.1 and appendix A.1), for video (`dims=3`) or single frames (`dims=2`)."""
+"""Encoder and decoder of the tokenizer (paper section 3.1, appendix A.1), for video (`dims=3`) or frames (`dims=2`)."""
+
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,14 +30,14 @@ def _blocks(
     dims: int, in_channels: int, out_channels: int, count: int, padding: Padding, norm_groups: int
 ) -> nn.Sequential:
     widths = [in_channels] + [out_channels] * count
-    return nn.Sequential(*(ResBlock(dims, a, b, padding, norm_groups) for a, b in zip(widths, widths[1:], strict=False)))
+    return nn.Sequential(*(ResBlock(dims, a, b, padding, norm_groups) for a, b in pairwise(widths)))
 
 
 class Encoder(nn.Module):
     """Pixels to latents: `[B, 3, T, H, W] -> [B, D, t, h, w]` (`[B, 3, H, W] -> [B, D, h, w]` for frames).
 
-    Level i has `num_res_blocks` residual blocks of width `base_channels * channel_multipliers[i]`; between levels average
-    pooling halves height and width, and time where `temporal_downsample[i]`.
+    Level i has `num_res_blocks` residual blocks of width `base_channels * channel_multipliers[i]`; between levels
+    average pooling halves height and width, and time where `temporal_downsample[i]`.
     """
 
     def __init__(
@@ -92,7 +94,8 @@ class Decoder(nn.Module):
         self.conv_in = Conv(dims, latent_channels, widths[0], padding=padding)
         self.middle = _blocks(dims, widths[0], widths[0], num_res_blocks, padding, norm_groups)
         self.levels = nn.ModuleList(
-            _blocks(dims, a, b, num_res_blocks, padding, norm_groups) for a, b in zip([widths[0], *widths], widths, strict=False)
+            _blocks(dims, a, b, num_res_blocks, padding, norm_groups)
+            for a, b in zip([widths[0], *widths], widths, strict=False)
         )
         self.upsample_convs = nn.ModuleList(Conv(dims, width, width, padding=padding) for width in widths[:-1])
         self.norm_out = norm(widths[-1], norm_groups)

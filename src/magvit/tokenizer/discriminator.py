@@ -75,7 +75,9 @@ class Discriminator(nn.Module):
             ValueError: if the clip is not of the shape the dense layers were made for.
         """
         if tuple(video.shape[2:]) != self.config.clip_shape and self.config.dims == 3:
-            raise ValueError(f"clip has shape {tuple(video.shape[2:])}, the discriminator takes {self.config.clip_shape}")
+            raise ValueError(
+                f"clip has shape {tuple(video.shape[2:])}, the discriminator takes {self.config.clip_shape}"
+            )
         x = video if self.config.dims == 3 else rearrange(video, "b c t h w -> (b t) c h w")
         x = F.leaky_relu(self.conv_in(x), 0.2)
         for block in self.blocks:

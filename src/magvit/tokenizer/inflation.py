@@ -12,8 +12,8 @@ def inflate(
 ) -> None:
     """Load the parameters of a `dims=2` tokenizer or discriminator into its `dims=3` sibling.
 
-    A 2D kernel becomes the middle time slice of a 3D kernel of zeros (`central`), so that each frame is first treated as
-    the 2D network would, or is spread evenly over time (`average`). Everything else (biases, norms, codebook, dense
+    A 2D kernel becomes the middle time slice of a 3D kernel of zeros (`central`), so that each frame is first treated
+    as the 2D network would, or is spread evenly over time (`average`). Everything else (biases, norms, codebook, dense
     layers) is copied.
 
     Raises:

@@ -25,7 +25,7 @@ def reconstruction_loss(video: Video, reconstruction: Video, kind: Literal["l1",
 
 
 def perceptual_loss(video: Video, reconstruction: Video, network: Callable[[Tensor], Tensor]) -> Scalar:
-    """Mean squared difference of a network's features of each frame; `network` takes images `[n, 3, H, W]` in [0, 1]."""
+    """Mean squared difference of the features of each frame; `network` takes images `[n, 3, H, W]` in [0, 1]."""
     real, fake = (network(rearrange(clip, "b c t h w -> (b t) c h w")) for clip in (video, reconstruction))
     return F.mse_loss(fake, real)
 

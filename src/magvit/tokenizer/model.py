@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from einops import rearrange
-from torch import Tensor, nn
+from torch import nn
 
 from magvit.nn.conv import Padding
 from magvit.shapes import Grid, Latents, Tokens, Video, check_video

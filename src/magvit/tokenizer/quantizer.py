@@ -33,8 +33,8 @@ def _normalize(x: Tensor, dim: int = -1) -> Tensor:
 class Quantizer(nn.Module):
     """A codebook `[K, D]` and the map between latents and tokens.
 
-    With `normalize` (official `latent_normalize`) distances and losses are taken between unit vectors, while the quantized
-    latents stay the codebook's own.
+    With `normalize` (official `latent_normalize`) latents are scaled to unit length, and compared with codes of unit
+    length; what they are replaced by, and drawn to, are the codes as they are.
     """
 
     def __init__(self, codebook_size: int, codebook_dim: int, normalize: bool = False):
@@ -59,9 +59,7 @@ class Quantizer(nn.Module):
         """Codebook vectors of tokens."""
         return F.embedding(tokens, self.codebook).movedim(-1, 1)
 
-    def forward(
-        self, latents: Float[Tensor, "B D *grid"]
-    ) -> tuple[Float[Tensor, "B D *grid"], Int[Tensor, "B *grid"]]:
+    def forward(self, latents: Float[Tensor, "B D *grid"]) -> tuple[Float[Tensor, "B D *grid"], Int[Tensor, "B *grid"]]:
         """Quantized latents, through which the gradient passes unchanged to `latents`, and tokens."""
         tokens = self.nearest(latents)
         quantized = self.lookup(tokens).to(latents.dtype)
@@ -77,7 +75,7 @@ class Quantizer(nn.Module):
     ) -> VQLosses:
         """Commitment, codebook and entropy loss of one batch, unweighted, in float32.
 
-        Commitment pulls latents to their codes, codebook pulls codes to their latents; the entropy loss S - H wants each
+        Commitment pulls latents to their codes, codebook pulls codes to latents; the entropy loss S - H wants each
         position sure of its code (small mean entropy S) and all codes used (large entropy H of the batch mean).
         """
         with torch.autocast(latents.device.type, enabled=False):

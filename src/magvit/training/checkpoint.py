@@ -27,7 +27,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int) -
 
 
 def load_newest_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """State of the newest checkpoint that loads, on the CPU; None if there is none. A damaged one is skipped with a warning."""
+    """State of the newest checkpoint that loads, on the CPU, or None; a damaged one is skipped with a warning."""
     for path in sorted(folder.glob("step_*.pt"), reverse=True):
         try:
             return torch.load(path, map_location="cpu", weights_only=True)

@@ -130,6 +130,8 @@ class TransformerRun:
         for task in self.tasks:
             get_task(task)
         if self.task_weights and (len(self.task_weights) != len(self.tasks) or min(self.task_weights) < 0):
-            raise ValueError(f"task_weights are {self.task_weights}, expected one of 0 or more for each of {self.tasks}")
+            raise ValueError(
+                f"task_weights are {self.task_weights}, expected one of 0 or more for each of {self.tasks}"
+            )
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay}, expected a number in [0, 1)")

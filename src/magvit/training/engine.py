@@ -1,6 +1,7 @@
 """The one place that knows the training engine, Lightning Fabric: devices, precision, processes."""
 
 from collections.abc import Iterable, Iterator
+from typing import Literal, TypeVar, cast
 
 import torch
 from lightning.fabric import Fabric
@@ -10,7 +11,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from magvit.data.loader import TrainingClips, make_loader
 from magvit.training.config import LoopConfig
 
-PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+M = TypeVar("M", bound=nn.Module)
+
+PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
 def launch(loop: LoopConfig, device: str = "auto") -> Fabric:
@@ -31,7 +34,7 @@ def launch(loop: LoopConfig, device: str = "auto") -> Fabric:
 
 
 def seed_step(loop: LoopConfig, step: int) -> None:
-    """Make the networks' own randomness (dropout) a pure function of the seed and the step, so that resuming is exact."""
+    """Make the networks' own randomness (dropout) a pure function of seed and step, so that resuming is exact."""
     torch.manual_seed(loop.seed * 1_000_003 + step)
 
 
@@ -42,11 +45,11 @@ def micro_batches(loop: LoopConfig, world_size: int) -> tuple[int, int]:
     return size, local // size
 
 
-def average_of(module: nn.Module, decay: float) -> AveragedModel:
-    """An exponential moving average of a module, without bias correction, buffers included."""
+def average_of(module: M, decay: float) -> tuple[AveragedModel, M]:
+    """An exponential moving average of a module, without bias correction, buffers included; and the averaged module."""
     average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
     average.n_averaged.fill_(1)  # start from the initial weights, and average from the first update on
-    return average.eval()
+    return average.eval(), cast(M, average.module)
 
 
 def mean_metrics(pieces: Iterable[dict[str, Tensor]]) -> dict[str, float]:
@@ -58,7 +61,9 @@ def mean_metrics(pieces: Iterable[dict[str, Tensor]]) -> dict[str, float]:
     return {name: torch.stack(values).nanmean().item() for name, values in collected.items()}
 
 
-def forever(clips: TrainingClips, loop: LoopConfig, size: int, start: int, fabric: Fabric) -> Iterator[dict[str, Tensor]]:
+def forever(
+    clips: TrainingClips, loop: LoopConfig, size: int, start: int, fabric: Fabric
+) -> Iterator[dict[str, Tensor]]:
     """This process's batches of `size` clips from batch `start` on, on the engine's device."""
     loader = make_loader(
         clips,

@@ -38,7 +38,7 @@ def learning_rate(step: int, base: float, warmup_steps: int, total_steps: int) -
 
 
 def adamw(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW whose weight decay touches only the matrices of linear and convolution layers (official `kernel` tensors)."""
+    """AdamW that decays only the matrices of linear and convolution layers (the official `kernel` tensors)."""
     decayed = [p for name, p in module.named_parameters() if is_kernel(module, name)]
     kept = [p for name, p in module.named_parameters() if not is_kernel(module, name)]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
@@ -48,10 +48,10 @@ def adamw(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
 
 
 def is_kernel(module: nn.Module, name: str) -> bool:
-    """Whether a parameter is a matrix or convolution kernel: named `weight`, two or more axes, not an embedding table."""
+    """Whether a parameter is a matrix or convolution kernel: a `weight` of two or more axes, no embedding table."""
     owner, _, leaf = name.rpartition(".")
-    layer = module.get_submodule(owner)
-    return leaf == "weight" and not isinstance(layer, nn.Embedding) and layer.weight.ndim > 1
+    embedding = isinstance(module.get_submodule(owner), nn.Embedding)
+    return leaf == "weight" and not embedding and module.get_parameter(name).ndim > 1
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, config: OptimizerConfig, step: int, total_steps: int) -> float:

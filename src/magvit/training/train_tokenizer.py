@@ -117,9 +117,10 @@ def train_tokenizer(
         codebook_from_latents(tokenizer, clips)
     if config.init_from:
         start_from(tokenizer, config.init_from, config)
-    average = average_of(tokenizer, config.ema_decay)
+    average, averaged = average_of(tokenizer, config.ema_decay)
     if loop.channels_last:
-        tokenizer.to(memory_format=torch.channels_last_3d if config.tokenizer.dims == 3 else torch.channels_last)
+        layout = torch.channels_last_3d if config.tokenizer.dims == 3 else torch.channels_last
+        tokenizer.to(memory_format=layout)  # type: ignore[call-overload]
     g_optimizer = adamw(tokenizer, config.generator_optimizer)
     d_optimizer = adamw(discriminator, config.discriminator_optimizer)
     tokenizer_, g_optimizer = fabric.setup(tokenizer, g_optimizer)
@@ -195,12 +196,12 @@ def train_tokenizer(
             bar.set_postfix(loss=f"{values['total_loss']:.4f}", perplexity=f"{perplexity:.0f}")
         if fabric.is_global_zero and (done % loop.sample_every == 0 or done == loop.num_steps):
             clip = video[:1].float()
-            log.video(done, "reconstruction", torch.cat([clip, average.module.reconstruct(clip)], dim=4)[0].cpu())
+            log.video(done, "reconstruction", torch.cat([clip, averaged.reconstruct(clip)], dim=4)[0].cpu())
         if done % loop.checkpoint_every == 0 or done == loop.num_steps:
             if fabric.is_global_zero:
                 state = {"step": done} | {name: part.state_dict() for name, part in parts.items()}
                 save_checkpoint(output / "checkpoints", done, state, loop.keep_checkpoints)
-                MagvitPipeline(model_config, average.module).save_pretrained(output / "model")
+                MagvitPipeline(model_config, averaged).save_pretrained(output / "model")
             fabric.barrier()
     log.close()
     return output / "model"

@@ -16,7 +16,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from magvit import hub
 from magvit.data.clip import generator_for
 from magvit.data.loader import TrainingClips
 from magvit.model_config import ModelConfig
@@ -92,7 +91,9 @@ def tokenize(
     cond_tokens = torch.zeros_like(tokens)
     cond_tokens[shown] = of_shown
     cond_token_mask = torch.cat([condition.cond_token_mask for condition in conditions])
-    given = [label if task.class_conditional and label >= 0 else None for task, label in zip(tasks, labels, strict=True)]
+    given = [
+        label if task.class_conditional and label >= 0 else None for task, label in zip(tasks, labels, strict=True)
+    ]
     prefix = torch.stack([vocabulary.prefix(task.family, label) for task, label in zip(tasks, given, strict=True)])
     prefix = prefix.to(video.device)
     if config.mask_mode == "prefix":
@@ -140,18 +141,18 @@ def train_transformer(
     of_tokenizer = MagvitPipeline.from_pretrained(config.tokenizer)
     tokenizer, model_config = of_tokenizer.tokenizer, design(config, of_tokenizer.config, clips.classes)
     vocabulary, latent_shape = model_config.vocabulary, tokenizer.config.latent_shape(config.data.clip_shape)
-    assert vocabulary is not None and model_config.transformer is not None
+    assert vocabulary is not None
+    assert model_config.transformer is not None
 
     fabric = launch(loop, device)
     torch.manual_seed(loop.seed)
     transformer = MaskedTransformer(model_config.transformer)
-    average = average_of(transformer, config.ema_decay) if config.ema_decay else None
+    average, averaged = average_of(transformer, config.ema_decay) if config.ema_decay else (None, transformer)
     transformer_, optimizer = fabric.setup(transformer, adamw(transformer, config.optimizer))
     tokenizer.requires_grad_(False).to(fabric.device)
     parts: dict[str, Any] = {"transformer": transformer, "optimizer": optimizer}
     if average is not None:
         parts["average"] = average.to(fabric.device)
-    final = transformer if average is None else average.module
 
     start = 0
     state = load_newest_checkpoint(output / "checkpoints") if resume else None
@@ -205,13 +206,13 @@ def train_transformer(
             log.scalars(done, values)
             bar.set_postfix(loss=f"{values['total_loss']:.4f}", mask=f"{values['mask_loss']:.4f}")
         if fabric.is_global_zero and (done % loop.sample_every == 0 or done == loop.num_steps):
-            sample(log, done, MagvitPipeline(model_config, tokenizer, final), tasks, batch)
+            sample(log, done, MagvitPipeline(model_config, tokenizer, averaged), tasks, batch)
             transformer.train()
         if done % loop.checkpoint_every == 0 or done == loop.num_steps:
             if fabric.is_global_zero:
                 state = {"step": done} | {name: part.state_dict() for name, part in parts.items()}
                 save_checkpoint(output / "checkpoints", done, state, loop.keep_checkpoints)
-                MagvitPipeline(model_config, tokenizer, final).save_pretrained(output / "model")
+                MagvitPipeline(model_config, tokenizer, averaged).save_pretrained(output / "model")
                 transformer.train()
             fabric.barrier()
     log.close()

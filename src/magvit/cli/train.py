@@ -1,0 +1,80 @@
+"""`magvit train`: each recipe is a sub-command whose options are all the fields of its run config."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from inspect import cleandoc
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import tyro
+
+from magvit.cli.shell import check_folder
+from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
+from magvit.training.config import TokenizerRun, TransformerRun
+from magvit.training.train_tokenizer import train_tokenizer
+from magvit.training.train_transformer import train_transformer
+
+Run = TypeVar("Run", TokenizerRun, TransformerRun)
+
+
+@dataclass(frozen=True)
+class Train:
+    """One training run, ready to start."""
+
+    start: Callable[[], Path]
+    output: Path
+    resume: bool
+
+    def run(self) -> None:
+        """Train and say where the model is."""
+        check_folder(self.output)
+        if not self.resume and any(self.output.glob("checkpoints/*.pt")):
+            raise ValueError(
+                f"{self.output} already holds a run: add --resume to go on with it, or name another --output"
+            )
+        print(f"wrote {self.start()}")
+
+
+def command(recipe: Callable[[], Run], train: Callable[..., Path], default_output: Path) -> Callable[..., Train]:
+    """The command of one recipe: its config's fields become options, with the recipe's values as defaults."""
+    default: Run = recipe()
+
+    def parse(
+        config: Run = default,
+        output: Path = default_output,
+        data: Path | None = None,
+        resume: bool = False,
+        seed: int | None = None,
+        device: str = "auto",
+    ) -> Train:
+        """Filled in below.
+
+        Args:
+            config: The run.
+            output: Run folder: model/, checkpoints/, samples/, metrics.jsonl.
+            data: Folder of clips, classes in sub-folders; short for --data.folder.
+            resume: Go on from the newest checkpoint in the run folder.
+            seed: Short for --loop.seed.
+            device: auto, cpu, cuda or mps.
+        """
+        if data is not None:
+            share = config.data.synthetic_share
+            clips = replace(config.data, folder=str(data), synthetic_share=0.0 if share == 1 else share)
+            config = replace(config, data=clips)
+        if seed is not None:
+            config = replace(config, loop=replace(config.loop, seed=seed))
+        return Train(lambda: train(config, output, resume=resume, device=device), output, resume)
+
+    parse.__annotations__["config"] = Annotated[type(default), tyro.conf.arg(name="")]
+    parse.__doc__ = cleandoc(recipe.__doc__ or "") + cleandoc(parse.__doc__ or "").removeprefix("Filled in below.")
+    return parse
+
+
+app = tyro.extras.SubcommandApp()
+_tokenizer, _transformer = tyro.extras.SubcommandApp(), tyro.extras.SubcommandApp()
+app.command(_tokenizer, name="tokenizer", help="Stage 1, by one of the recipes.")
+app.command(_transformer, name="transformer", help="Stage 2, by one of the recipes.")
+for _name, _stage1 in TOKENIZER_RECIPES.items():
+    _tokenizer.command(name=_name)(command(_stage1, train_tokenizer, Path("runs") / f"{_name}-tokenizer"))
+for _name, _stage2 in TRANSFORMER_RECIPES.items():
+    _transformer.command(name=_name)(command(_stage2, train_transformer, Path("runs") / _name))

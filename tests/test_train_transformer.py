@@ -1,0 +1,314 @@
+import json
+import math
+import shutil
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+
+from magvit import MagvitPipeline
+from magvit.data.loader import DataConfig, TrainingClips
+from magvit.data.video import read_video
+from magvit.hub import load_tensors
+from magvit.tasks import TASKS, get_task
+from magvit.training.checkpoint import load_newest_checkpoint
+from magvit.training.optim import OptimizerConfig
+from magvit.training.train_transformer import commit_objective, design, draw, tokenize, train_transformer
+from magvit.transformer import MaskedTransformer
+from tiny_runs import metrics, same, save_tokenizer, transformer_run
+
+GRID = (2, 4, 4)
+
+
+def train(config, output, **options):
+    return train_transformer(config, output, device="cpu", progress=False, **options)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return save_tokenizer(tmp_path_factory.mktemp("tokenizer") / "model")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, tokenizer):
+    output = tmp_path_factory.mktemp("run") / "output"
+    config = transformer_run(tokenizer, checkpoint_every=2, sample_every=3, ema_decay=0.9)
+    assert train(config, output) == output / "model"
+    return config, output
+
+
+# --- what chance decides
+
+
+def test_a_draw_is_a_function_of_seed_and_position(tokenizer):
+    config = transformer_run(tokenizer)
+    tasks = [get_task(name) for name in config.tasks]
+    first = [draw(config, tasks, position, 0, GRID) for position in range(5)]
+    torch.manual_seed(1)
+    for position in (3, 0):
+        again = draw(config, tasks, position, 7, GRID)
+        assert again.task is first[position].task
+        assert torch.equal(again.mask_ratio, first[position].mask_ratio)
+        assert torch.equal(again.mask_score, first[position].mask_score)
+    assert len({sample.mask_ratio.item() for sample in first}) == 5
+    other = draw(replace(config, loop=replace(config.loop, seed=1)), tasks, 0, 0, GRID)
+    assert not torch.equal(other.mask_score, first[0].mask_score)
+
+
+def test_one_ratio_a_step_where_the_official_way_is_asked_for(tokenizer):
+    config = transformer_run(tokenizer, ratio_per_batch=True)
+    tasks = [get_task(name) for name in config.tasks]
+    ratios = [[draw(config, tasks, 4 * step + i, step, GRID).mask_ratio.item() for i in range(4)] for step in range(3)]
+    assert all(len(set(of_step)) == 1 for of_step in ratios)
+    assert len({of_step[0] for of_step in ratios}) == 3
+    scores = [draw(config, tasks, i, 0, GRID).mask_score for i in range(2)]
+    assert not torch.equal(*scores)
+
+
+def test_tasks_come_by_their_weights_and_ratios_by_the_schedule(tokenizer):
+    config = transformer_run(tokenizer)
+    tasks = [get_task(name) for name in config.tasks]
+    draws = [draw(config, tasks, position, 0, GRID) for position in range(800)]
+    counts = Counter(sample.task.name for sample in draws)
+    assert counts.keys() == set(config.tasks)
+    assert all(150 < count < 250 for count in counts.values())
+    mean = torch.stack([sample.mask_ratio for sample in draws]).mean().item()
+    assert mean == pytest.approx(2 / math.pi, abs=0.03)  # of cos(pi u / 2)
+    weighted = replace(config, task_weights=(0.0, 3.0, 1.0, 0.0))
+    counts = Counter(draw(weighted, tasks, position, 0, GRID).task.name for position in range(400))
+    assert counts.keys() == {"outpainting_central", "class_generation"}
+    assert 260 < counts["outpainting_central"] < 340
+
+
+# --- what the transformer is asked
+
+
+def batch(tokenizer, tasks, labels, **changes):
+    """Examples of the given tasks on the first shapes, and what they were made of."""
+    config = transformer_run(tokenizer, **changes)
+    pipe = MagvitPipeline.from_pretrained(tokenizer)
+    vocabulary = design(config, pipe.config, classes=tuple("abcdefghijklmnop")).vocabulary
+    clips = TrainingClips(config.data, 0)
+    video = torch.stack([clips[0, i]["video"] for i in range(len(tasks))])
+    chosen = [get_task(name) for name in tasks]
+    return tokenize(pipe.tokenizer, vocabulary, config, video, labels, chosen), pipe, vocabulary, video, chosen
+
+
+def test_examples_are_the_tokens_of_the_clip_and_of_what_its_task_shows(tokenizer):
+    names, labels = ["CG", "FP", "OPC", "CFP", "CFP", "CG"], [3, 4, 5, 6, -1, -1]
+    examples, pipe, vocabulary, video, tasks = batch(tokenizer, names, labels)
+    assert torch.equal(examples.tokens, pipe.tokenizer.encode(video))
+    for i, task in enumerate(tasks):
+        condition = task.condition(video[i : i + 1], GRID, 1)
+        assert torch.equal(examples.cond_token_mask[i], condition.cond_token_mask[0])
+        if task.needs_video:
+            assert torch.equal(examples.cond_tokens[i], pipe.tokenizer.encode(condition.cond_video)[0])
+        else:
+            assert not examples.cond_token_mask[i].any()
+    unconditional = vocabulary.class_token_id(None)
+    expected = [vocabulary.class_token_id(3), unconditional, unconditional, vocabulary.class_token_id(6)]
+    assert examples.prefix[:, 1].tolist() == [*expected, unconditional, unconditional]
+    assert examples.prefix[:, 0].tolist() == [vocabulary.task_token_id(task.family) for task in tasks]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_can_be_asked_alone(tokenizer, name):
+    """Generation from nothing alone too, where no clip of the batch has a condition."""
+    examples, *_ = batch(tokenizer, [name, name], [0, 1])
+    assert examples.tokens.shape == examples.cond_tokens.shape == (2, *GRID)
+    assert examples.cond_token_mask.any() == TASKS[name].needs_video
+
+
+def test_a_condition_prefix_goes_between_class_and_clip(tokenizer):
+    examples, _, vocabulary, *_ = batch(tokenizer, ["FP", "CG"], [0, 1], mask_mode="prefix")
+    assert examples.prefix.shape == (2, 2 + 32 + 1)
+    given = examples.cond_token_mask.flatten(1)
+    shown = examples.prefix[:, 2:-1]
+    assert torch.equal(shown[given], examples.cond_tokens.flatten(1)[given])
+    assert (shown[~given] == vocabulary.pad_token_id).all()
+    assert (examples.prefix[:, -1] == vocabulary.sep_token_id).all()
+
+
+def test_the_objective_of_a_network_that_knows_nothing_is_the_logarithm_of_the_codebook(tokenizer):
+    names = ["CG", "FP", "OPC", "CFP"]
+    examples, pipe, vocabulary, _, tasks = batch(tokenizer, names, [0, 1, 2, 3])
+    config = transformer_run(tokenizer, label_smoothing=0.0)
+    draws = [draw(config, [task], i, 0, GRID) for i, task in enumerate(tasks)]
+    transformer = MaskedTransformer(design(config, pipe.config, tuple("abcdefghijklmnop")).transformer).eval()
+    seen = []
+
+    class Watched(torch.nn.Module):
+        def forward(self, ids):
+            seen.append(ids)
+            return transformer(ids)
+
+    with torch.no_grad():
+        transformer.token_embedding.weight.zero_()  # the output layer too, as it is tied
+        transformer.head_bias[vocabulary.mask_token_id] = 100.0  # ids that are no codes are no answers
+        losses = commit_objective(Watched(), examples, draws, vocabulary, config)
+    for loss in (losses.total, losses.refine_loss, losses.mask_loss, losses.reconstruct_loss):
+        assert loss.item() == pytest.approx(math.log(16), abs=1e-4)
+    (ids,) = seen
+    assert torch.equal(ids[:, :2], examples.prefix)
+    masked = (ids[:, 2:] == vocabulary.mask_token_id).view(4, *GRID)
+    assert not (masked & examples.cond_token_mask).any()
+    share = masked[0].float().mean()
+    assert share == pytest.approx(draws[0].mask_ratio.item(), abs=1 / 32)
+
+
+# --- the run
+
+
+def test_a_run_leaves_config_metrics_samples_checkpoints_and_model(trained):
+    _, output = trained
+    names = {path.name for path in output.iterdir()} - {"tensorboard"}
+    assert names == {"config.json", "metrics.jsonl", "samples", "checkpoints", "model"}
+    assert json.loads((output / "config.json").read_text())["mask_mode"] == "commit"
+    samples = sorted((output / "samples").iterdir())
+    assert [path.name for path in samples] == ["class_frame_prediction_00000003.gif", "frame_prediction_00000004.gif"]
+    assert read_video(samples[0]).shape == (3, 4, 16, 48)  # truth, condition and result side by side
+    lines = metrics(output)
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    losses = {"total_loss", "refine_loss", "mask_loss", "reconstruct_loss"}
+    for line in lines:
+        assert line.keys() == {"step", "gradient_norm", "lr", *losses}
+        assert all(0 <= value < 100 for value in line.values())
+    assert lines[0]["total_loss"] == pytest.approx(math.log(16), abs=0.5)
+
+
+def test_the_model_does_its_tasks(trained, tokenizer):
+    config, output = trained
+    pipe = MagvitPipeline.from_pretrained(output / "model")
+    assert same(pipe.tokenizer.state_dict(), load_tensors(tokenizer, "tokenizer"))
+    assert len(pipe.config.classes) == 16
+    clip = torch.rand(1, 3, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    for name in config.tasks:
+        task = TASKS[name]
+        made = pipe(name, clip if task.needs_video else None, "cross up" if task.class_conditional else None)
+        assert made.video.shape == clip.shape
+    state = load_newest_checkpoint(output / "checkpoints")
+    averaged = {name.removeprefix("module."): tensor for name, tensor in state["average"].items()}
+    averaged.pop("n_averaged")
+    assert same(pipe.transformer.state_dict(), averaged)
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_a_resumed_run_is_the_run(trained, tokenizer, tmp_path, average):
+    """Bit-equal losses, weights and optimizer, with dropout on, although samples were made between the steps."""
+    if average:
+        config, whole = trained
+    else:
+        config, whole = transformer_run(tokenizer, checkpoint_every=2, micro_batch_size=2), tmp_path / "whole"
+        train(config, whole)
+    resumed = tmp_path / "resumed"
+    shutil.copytree(whole, resumed)
+    (resumed / "checkpoints" / "step_00000004.pt").unlink()
+    shutil.rmtree(resumed / "model")
+    train(config, resumed, resume=True)
+    assert metrics(resumed) == metrics(whole)
+    assert same(*(load_newest_checkpoint(folder / "checkpoints") for folder in (resumed, whole)))
+    assert same(*(load_tensors(folder / "model", "transformer") for folder in (resumed, whole)))
+
+
+def test_samples_do_not_disturb_the_run(trained, tokenizer, tmp_path):
+    config, whole = trained
+    loop = replace(config.loop, sample_every=1, checkpoint_every=1)
+    train(replace(config, loop=loop), tmp_path)
+    assert metrics(tmp_path) == metrics(whole)
+
+
+def test_small_pieces_add_up_to_the_batch(tokenizer, tmp_path):
+    for size in (None, 2, 1):
+        config = transformer_run(tokenizer, num_steps=2, micro_batch_size=size, dropout=0.0)
+        train(config, tmp_path / str(size))
+    lines = [metrics(tmp_path / str(size)) for size in (None, 2, 1)]
+    weights = [load_tensors(tmp_path / str(size) / "model", "transformer") for size in (None, 2, 1)]
+    for other, of_other in zip(lines[1:], weights[1:], strict=True):
+        for a, b in zip(lines[0], other, strict=True):
+            assert a["total_loss"] == pytest.approx(b["total_loss"], rel=1e-5)
+            assert a["gradient_norm"] == pytest.approx(b["gradient_norm"], rel=1e-4)
+        for name, tensor in weights[0].items():
+            assert (of_other[name] - tensor).abs().mean() < 2e-5, name
+
+
+def test_gradients_are_clipped_after_their_norm_is_logged(tokenizer, tmp_path):
+    """With Adam a constant factor would cancel; what shows is its first moment."""
+    for norm in (1e-3, None):
+        optimizer = OptimizerConfig(1e-3, betas=(0.9, 0.96), clip_norm=norm)
+        train(transformer_run(tokenizer, num_steps=1, optimizer=optimizer), tmp_path / str(norm))
+    (clipped,), (free,) = (metrics(tmp_path / str(norm)) for norm in (1e-3, None))
+    assert clipped == free
+    assert free["gradient_norm"] > 0.01
+    states = [load_newest_checkpoint(tmp_path / str(norm) / "checkpoints")["optimizer"]["state"] for norm in (1e-3, None)]
+    moments = [torch.cat([s["exp_avg"].flatten() for s in state.values()]).norm().item() for state in states]
+    assert moments == [pytest.approx(0.1 * 1e-3, rel=1e-3), pytest.approx(0.1 * free["gradient_norm"], rel=1e-3)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mask_mode": "prefix"},
+        {"mask_mode": "latent_masking", "losses": ("mask",)},
+        {"mask_mode": "latent_condition"},
+        {"task_tokens": False, "tasks": ("class_generation",), "ratio_per_batch": True},
+        {"precision": "bfloat16", "separate_inpainting_token": False, "tasks": ("inpainting_central",)},
+    ],
+)
+def test_every_way_of_training_makes_a_model_that_works(tokenizer, tmp_path, changes):
+    config = transformer_run(tokenizer, num_steps=2, **changes)
+    pipe = MagvitPipeline.from_pretrained(train(config, tmp_path))
+    assert all(math.isfinite(line["total_loss"]) for line in metrics(tmp_path))
+    task = TASKS[config.tasks[0]]
+    clip = torch.rand(1, 3, 4, 16, 16) if task.needs_video else None
+    assert pipe(task.name, clip, 0 if task.class_conditional else None).tokens.shape == (1, *GRID)
+
+
+def test_a_clip_of_few_tokens_can_be_trained_on(tokenizer, tmp_path):
+    """Past bug: the sample at the end of the run wanted twelve decoding steps of a clip of eight tokens."""
+    data = DataConfig(clip_shape=(4, 8, 8), synthetic_share=1.0)
+    train(transformer_run(tokenizer, num_steps=1, data=data), tmp_path)
+    assert [path.suffix for path in (tmp_path / "samples").iterdir()] == [".gif"]
+
+
+def test_the_checkpoint_does_not_hold_the_tokenizer(trained):
+    """It is frozen, and stands in the model folder."""
+    _, output = trained
+    assert load_newest_checkpoint(output / "checkpoints").keys() == {"step", "transformer", "optimizer", "average"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"tokenizer": "nowhere"}, FileNotFoundError, 'no model "nowhere"'),
+        ({"data": DataConfig(clip_shape=(4, 16, 16))}, ValueError, "no data: give a folder"),
+        ({"data": DataConfig(clip_shape=(4, 16, 18), synthetic_share=1.0)}, ValueError, "clip of 4x16x18"),
+        ({"condition_frames": 4}, ValueError, "condition_frames is 4, expected 1 to 3"),
+        ({"num_heads": 3}, ValueError, "hidden_size 16 is not divisible by num_heads 3"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused_before_anything_is_written(tokenizer, tmp_path, changes, error, message):
+    config = replace(transformer_run(tokenizer), **changes)
+    with pytest.raises(error, match=message) as told:
+        train(config, tmp_path / "output")
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tasks": ()}, "tasks is empty"),
+        ({"tasks": ("juggling",)}, "unknown task 'juggling'"),
+        ({"task_weights": (1.0,)}, r"task_weights are \(1.0,\), expected one of 0 or more for each"),
+        ({"task_weights": (1.0, 1.0, 1.0, -1.0)}, "task_weights are .* expected one of 0 or more"),
+        ({"task_weights": (0.0, 0.0, 0.0, 0.0)}, "task_weights are .* expected"),
+        ({"ema_decay": 1.0}, "ema_decay is 1.0"),
+        ({"mask_schedule": "sine"}, "sine"),
+        ({"losses": ()}, "losses are"),
+        ({"mask_mode": "prefix", "task_tokens": False}, "prefix"),
+    ],
+)
+def test_settings_that_make_no_run_are_refused(tokenizer, changes, message):
+    with pytest.raises(ValueError, match=message):
+        transformer_run(tokenizer, **changes)
