@@ -13,25 +13,33 @@ LOOP = LoopConfig(num_steps=10, global_batch_size=12, precision="float32")
 
 def test_an_average_has_no_bias_correction_and_follows_buffers_too():
     module = nn.BatchNorm1d(1)
-    average = average_of(module, 0.9)
-    assert not average.module.training
+    average, averaged = average_of(module, 0.9)
+    assert averaged is average.module
+    assert not averaged.training
     with torch.no_grad():
         for expected in (0.9 * 1 + 0.1 * 5, 0.9 * (0.9 * 1 + 0.1 * 5) + 0.1 * 5):
             module.weight.fill_(5.0)
             module.running_mean.fill_(10 * module.weight[0])
             average.update_parameters(module)
-            assert average.module.weight.item() == pytest.approx(expected)
-    assert average.module.running_mean.item() == pytest.approx(50 * 0.19)
+            assert averaged.weight.item() == pytest.approx(expected)
+    assert averaged.running_mean.item() == pytest.approx(50 * 0.19)
+
+
+def test_an_average_starts_from_the_initial_weights():
+    module = nn.Linear(3, 3)
+    _, averaged = average_of(module, 0.9)
+    assert torch.equal(averaged.weight, module.weight)
+    assert averaged.weight is not module.weight
 
 
 def test_an_average_goes_on_after_loading():
     module = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(module.weight)
-    averages = [average_of(module, 0.5) for _ in range(2)]
+    (first, _), (second, _) = (average_of(module, 0.5) for _ in range(2))
     nn.init.ones_(module.weight)
-    averages[0].update_parameters(module)
-    averages[1].load_state_dict(averages[0].state_dict())
-    for average in averages:
+    first.update_parameters(module)
+    second.load_state_dict(first.state_dict())
+    for average in (first, second):
         average.update_parameters(module)
         assert average.module.weight.item() == 0.75
 

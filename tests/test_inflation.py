@@ -42,9 +42,12 @@ def static_clip() -> torch.Tensor:
 @pytest.mark.parametrize("padding", ["reflect", "zero", "replicate", "circular"])
 @pytest.mark.parametrize("mode", MODES)
 def test_on_a_static_clip_the_tokenizer_gives_the_2d_result_for_every_frame(padding, mode):
-    """Central: a kernel that is zero off its middle never sees another frame, nor the padding in time. Pooling, repeated
-    frames and the statistics of the norms agree as all frames are the same. Average: the slices sum to the 2D kernel over
-    equal frames, and any padding but zero pads with the same frame."""
+    """Where this is exact, and why.
+
+    Central: a kernel that is zero off its middle never sees another frame, nor the padding in time. Pooling, repeated
+    frames and the statistics of the norms agree, as all frames are the same. Average: the slices sum to the 2D kernel
+    over equal frames, and any padding but zero pads with the same frame.
+    """
     image, video = pair(VideoTokenizer, replace(TOKENIZER, padding=padding), mode)
     clip = static_clip()
     expected, found = image(clip), video(clip)

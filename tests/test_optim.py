@@ -1,5 +1,6 @@
 import math
 from dataclasses import asdict
+from itertools import pairwise
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def test_learning_rate_with_warmup(step, expected):
 def test_learning_rate_without_warmup_starts_at_its_peak_and_ends_near_zero():
     rates = [learning_rate(step, 1e-4, 0, 1000) for step in range(1000)]
     assert rates[0] == 1e-4
-    assert all(a > b for a, b in zip(rates, rates[1:], strict=False))
+    assert all(a > b for a, b in pairwise(rates))
     assert rates[500] == pytest.approx(5e-5)
     assert 0 < rates[-1] < 1e-9
     assert learning_rate(1000, 1e-4, 0, 1000) == 1e-4

@@ -86,7 +86,9 @@ def test_the_transformer_learns_a_clip_by_heart(tmp_path):
     clip = MovingShapes((4, 16, 16))[2]["video"][None]
     tasks = [get_task(name) for name in names]
     chosen = tasks * 2
-    examples = tokenize(pipe.tokenizer, model_config.vocabulary, config, repeat(clip, "1 ... -> 6 ..."), [0] * 6, chosen)
+    examples = tokenize(
+        pipe.tokenizer, model_config.vocabulary, config, repeat(clip, "1 ... -> 6 ..."), [0] * 6, chosen
+    )
     for step in range(num_steps):
         set_learning_rate(optimizer, config.optimizer, step, num_steps)
         draws = [draw(config, [task], 6 * step + i, step, (2, 4, 4)) for i, task in enumerate(chosen)]

@@ -41,11 +41,15 @@ def test_the_parts_of_stage_1_fit_together(name):
     assert t * h * w >= 12  # as many as the usual decoding steps
     with torch.device("meta"):
         video = torch.empty(2, 3, *run.data.clip_shape)
-        out = VideoTokenizer(run.tokenizer)(video)
-        assert out.tokens.shape == (2, t, h, w)
-        assert out.reconstruction.shape == video.shape
+        tokenizer = VideoTokenizer(run.tokenizer)
+        latents = tokenizer.encode_latents(video)
+        assert latents.shape == (2, run.tokenizer.codebook_dim, t, h, w)
+        assert tokenizer.decode_latents(latents).shape == video.shape
         if run.losses.adversarial_weight:
-            assert Discriminator(run.discriminator)(video).shape == (2, 1 if run.discriminator.dims == 3 else video.shape[2])
+            assert Discriminator(run.discriminator)(video).shape == (
+                2,
+                1 if run.discriminator.dims == 3 else video.shape[2],
+            )
     if run.losses.adversarial_weight:
         assert run.discriminator.dims == run.tokenizer.dims
     assert run.generator_optimizer.warmup_steps < run.loop.num_steps

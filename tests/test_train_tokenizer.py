@@ -9,11 +9,10 @@ from magvit import MagvitPipeline
 from magvit.data.loader import DataConfig, TrainingClips
 from magvit.data.video import read_video, write_video
 from magvit.hub import load_tensors
-from magvit.tokenizer import TokenizerConfig, VideoTokenizer, inflate
+from magvit.tokenizer import VideoTokenizer, inflate
 from magvit.training import train_tokenizer as module
 from magvit.training.checkpoint import load_newest_checkpoint
 from magvit.training.config import TokenizerLossConfig
-from magvit.training.engine import average_of
 from magvit.training.optim import OptimizerConfig
 from magvit.training.train_tokenizer import codebook_from_latents, start_from, train_tokenizer
 from tiny_runs import TOKENIZER, metrics, same, tokenizer_run
@@ -169,29 +168,29 @@ def test_small_pieces_add_up_to_the_batch(tmp_path, adversarial):
     losses = TokenizerLossConfig(
         perceptual_weight=0.0, adversarial_weight=0.1 * adversarial, entropy_weight=0.0, lecam_weight=0.0
     )
-    slow = OptimizerConfig(1e-3, betas=(0.9, 0.99))
-    states = []
+    optimizer = OptimizerConfig(1e-3, betas=(0.9, 0.99))
+    states, lines = [], []
     for size in (None, 2, 1):
         config = tokenizer_run(
-            num_steps=2,
+            num_steps=1,
             micro_batch_size=size,
             losses=losses,
-            generator_optimizer=replace(slow, clip_norm=0.1),
-            discriminator_optimizer=slow,
+            generator_optimizer=optimizer,
+            discriminator_optimizer=optimizer,
         )
         train(config, tmp_path / str(size))
         states.append(load_newest_checkpoint(tmp_path / str(size) / "checkpoints"))
-    for state in states[1:]:
-        for part in ("tokenizer", "discriminator"):
-            for name, tensor in states[0][part].items():
-                difference = (state[part][name] - tensor).abs()
-                # Adam's first steps divide a gradient by itself: float noise in a tiny one can move it by 2 rates
-                assert difference.mean() < 2e-5, name
-                assert difference.max() < 2e-3, name
-    lines = [metrics(tmp_path / str(size)) for size in (None, 2, 1)]
-    for other in lines[1:]:
+        lines += metrics(tmp_path / str(size))
+
+    def gradients(state, optimizer):  # Adam's first moment after one update, and not the weights: Adam hides a factor
+        return torch.cat([moments["exp_avg"].flatten() for moments in state[optimizer]["state"].values()]) / 0.1
+
+    for other, line in zip(states[1:], lines[1:], strict=True):
+        for part in ("g_optimizer", "d_optimizer") if adversarial else ("g_optimizer",):
+            whole = gradients(states[0], part)
+            assert (gradients(other, part) - whole).norm() < 1e-4 * whole.norm()
         for name in ("reconstruction_loss", "commitment_loss"):
-            assert other[0][name] == pytest.approx(lines[0][0][name], rel=1e-5)
+            assert line[name] == pytest.approx(lines[0][name], rel=1e-5)
 
 
 def test_bfloat16_and_channels_last_begin_like_float32(tmp_path):
@@ -293,11 +292,3 @@ def test_a_codebook_of_latents_knows_both_halves_of_mixed_data(tmp_path):
     codebook_from_latents(tokenizer, clips)
     white = tokenizer.encode_latents(torch.ones(1, 3, 4, 16, 16)).flatten(2)[0].T
     assert torch.cdist(white, tokenizer.quantizer.codebook).amin(1).max() < 1e-2
-
-
-def test_averages_start_from_the_initial_weights():
-    torch.manual_seed(0)
-    tokenizer = VideoTokenizer(TokenizerConfig(base_channels=2, channel_multipliers=(1,), norm_groups=1))
-    average = average_of(tokenizer, 0.9)
-    assert same(average.module.state_dict(), tokenizer.state_dict())
-    assert not average.module.training

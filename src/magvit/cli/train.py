@@ -40,7 +40,7 @@ def command(recipe: Callable[[], Run], train: Callable[..., Path], default_outpu
     default: Run = recipe()
 
     def parse(
-        config: Run = default,
+        config: Run = default,  # type: ignore[assignment]
         output: Path = default_output,
         data: Path | None = None,
         resume: bool = False,

@@ -169,7 +169,8 @@ def train_tokenizer(
                 discriminator.requires_grad_(True)
             if losses.adversarial_weight:
                 with fabric.no_backward_sync(discriminator_, enabled=not last):
-                    loss, more = discriminator_objective(video, out.reconstruction, discriminator_, lecam, losses)
+                    with fabric.autocast():  # around the bare module: the engine's wrapper forbids the gradient of R1
+                        loss, more = discriminator_objective(video, out.reconstruction, discriminator, lecam, losses)
                     fabric.backward(loss / pieces)
                 terms |= more
             metrics.append(terms)
