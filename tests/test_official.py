@@ -14,7 +14,7 @@ SMALL = {"channel_multipliers": (1, 2, 3), "num_res_blocks": 1, "codebook_size":
 MODELS = {
     "tokenizer": (
         VideoTokenizer,
-        TokenizerConfig(base_channels=4, temporal_downsample=(True, True), padding="zero", **SMALL),
+        TokenizerConfig(base_channels=32, temporal_downsample=(True, True), padding="zero", **SMALL),
     ),
     "tokenizer_2d": (
         VideoTokenizer,

@@ -182,8 +182,18 @@ class MagvitPipeline:
         vocabulary, label_number = self._check_condition(chosen, video is not None, label)
         T, H, W = self.config.clip_shape
         latent_shape = self.config.tokenizer.latent_shape(self.config.clip_shape)
-        _check_numbers(num_steps, math.prod(latent_shape), num_samples, seed)
-        _check_sampling(schedule, mask_temperature, temperature, guidance_scale, top_k, top_p)
+        _check_options(
+            math.prod(latent_shape),
+            num_steps=num_steps,
+            mask_temperature=mask_temperature,
+            temperature=temperature,
+            guidance_scale=guidance_scale,
+            top_k=top_k,
+            top_p=top_p,
+            num_samples=num_samples,
+            seed=seed,
+        )
+        mask_ratio(schedule, torch.zeros(()), 1)  # refuses an unknown schedule
 
         clip = torch.zeros(1, 3, T, H, W, device=self.device) if video is None else self.load_clip(video)
         condition = chosen.condition(clip, latent_shape, self.config.condition_frames)
@@ -287,24 +297,11 @@ def _device(name: str | torch.device) -> torch.device:
     return device
 
 
-def _check_numbers(num_steps: int, num_tokens: int, num_samples: int, seed: int) -> None:
-    if not 1 <= num_steps <= num_tokens:
-        raise ValueError(f"num_steps is {num_steps}, expected 1 to {num_tokens}, the number of tokens in a clip")
-    if num_samples < 1:
-        raise ValueError(f"num_samples is {num_samples}, expected at least 1")
-    if seed < 0:
-        raise ValueError(f"seed is {seed}, expected 0 or more")
-
-
-def _check_sampling(
-    schedule: str, mask_temperature: float, temperature: float, guidance_scale: float, top_k: int, top_p: float
-) -> None:
-    mask_ratio(schedule, torch.zeros(()), 1)  # refuses an unknown schedule
-    scales = {"mask_temperature": mask_temperature, "temperature": temperature, "guidance_scale": guidance_scale}
-    for name, value in scales.items():
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{name} is {value}, expected a finite number of 0 or more")
-    if top_k < 0:
-        raise ValueError(f"top_k is {top_k}, expected 0 (off) or more")
-    if not 0 <= top_p <= 1:
-        raise ValueError(f"top_p is {top_p}, expected 0 (off) to 1")
+def _check_options(num_tokens: int, **options: float) -> None:
+    """Refuse a number outside its range before any work is done."""
+    ranges = {"num_steps": (1, num_tokens), "num_samples": (1, math.inf), "top_p": (0, 1)}
+    for name, value in options.items():
+        low, high = ranges.get(name, (0, math.inf))
+        if not (math.isfinite(value) and low <= value <= high):
+            expected = f"{low} to {high}" if high < math.inf else f"a finite number of {low} or more"
+            raise ValueError(f"{name} is {value}, expected {expected}")

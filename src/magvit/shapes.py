@@ -32,7 +32,7 @@ def check_video(video: Tensor, name: str = "video") -> None:
     Raises:
         ValueError: one sentence that names what was found and what was expected.
     """
-    if video.ndim != 5 or video.shape[1] != 3:
+    if video.ndim != 5 or video.shape[1] != 3 or not video.numel():
         raise ValueError(f"{name} has shape {tuple(video.shape)}, expected [B, 3, T, H, W]")
     if not video.is_floating_point():
         raise ValueError(f"{name} is {video.dtype}, expected floating point values in [0, 1]")

@@ -20,7 +20,7 @@ CONFIGS = {
     "lmgvt_plain_adamw": OptimizerConfig(learning_rate=0.01, warmup_steps=WARMUP, betas=(0.9, 0.96)),
     "vqgan": BASE,
 }
-# (warm-up, total) steps of the released configs, `NOTES` sections 1 and 2
+# (warm-up, total) steps of the released configs
 SCHEDULES = {
     "vqgan2d_ucf_B": (37, 37_000),
     "vqgan3d_ucf_B": (74, 37_000),

@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import tyro
 
@@ -18,6 +18,7 @@ from magvit.cli.commands import Demo, Generate, Presets, Reconstruct, TrainHelp
 from magvit.cli.convert import Official
 
 
+@runtime_checkable
 class Command(Protocol):
     """What parsing gives: something to run."""
 

@@ -23,15 +23,10 @@ class Train:
 
     start: Callable[[], Path]
     output: Path
-    resume: bool
 
     def run(self) -> None:
         """Train and say where the model is."""
         check_folder(self.output)
-        if not self.resume and any(self.output.glob("checkpoints/*.pt")):
-            raise ValueError(
-                f"{self.output} already holds a run: add --resume to go on with it, or name another --output"
-            )
         print(f"wrote {self.start()}")
 
 
@@ -63,7 +58,7 @@ def command(recipe: Callable[[], Run], train: Callable[..., Path], default_outpu
             config = replace(config, data=clips)
         if seed is not None:
             config = replace(config, loop=replace(config.loop, seed=seed))
-        return Train(lambda: train(config, output, resume=resume, device=device), output, resume)
+        return Train(lambda: train(config, output, resume=resume, device=device), output)
 
     parse.__annotations__["config"] = Annotated[type(default), tyro.conf.arg(name="")]
     parse.__doc__ = cleandoc(recipe.__doc__ or "") + cleandoc(parse.__doc__ or "").removeprefix("Filled in below.")

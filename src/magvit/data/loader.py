@@ -6,7 +6,7 @@ from itertools import islice
 
 from torch.utils.data import DataLoader, Dataset
 
-from magvit.data.clip import Clip
+from magvit.data.clip import Clip, generator_for
 from magvit.data.datasets import ClipFolder, EndlessSampler
 from magvit.data.synthetic import CLASSES, MovingShapes
 from magvit.shapes import Grid
@@ -102,4 +102,5 @@ def make_loader(
         num_workers=num_workers,
         pin_memory=pin_memory,
         persistent_workers=num_workers > 0,
+        generator=generator_for(seed, start),  # or it draws from the global one, which the networks' dropout shares
     )

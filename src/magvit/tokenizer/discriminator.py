@@ -45,7 +45,7 @@ class DiscriminatorBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Logits of a video: `B 3 T H W -> [B, 1]`, or `[B, T]`, one a frame, for `dims=2`."""
+    """Logits of a video, in float32: `B 3 T H W -> [B, 1]`, or `[B, T]`, one a frame, for `dims=2`."""
 
     def __init__(self, config: DiscriminatorConfig):
         super().__init__()
@@ -74,15 +74,15 @@ class Discriminator(nn.Module):
         Raises:
             ValueError: if the clip is not of the shape the dense layers were made for.
         """
-        if tuple(video.shape[2:]) != self.config.clip_shape and self.config.dims == 3:
-            raise ValueError(
-                f"clip has shape {tuple(video.shape[2:])}, the discriminator takes {self.config.clip_shape}"
-            )
+        shape, wanted = tuple(video.shape[2:]), self.config.clip_shape
+        fixed = 3 - self.config.dims  # there may be any number of single frames
+        if shape[fixed:] != wanted[fixed:]:
+            raise ValueError(f"clip has shape {shape}, the discriminator takes {wanted}")
         x = video if self.config.dims == 3 else rearrange(video, "b c t h w -> (b t) c h w")
         x = F.leaky_relu(self.conv_in(x), 0.2)
         for block in self.blocks:
             x = block(x)
         x = F.leaky_relu(self.conv_out(x), 0.2)
         x = rearrange(x, "b c ... -> b (... c)")  # channel last, the order of the official dense kernels
-        logits = self.head(F.leaky_relu(self.dense(x), 0.2))
+        logits = self.head(F.leaky_relu(self.dense(x), 0.2)).float()
         return rearrange(logits, "(b t) 1 -> b t", b=video.shape[0])

@@ -15,7 +15,8 @@ from magvit.tokenizer.quantizer import Quantizer
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """Size of a `VideoTokenizer`; the defaults are 3D-VQ-B for 128x128 clips (`NOTES`: official `vqgan3d_ucf101`).
+    """Size of a `VideoTokenizer`; the defaults are 3D-VQ-B for 128x128 clips (official
+    `vqgan3d_ucf101`).
 
     `dims=2` treats every frame by itself. `padding` is `reflect` in the paper and `zero` in the official release;
     `decoder_padding` differs from it only to reproduce the official 2D model, whose decoder always pads with zeros.

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
+
 from magvit.data.loader import DataConfig
-from magvit.tasks import LossRegion, MaskMode, get_task
+from magvit.tasks import LossRegion, MaskMode, get_task, mask_ratio
 from magvit.tokenizer import DiscriminatorConfig, TokenizerConfig
 from magvit.tokenizer.losses import Adversarial
 from magvit.training.optim import OptimizerConfig
@@ -46,7 +48,7 @@ class LoopConfig:
 
 @dataclass(frozen=True)
 class TokenizerLossConfig:
-    """Weights of the tokenizer's losses (paper appendix; `NOTES` section 1).
+    """Weights of the tokenizer's losses (paper appendix; official `vqgan3d_ucf101`).
 
     LeCam is in the paper and off in the official release (`lecam_weight=0`). A weight of 0 switches a term off;
     `adversarial_weight=0` leaves out the discriminator altogether.
@@ -129,9 +131,15 @@ class TransformerRun:
             raise ValueError("tasks is empty, expected at least one task")
         for task in self.tasks:
             get_task(task)
-        if self.task_weights and (len(self.task_weights) != len(self.tasks) or min(self.task_weights) < 0):
+        weights = self.task_weights or (1.0,)
+        if len(self.task_weights) not in (0, len(self.tasks)) or min(weights) < 0 or not sum(weights):
             raise ValueError(
                 f"task_weights are {self.task_weights}, expected one of 0 or more for each of {self.tasks}"
             )
+        if not self.losses:
+            raise ValueError("losses are (), expected one or more of refine, mask, reconstruct")
+        if self.mask_mode == "prefix" and not self.task_tokens:
+            raise ValueError("mask_mode prefix needs the special tokens of a multi-task model: set task_tokens")
+        mask_ratio(self.mask_schedule, torch.zeros(()), 1)  # refuses an unknown schedule
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay}, expected a number in [0, 1)")

@@ -1,7 +1,7 @@
 """The one place that knows the training engine, Lightning Fabric: devices, precision, processes."""
 
 from collections.abc import Iterable, Iterator
-from typing import Literal, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import torch
 from lightning.fabric import Fabric
@@ -10,6 +10,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from magvit.data.loader import TrainingClips, make_loader
 from magvit.training.config import LoopConfig
+from magvit.training.optim import OptimizerConfig, adamw, gradient_norm, set_learning_rate
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -43,6 +44,38 @@ def micro_batches(loop: LoopConfig, world_size: int) -> tuple[int, int]:
     local = loop.global_batch_size // world_size
     size = loop.micro_batch_size or local
     return size, local // size
+
+
+class Learner(Generic[M]):
+    """A network and its optimizer in the hands of the engine.
+
+    Attributes:
+        module: the bare network.
+        wrapped: the network as the engine runs it: autocast, gradients synchronised between processes.
+    """
+
+    def __init__(self, fabric: Fabric, module: M, config: OptimizerConfig, total_steps: int):
+        self.module, self.config, self.total_steps, self.fabric = module, config, total_steps, fabric
+        self.wrapped, self.optimizer = fabric.setup(module, adamw(module, config))
+
+    def update(self, step: int) -> tuple[float, Tensor]:
+        """Apply and clear the collected gradients at the learning rate of `step`; return that rate and their norm."""
+        rate = set_learning_rate(self.optimizer, self.config, step, self.total_steps)
+        norm = gradient_norm(self.module.parameters())
+        if self.config.clip_norm:
+            self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=self.config.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return rate, norm
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights and optimizer."""
+        return {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
 
 
 def average_of(module: M, decay: float) -> tuple[AveragedModel, M]:

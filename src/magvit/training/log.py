@@ -15,12 +15,13 @@ class RunLog:
     def __init__(self, folder: Path, resume_step: int = 0):
         folder.mkdir(parents=True, exist_ok=True)
         self.samples = folder / "samples"
-        path = folder / "metrics.jsonl"
+        self.metrics = folder / "metrics.jsonl"
         kept = []
-        if resume_step and path.exists():
-            kept = [line for line in path.read_text().splitlines(True) if json.loads(line)["step"] <= resume_step]
-        path.write_text("".join(kept))
-        self.file = open(path, "a", buffering=1)  # noqa: SIM115 - open for the whole run
+        if resume_step and self.metrics.exists():
+            lines = self.metrics.read_text().splitlines(True)
+            whole = [line for line in lines if line.endswith("}\n")]  # a crash can cut the last one
+            kept = [line for line in whole if json.loads(line)["step"] <= resume_step]
+        self.metrics.write_text("".join(kept))
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:  # the extra `log` is not installed
@@ -30,7 +31,8 @@ class RunLog:
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """One line of `metrics.jsonl` and one point a curve."""
-        self.file.write(json.dumps({"step": step, **values}) + "\n")
+        with open(self.metrics, "a") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
         if self.events:
             for name, value in values.items():
                 self.events.add_scalar(name, value, step)
@@ -41,6 +43,5 @@ class RunLog:
 
     def close(self) -> None:
         """Flush everything."""
-        self.file.close()
         if self.events:
             self.events.close()

@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedule of both stages (`NOTES` sections 1 and 2, `t_optimizer_schedule.npz`)."""
+"""Optimizers and learning-rate schedule of both stages (official `train_utils`; `t_optimizer_schedule.npz`)."""
 
 import math
 from collections.abc import Iterable

@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from magvit import hub
+from magvit.data.datasets import EndlessSampler
 from magvit.data.loader import TrainingClips
 from magvit.model_config import ModelConfig
 from magvit.pipeline import MagvitPipeline
@@ -27,11 +28,10 @@ from magvit.tokenizer.losses import (
     reconstruction_loss,
 )
 from magvit.tokenizer.quantizer import Quantizer, codebook_usage
-from magvit.training.checkpoint import load_newest_checkpoint, save_checkpoint
+from magvit.training.checkpoint import restore, save_checkpoint
 from magvit.training.config import TokenizerLossConfig, TokenizerRun
-from magvit.training.engine import average_of, forever, launch, mean_metrics, micro_batches, seed_step
+from magvit.training.engine import Learner, average_of, forever, launch, mean_metrics, micro_batches, seed_step
 from magvit.training.log import RunLog
-from magvit.training.optim import adamw, set_learning_rate
 
 Perceptual = Callable[[Tensor], Tensor]
 
@@ -112,7 +112,7 @@ def train_tokenizer(
     clips = TrainingClips(config.data, loop.seed)
     fabric = launch(loop, device)
     torch.manual_seed(loop.seed)
-    tokenizer, discriminator, lecam = VideoTokenizer(config.tokenizer), Discriminator(config.discriminator), LeCam()
+    tokenizer = VideoTokenizer(config.tokenizer)
     if config.codebook_init == "latents":
         codebook_from_latents(tokenizer, clips)
     if config.init_from:
@@ -121,27 +121,16 @@ def train_tokenizer(
     if loop.channels_last:
         layout = torch.channels_last_3d if config.tokenizer.dims == 3 else torch.channels_last
         tokenizer.to(memory_format=layout)  # type: ignore[call-overload]
-    g_optimizer = adamw(tokenizer, config.generator_optimizer)
-    d_optimizer = adamw(discriminator, config.discriminator_optimizer)
-    tokenizer_, g_optimizer = fabric.setup(tokenizer, g_optimizer)
-    discriminator_, d_optimizer = fabric.setup(discriminator, d_optimizer)
-    lecam, average = lecam.to(fabric.device), average.to(fabric.device)
-    parts: dict[str, Any] = {
-        "tokenizer": tokenizer,
-        "discriminator": discriminator,
-        "lecam": lecam,
-        "average": average,
-        "g_optimizer": g_optimizer,
-        "d_optimizer": d_optimizer,
-    }
+    generator = Learner(fabric, tokenizer, config.generator_optimizer, loop.num_steps)
+    parts: dict[str, Any] = {"generator": generator, "average": average.to(fabric.device)}
+    adversary, lecam = None, LeCam().to(fabric.device)
+    if losses.adversarial_weight:
+        adversary = Learner(fabric, Discriminator(config.discriminator), config.discriminator_optimizer, loop.num_steps)
+        parts |= {"discriminator": adversary, "lecam": lecam}
+    discriminator = adversary.module if adversary else None
 
     model_config = ModelConfig(1, config.tokenizer, config.data.clip_shape, classes=clips.classes, fps=config.data.fps)
-    start = 0
-    state = load_newest_checkpoint(output / "checkpoints") if resume else None
-    if state is not None:
-        start = state.pop("step")
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
+    start = restore(output / "checkpoints", parts, resume)
     log = RunLog(output, start)
     (output / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
 
@@ -151,48 +140,40 @@ def train_tokenizer(
     clock, last_logged = time.perf_counter(), start
     for step in bar:
         seed_step(loop, step)
-        rate = set_learning_rate(g_optimizer, config.generator_optimizer, step, loop.num_steps)
-        set_learning_rate(d_optimizer, config.discriminator_optimizer, step, loop.num_steps)
         metrics = []
         for piece in range(pieces):
             video = next(batches)["video"]
-            last = piece == pieces - 1
-            with fabric.no_backward_sync(tokenizer_, enabled=not last):
-                out = tokenizer_(video)
-                discriminator.requires_grad_(False)
+            more_to_come = piece < pieces - 1
+            with fabric.no_backward_sync(generator.wrapped, enabled=more_to_come):
+                out = generator.wrapped(video)
+                if discriminator is not None:
+                    discriminator.requires_grad_(False)
                 with fabric.autocast():
-                    adversary = discriminator if losses.adversarial_weight else None
                     loss, terms = generator_objective(
-                        video, out, tokenizer.quantizer, adversary, losses, step, perceptual
+                        video, out, tokenizer.quantizer, discriminator, losses, step, perceptual
                     )
                 fabric.backward(loss / pieces)
-                discriminator.requires_grad_(True)
-            if losses.adversarial_weight:
-                with fabric.no_backward_sync(discriminator_, enabled=not last):
+            if adversary is not None:
+                discriminator = adversary.module.requires_grad_(True)
+                with fabric.no_backward_sync(adversary.wrapped, enabled=more_to_come):
                     with fabric.autocast():  # around the bare module: the engine's wrapper forbids the gradient of R1
                         loss, more = discriminator_objective(video, out.reconstruction, discriminator, lecam, losses)
                     fabric.backward(loss / pieces)
                 terms |= more
             metrics.append(terms)
-        for optimizer, optim, module, wrapped in (
-            (g_optimizer, config.generator_optimizer, tokenizer, tokenizer_),
-            (d_optimizer, config.discriminator_optimizer, discriminator, discriminator_),
-        ):
-            if optim.clip_norm:
-                fabric.clip_gradients(wrapped, optimizer, max_norm=optim.clip_norm)
-            if module is tokenizer or losses.adversarial_weight:
-                optimizer.step()
-                optimizer.zero_grad()
+        rate, norm = generator.update(step)
+        if adversary is not None:
+            adversary.update(step)
         average.update_parameters(tokenizer)
 
         done = step + 1
         if fabric.is_global_zero and (done % loop.log_every == 0 or done == loop.num_steps):
-            values = mean_metrics(metrics)
+            values = mean_metrics(metrics) | {"gradient_norm": norm.item(), "lr": rate}
             usage, perplexity = codebook_usage(out.tokens, config.tokenizer.codebook_size)
             seconds, clock = time.perf_counter() - clock, time.perf_counter()
             rate_now = (done - last_logged) * loop.global_batch_size / seconds
             last_logged = done
-            values |= {"codebook_usage": usage, "perplexity": perplexity, "lr": rate, "clips_per_second": rate_now}
+            values |= {"codebook_usage": usage, "perplexity": perplexity, "clips_per_second": rate_now}
             log.scalars(done, values)
             bar.set_postfix(loss=f"{values['total_loss']:.4f}", perplexity=f"{perplexity:.0f}")
         if fabric.is_global_zero and (done % loop.sample_every == 0 or done == loop.num_steps):
@@ -223,11 +204,13 @@ def start_from(tokenizer: VideoTokenizer, model: str, config: TokenizerRun) -> N
 
 @torch.no_grad()
 def codebook_from_latents(tokenizer: VideoTokenizer, clips: TrainingClips) -> None:
-    """Set the codebook to latents of the untrained encoder at random places of the first clips."""
+    """Set the codebook to latents of the untrained encoder at random places of as many drawn clips as that takes."""
     codebook = tokenizer.quantizer.codebook
     found: list[Tensor] = []
-    while sum(map(len, found)) < len(codebook):
-        latents = tokenizer.encode_latents(clips[0, len(found)]["video"][None])
+    for key in EndlessSampler(len(clips), seed=0):
+        latents = tokenizer.encode_latents(clips[key]["video"][None])
         found.append(rearrange(latents, "1 d t h w -> (t h w) d"))
+        if sum(map(len, found)) >= len(codebook):
+            break
     latents = torch.cat(found)
     codebook.copy_(latents[torch.randperm(len(latents))[: len(codebook)]])

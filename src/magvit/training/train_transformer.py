@@ -1,10 +1,11 @@
-"""Stage 2: train the masked transformer with COMMIT (paper section 3.2; `NOTES` section 2). One loop, top to bottom.
+"""Stage 2: train the masked transformer with COMMIT (paper section 3.2). One loop, to be read from top to bottom.
 
 The randomness of a sample (its task, mask ratio and scores) is a pure function of the seed and its position in the
 stream of clips, so it does not depend on how the stream is cut into batches, processes and resumed runs.
 """
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -33,11 +34,10 @@ from magvit.tasks import (
     sample_mask_score,
 )
 from magvit.tokenizer import VideoTokenizer
-from magvit.training.checkpoint import load_newest_checkpoint, save_checkpoint
+from magvit.training.checkpoint import restore, save_checkpoint
 from magvit.training.config import TransformerRun
-from magvit.training.engine import average_of, forever, launch, mean_metrics, micro_batches, seed_step
+from magvit.training.engine import Learner, average_of, forever, launch, mean_metrics, micro_batches, seed_step
 from magvit.training.log import RunLog
-from magvit.training.optim import adamw, gradient_norm, set_learning_rate
 from magvit.transformer import MaskedTransformer, TransformerConfig
 
 
@@ -148,18 +148,13 @@ def train_transformer(
     torch.manual_seed(loop.seed)
     transformer = MaskedTransformer(model_config.transformer)
     average, averaged = average_of(transformer, config.ema_decay) if config.ema_decay else (None, transformer)
-    transformer_, optimizer = fabric.setup(transformer, adamw(transformer, config.optimizer))
+    learner = Learner(fabric, transformer, config.optimizer, loop.num_steps)
     tokenizer.requires_grad_(False).to(fabric.device)
-    parts: dict[str, Any] = {"transformer": transformer, "optimizer": optimizer}
+    parts: dict[str, Any] = {"transformer": learner}
     if average is not None:
         parts["average"] = average.to(fabric.device)
 
-    start = 0
-    state = load_newest_checkpoint(output / "checkpoints") if resume else None
-    if state is not None:
-        start = state.pop("step")
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
+    start = restore(output / "checkpoints", parts, resume)
     log = RunLog(output, start)
     (output / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
 
@@ -169,7 +164,6 @@ def train_transformer(
     clock, last_logged = time.perf_counter(), start
     for step in bar:
         seed_step(loop, step)
-        rate = set_learning_rate(optimizer, config.optimizer, step, loop.num_steps)
         metrics = []
         for piece in range(pieces):
             batch = next(batches)
@@ -178,8 +172,8 @@ def train_transformer(
             with fabric.autocast():
                 labels, chosen = batch["label"].tolist(), [sample.task for sample in draws]
                 examples = tokenize(tokenizer, vocabulary, config, batch["video"], labels, chosen)
-            with fabric.no_backward_sync(transformer_, enabled=piece < pieces - 1):
-                losses = commit_objective(transformer_, examples, draws, vocabulary, config)
+            with fabric.no_backward_sync(learner.wrapped, enabled=piece < pieces - 1):
+                losses = commit_objective(learner.wrapped, examples, draws, vocabulary, config)
                 fabric.backward(losses.total / pieces)
             metrics.append(
                 {
@@ -189,11 +183,7 @@ def train_transformer(
                     "reconstruct_loss": losses.reconstruct_loss,
                 }
             )
-        norm = gradient_norm(transformer.parameters())
-        if config.optimizer.clip_norm:
-            fabric.clip_gradients(transformer_, optimizer, max_norm=config.optimizer.clip_norm)
-        optimizer.step()
-        optimizer.zero_grad()
+        rate, norm = learner.update(step)
         if average is not None:
             average.update_parameters(transformer)
 
@@ -257,5 +247,6 @@ def sample(log: RunLog, step: int, pipe: MagvitPipeline, tasks: Sequence[Task], 
     named = max(label, 0) if task.class_conditional and pipe.config.classes else None
     if task.class_conditional and named is None:
         return
-    made = pipe(task.name, clip if task.needs_video else None, named, seed=step)
+    num_steps = min(12, math.prod(pipe.config.tokenizer.latent_shape(pipe.config.clip_shape)))
+    made = pipe(task.name, clip if task.needs_video else None, named, num_steps=num_steps, seed=step)
     log.video(step, task.name, torch.cat([clip, made.cond_video, made.video], dim=4)[0].cpu())
