@@ -12,7 +12,7 @@ demo: $(READY)
 	$(BIN)/magvit demo --output outputs/demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore=tests/e2e
 
 lint: $(READY)
 	$(BIN)/ruff check .

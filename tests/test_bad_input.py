@@ -93,7 +93,7 @@ BAD_COMMANDS: dict[str, tuple[str, list[str]]] = {
     "too many steps": (f"{GENERATE} --task UG --num-steps 1000", ["num_steps is 1000"]),
     "demo without steps": ("demo --model model --num-steps 0 --output out", ["num_steps is 0"]),
     "no samples": (f"{GENERATE} --task UG --num-samples 0", ["num_samples is 0"]),
-    "unknown schedule": (f"{GENERATE} --task UG --schedule sine", ["sine", "cosine"]),
+    "unknown schedule": (f"{GENERATE} --task UG --mask-schedule sine", ["sine", "cosine"]),
     "negative temperature": (f"{GENERATE} --task UG --temperature -1", ["temperature is -1"]),
     "unknown device": ("generate --model model --task UG --output out.mp4 --device abacus", ["abacus"]),
     "missing model": ("generate --model nowhere --task UG --output out.mp4", ["nowhere"]),

@@ -85,7 +85,7 @@ def test_generate_a_folder_with_a_file_for_each_sample(model: str, tmp_path: Pat
 
 def test_generate_is_what_the_pipeline_gives(model: str, clip: str, tmp_path: Path) -> None:
     output = tmp_path / "out.webp"
-    options = ("--num-steps", 3, "--seed", 4, "--guidance-scale", 1.5, "--top-k", 5, "--schedule", "uniform")
+    options = ("--num-steps", 3, "--seed", 4, "--guidance-scale", 1.5, "--top-k", 5, "--mask-schedule", "uniform")
     more = ("--temperature", 0.7, "--mask-temperature", 2.0, "--top-p", 0.9, "--label", 2)
     assert run("generate", "--task", "CFP", "--input", clip, "--model", model, "--output", output, *options, *more) == 0
     expected = Pipeline.from_pretrained(model)(
@@ -96,7 +96,7 @@ def test_generate_is_what_the_pipeline_gives(model: str, clip: str, tmp_path: Pa
         seed=4,
         guidance_scale=1.5,
         top_k=5,
-        schedule="uniform",
+        mask_schedule="uniform",
         temperature=0.7,
         mask_temperature=2.0,
         top_p=0.9,

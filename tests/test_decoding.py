@@ -61,7 +61,7 @@ def test_the_schedule_decides_how_many_stay_masked(mode, grid, schedule, seed, t
         cond_tokens,
         known,
         num_steps=num_steps,
-        schedule=schedule,
+        mask_schedule=schedule,
         mask_mode=mode,
         mask_temperature=temperatures[0],
         temperature=temperatures[1],

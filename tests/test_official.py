@@ -19,7 +19,7 @@ MODELS = {
     "tokenizer_2d": (
         VideoTokenizer,
         TokenizerConfig(
-            dims=2, base_channels=4, temporal_downsample=(True, True), padding="zero", decoder_padding="zero", **SMALL
+            dims=2, base_channels=32, temporal_downsample=(True, True), padding="zero", decoder_padding="zero", **SMALL
         ),
     ),
     "discriminator": (

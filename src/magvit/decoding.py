@@ -55,7 +55,7 @@ def decode(
     *,
     mask_token_id: int,
     num_steps: int = 12,
-    schedule: str = "cosine",
+    mask_schedule: str = "cosine",
     mask_temperature: float = 4.5,
     temperature: float = 1.0,
     top_k: int = 0,
@@ -75,7 +75,7 @@ def decode(
         cond_token_mask: where they are given; all False for generation from nothing.
         mask_token_id: `Vocabulary.mask_token_id`.
         num_steps: number of network evaluations, 1 or more.
-        schedule: mask schedule, see `magvit.tasks.schedule`.
+        mask_schedule: see `magvit.tasks.schedule`.
         mask_temperature: how much chance decides which tokens stay: weight of the Gumbel noise that is added to the
             confidence, annealed linearly to 0 at the last step.
         temperature: of the token distribution; 0 takes the most likely token.
@@ -113,7 +113,7 @@ def decode(
         confidence = torch.where(masked, log_probability, torch.inf)
 
         progress = torch.tensor(step + 1, dtype=torch.float32) / num_steps
-        ratio = mask_ratio(schedule, progress, num_tokens)  # on the CPU: the same rounding whatever the device
+        ratio = mask_ratio(mask_schedule, progress, num_tokens)  # on the CPU: the same rounding whatever the device
         score = confidence
         if generators is not None and (noise_scale := mask_temperature * (1 - progress.item())) > 0:
             score = confidence + noise_scale * gumbel_noise(confidence, generators)

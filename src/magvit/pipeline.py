@@ -149,7 +149,7 @@ class MagvitPipeline:
         num_steps: int = 12,
         mask_temperature: float = 4.5,
         temperature: float = 1.0,
-        schedule: str = "cosine",
+        mask_schedule: str = "cosine",
         guidance_scale: float = 0.0,
         top_k: int = 0,
         top_p: float = 0.0,
@@ -166,7 +166,7 @@ class MagvitPipeline:
             num_steps: passes of the transformer, from 1 to the number of tokens of a clip.
             mask_temperature: randomness of the order in which tokens are fixed, annealed to 0.
             temperature: randomness of the tokens themselves; 0 takes the likeliest.
-            schedule: share of tokens still masked over the steps: cosine, uniform, pow<e>, log, exp or poly:<numbers>.
+            mask_schedule: share of tokens left masked over the steps, see `magvit.tasks.schedule`.
             guidance_scale: g of `logits + g * (logits - unconditional logits)`; 0 is off.
             top_k, top_p: sample among the likeliest tokens only; 0 is off.
             num_samples: results for each clip.
@@ -193,7 +193,7 @@ class MagvitPipeline:
             num_samples=num_samples,
             seed=seed,
         )
-        mask_ratio(schedule, torch.zeros(()), 1)  # refuses an unknown schedule
+        mask_ratio(mask_schedule, torch.zeros(()), 1)  # refuses an unknown schedule
 
         clip = torch.zeros(1, 3, T, H, W, device=self.device) if video is None else self.load_clip(video)
         condition = chosen.condition(clip, latent_shape, self.config.condition_frames)
@@ -210,7 +210,7 @@ class MagvitPipeline:
             mask_mode=self.config.mask_mode,
             mask_token_id=vocabulary.mask_token_id,
             num_steps=num_steps,
-            schedule=schedule,
+            mask_schedule=mask_schedule,
             mask_temperature=mask_temperature,
             temperature=temperature,
             top_k=top_k,
@@ -242,7 +242,10 @@ class MagvitPipeline:
         if isinstance(label, int) and 0 <= label < len(classes):
             return vocabulary, label
         names = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
-        raise ValueError(f"label is {label!r}, expected 0 to {len(classes) - 1} or a class name ({names})")
+        expected = f"0 to {len(classes) - 1} or a class name ({names})"
+        if label is None:
+            raise ValueError(f"{task.name} needs a label, {expected}")
+        raise ValueError(f"label is {label!r}, expected {expected}")
 
     def _logits_fn(
         self,
@@ -292,12 +295,14 @@ def _device(name: str | torch.device) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).split("\n")[0]
+        reason = str(error).split("\n")[0].split(". ")[0]  # PyTorch goes on for paragraphs
         raise ValueError(f"device {str(name)!r} cannot be used here: {reason}") from error
+    if device.type == "meta":
+        raise ValueError("device 'meta' cannot be used here: it holds no numbers")
     return device
 
 
-def _check_options(num_tokens: int, **options: float) -> None:
+def _check_options(num_tokens: int, **options: int | float) -> None:
     """Refuse a number outside its range before any work is done."""
     ranges = {"num_steps": (1, num_tokens), "num_samples": (1, math.inf), "top_p": (0, 1)}
     for name, value in options.items():

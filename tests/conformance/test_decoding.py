@@ -63,7 +63,7 @@ def run(ref: Reference, case: str, official_rule: bool) -> tuple[Tokens, list[De
         given,
         mask_token_id=MASK,
         num_steps=12,
-        schedule=SCHEDULES.get(case, "cosine"),
+        mask_schedule=SCHEDULES.get(case, "cosine"),
         mask_temperature=0.0,
         temperature=0.0,
         mask_mode=MODES.get(case, "commit"),

@@ -100,7 +100,8 @@ def _unboxed(box: str) -> str:
         listed = ", ".join(line.strip() for line in section if line.startswith(" "))
         if prose and not prose.startswith(("For full helptext", "Argument helptext")):
             told.append(f"{prose} {listed}".rstrip())
-    return re.sub(r"Error parsing \S+: ", "", "; ".join(told)) or "wrong arguments"
+    # An option's name stays; a config's is tyro's own, inner one.
+    return re.sub(r"Error parsing (?:(--\S+: )|\S+: )", r"\1", "; ".join(told)) or "wrong arguments"
 
 
 def _sentence(error: Exception) -> str:

@@ -78,7 +78,7 @@ class Generate:
     """Randomness of the order in which tokens are fixed."""
     temperature: float = 1.0
     """Randomness of the tokens; 0 takes the likeliest."""
-    schedule: str = "cosine"
+    mask_schedule: str = "cosine"
     """Share of tokens left masked over the steps: cosine, uniform, pow2, log, exp, ..."""
     guidance_scale: float = 0.0
     """Strength of classifier-free guidance; 0 is off."""
@@ -103,7 +103,7 @@ class Generate:
                 num_steps=self.num_steps,
                 mask_temperature=self.mask_temperature,
                 temperature=self.temperature,
-                schedule=self.schedule,
+                mask_schedule=self.mask_schedule,
                 guidance_scale=self.guidance_scale,
                 top_k=self.top_k,
                 top_p=self.top_p,
@@ -157,7 +157,7 @@ class Reconstruct:
 
 @dataclass(frozen=True)
 class Presets:
-    """List the packaged models, the tasks, and the named sizes of the paper.
+    """List the packaged models, the tasks, the named sizes of the paper, and the training recipes.
 
     For example
 
@@ -168,6 +168,7 @@ class Presets:
         """Print the lists."""
         from magvit.hub import packaged_models
         from magvit.presets import TOKENIZERS, TRANSFORMERS
+        from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
         from magvit.tasks import TASKS
 
         print("packaged models:", ", ".join(packaged_models()) or "none")
@@ -182,6 +183,9 @@ class Presets:
         print("\ntransformers")
         for name, size in TRANSFORMERS.items():
             print(f"  {name:24} {size.num_layers} layers of {size.hidden_size}, {size.num_heads} heads")
+        print("\nrecipes")
+        for stage, names in (("tokenizer", TOKENIZER_RECIPES), ("transformer", TRANSFORMER_RECIPES)):
+            print(f"  magvit train {stage:11} {', '.join(names)}")
 
 
 @dataclass(frozen=True)

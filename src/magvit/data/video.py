@@ -136,7 +136,8 @@ def read_frames(
             if len(kept) == num_frames:
                 break
     if len(kept) < (num_frames or 1):
-        raise TooFewFrames(f"{path} has {seen} frames, {num_frames or 1} from {start} at stride {stride} needed", seen)
+        window = "" if (start, stride) == (0, 1) else f" from {start} at stride {stride}"
+        raise TooFewFrames(f"{path} has {seen} frame{'s' * (seen != 1)}, {num_frames or 1}{window} needed", seen)
     video = torch.empty(3, len(kept), *kept[0].shape[:2], dtype=torch.uint8)
     for index, pixels in enumerate(kept):
         video[:, index] = torch.from_numpy(pixels).permute(2, 0, 1)

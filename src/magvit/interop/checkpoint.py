@@ -13,6 +13,7 @@ Two kinds of file are read:
 
 import importlib
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def load_checkpoint(path: str | Path, collection: str | None = None) -> dict[str
     Args:
         path: an `.npz` or Flax msgpack file.
         collection: the part of a train state to take, such as `d_params` for the discriminator. None takes the first
-            of `ema_params`, `g_params`, `params` that is there, or else everything.
+            of `COLLECTIONS` that is there, or else everything.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -66,7 +67,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+    except (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ValueError(f"{path} is not a readable .npz file: {error}") from error
 
 

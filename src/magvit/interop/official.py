@@ -135,8 +135,11 @@ def infer_tokenizer_config(
     Raises:
         ValueError: naming a tensor that is missing.
     """
-    *kernel, _, base_channels = _shape(params, "encoder/Conv_0/kernel")
-    num_levels = _count(params, "decoder/Conv_") - 1
+    first = _shape(params, "encoder/Conv_0/kernel")
+    if len(first) not in (4, 5):
+        raise ValueError(f"the official tensor 'encoder/Conv_0/kernel' has shape {first}, expected 4 or 5 axes")
+    *kernel, _, base_channels = first
+    num_levels = max(1, _count(params, "decoder/Conv_") - 1)
     num_res_blocks = _count(params, "encoder/ResBlock_") // (num_levels + 1)
     widths = [
         _shape(params, f"encoder/ResBlock_{level * num_res_blocks}/Conv_0/kernel")[-1] for level in range(num_levels)

@@ -38,11 +38,11 @@ def tokenizer() -> TokenizerRun:
         losses=TokenizerLossConfig(
             perceptual_weight=0.0,
             adversarial_weight=0.0,
-            commitment_weight=0.0625,
+            commitment_weight=0.01,
             codebook_weight=0.25,
-            entropy_weight=0.02,
+            entropy_weight=0.005,
         ),
-        generator_optimizer=OptimizerConfig(4e-4, betas=(0.9, 0.99), warmup_steps=50),
+        generator_optimizer=OptimizerConfig(5e-4, betas=(0.9, 0.99), warmup_steps=50),
         ema_decay=0.99,
         codebook_init="latents",
     )
@@ -54,7 +54,7 @@ def transformer() -> TransformerRun:
     magvit train transformer magvit-tiny --data CLIPS --output runs/tiny --tokenizer runs/tiny-tokenizer/model
     """
     return TransformerRun(
-        loop=LoopConfig(num_steps=1500, global_batch_size=16, log_every=25, sample_every=100, checkpoint_every=250),
+        loop=LoopConfig(num_steps=1150, global_batch_size=16, log_every=25, sample_every=100, checkpoint_every=250),
         data=replace(DATA, synthetic_share=0.75),
         tokenizer="runs/tiny-tokenizer/model",
         tasks=tuple(TASKS),

@@ -24,7 +24,17 @@ class DiscriminatorConfig:
     channel_multipliers: tuple[int, ...] = (2, 4, 4, 4, 4)
     clip_shape: Grid = (16, 128, 128)
     resample: Literal["average", "blur"] = "average"
-    padding: Padding = "reflect"
+    padding: Padding = "zero"
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for sizes that make no network."""
+        for name, sizes in (
+            ("base_channels", (self.base_channels,)),
+            ("channel_multipliers", self.channel_multipliers),
+            ("clip_shape", self.clip_shape),
+        ):
+            if min(sizes, default=0) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
 
 
 class DiscriminatorBlock(nn.Module):

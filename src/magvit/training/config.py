@@ -1,5 +1,6 @@
 """What a training run consists of. A recipe is a function that returns one of the two run configs."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -37,6 +38,8 @@ class LoopConfig:
         for name in counts:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if self.num_workers < 0:
+            raise ValueError(f"num_workers is {self.num_workers}, expected 0 or more")
         if self.micro_batch_size is not None and (
             self.micro_batch_size < 1 or self.global_batch_size % self.micro_batch_size
         ):
@@ -66,6 +69,13 @@ class TokenizerLossConfig:
     entropy_temperature: float = 0.01
     entropy_boost: float = 0.0  # extra entropy weight, as a multiple, that fades out over entropy_boost_steps
     entropy_boost_steps: int = 1
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for values that cannot train."""
+        if not 0 < self.entropy_temperature < math.inf:
+            raise ValueError(f"entropy_temperature is {self.entropy_temperature}, expected a positive number")
+        if self.entropy_boost_steps < 1:
+            raise ValueError(f"entropy_boost_steps is {self.entropy_boost_steps}, expected at least 1")
 
 
 @dataclass(frozen=True)
@@ -141,5 +151,7 @@ class TransformerRun:
         if self.mask_mode == "prefix" and not self.task_tokens:
             raise ValueError("mask_mode prefix needs the special tokens of a multi-task model: set task_tokens")
         mask_ratio(self.mask_schedule, torch.zeros(()), 1)  # refuses an unknown schedule
+        if not 0 <= self.label_smoothing <= 1:
+            raise ValueError(f"label_smoothing is {self.label_smoothing}, expected a number in [0, 1]")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay}, expected a number in [0, 1)")

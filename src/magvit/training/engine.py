@@ -5,6 +5,7 @@ from typing import Any, Generic, Literal, TypeVar, cast
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -21,10 +22,14 @@ def launch(loop: LoopConfig, device: str = "auto") -> Fabric:
     """A running engine. `device` is `auto`, `cpu`, `cuda` or `mps`.
 
     Raises:
-        ValueError: if the global batch does not divide among the processes.
+        ValueError: if there is no such device here, or the global batch does not divide among the processes.
     """
-    fabric = Fabric(accelerator=device, devices=1, precision=PRECISIONS[loop.precision])
-    fabric.launch()
+    try:
+        fabric = Fabric(accelerator=device, devices=1, precision=PRECISIONS[loop.precision])
+        fabric.launch()
+    except (MisconfigurationException, RuntimeError, ValueError, ImportError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"device {device!r} cannot be used here: {reason}") from error
     pieces = fabric.world_size * (loop.micro_batch_size or 1)
     if loop.global_batch_size % pieces:
         raise ValueError(
@@ -86,12 +91,12 @@ def average_of(module: M, decay: float) -> tuple[AveragedModel, M]:
 
 
 def mean_metrics(pieces: Iterable[dict[str, Tensor]]) -> dict[str, float]:
-    """Mean of each metric over the pieces of a step; NaN pieces (an empty loss region) are left out."""
+    """Mean of each metric over the pieces of a step."""
     collected: dict[str, list[Tensor]] = {}
     for piece in pieces:
         for name, value in piece.items():
             collected.setdefault(name, []).append(value.detach().float())
-    return {name: torch.stack(values).nanmean().item() for name, values in collected.items()}
+    return {name: torch.stack(values).mean().item() for name, values in collected.items()}
 
 
 def forever(

@@ -22,6 +22,10 @@ class OptimizerConfig:
         """Raise ValueError for values that cannot train."""
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate is {self.learning_rate}, expected a positive number")
+        if self.warmup_steps < 0:
+            raise ValueError(f"warmup_steps is {self.warmup_steps}, expected 0 or more")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas are {self.betas}, expected two numbers in [0, 1)")
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ValueError(f"clip_norm is {self.clip_norm}, expected a positive number or none")
 

@@ -141,6 +141,8 @@ def train_transformer(
     of_tokenizer = MagvitPipeline.from_pretrained(config.tokenizer)
     tokenizer, model_config = of_tokenizer.tokenizer, design(config, of_tokenizer.config, clips.classes)
     vocabulary, latent_shape = model_config.vocabulary, tokenizer.config.latent_shape(config.data.clip_shape)
+    for task in tasks:  # refuses more condition frames than a clip has
+        task.condition(torch.zeros(1, 3, *config.data.clip_shape), latent_shape, config.condition_frames)
     assert vocabulary is not None
     assert model_config.transformer is not None
 
