@@ -96,7 +96,7 @@ def test_restoring_fills_the_parts_and_tells_the_step(tmp_path):
 def test_a_run_does_not_start_over_among_the_checkpoints_of_another(tmp_path):
     """Past bug: it deleted its own new checkpoints, as those of the old run had higher numbers."""
     save_checkpoint(tmp_path, 1000, {"step": 1000}, keep=1)
-    with pytest.raises(ValueError, match="holds the checkpoints of a run: resume it or choose another"):
+    with pytest.raises(ValueError, match="holds the checkpoints of a run: go on with --resume"):
         restore(tmp_path, {}, resume=False)
 
 

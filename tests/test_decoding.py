@@ -158,7 +158,7 @@ def test_one_generator_per_sample() -> None:
         ({"temperature": -0.5}, "temperature is -0.5"),
         ({"top_k": -1}, "top_k is -1"),
         ({"top_p": 1.5}, "top_p is 1.5"),
-        ({"schedule": "linear"}, "unknown mask schedule 'linear'"),
+        ({"mask_schedule": "linear"}, "unknown mask schedule 'linear'"),
     ],
 )
 def test_bad_options(options: dict[str, float], message: str) -> None:

@@ -15,7 +15,10 @@ TOKENIZER = TokenizerConfig(
     codebook_dim=4,
     norm_groups=2,
 )
-DISCRIMINATOR = DiscriminatorConfig(base_channels=4, channel_multipliers=(2, 3), clip_shape=(4, 8, 8))
+# reflect: a static clip stays static under it, and not under the default zeros
+DISCRIMINATOR = DiscriminatorConfig(
+    base_channels=4, channel_multipliers=(2, 3), clip_shape=(4, 8, 8), padding="reflect"
+)
 MODES = ["central", "average"]
 
 

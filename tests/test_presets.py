@@ -60,7 +60,7 @@ def test_every_2d_size_inflates_into_its_3d_namesake(name):
 
 def test_padding_is_the_papers():
     assert {config.padding for config in TOKENIZERS.values()} == {"reflect"}
-    assert {config.padding for config in DISCRIMINATORS.values()} == {"reflect"}
+    assert {config.padding for config in DISCRIMINATORS.values()} == {"zero"}
 
 
 def test_transformer_sizes_divide_into_heads_of_64_to_80():

@@ -50,7 +50,15 @@ def test_every_loss_is_logged_by_its_name_at_every_step(trained):
     losses = {"total_loss", "reconstruction_loss", "commitment_loss", "codebook_loss", "entropy_loss", "generator_loss"}
     game = {"discriminator_loss", "r1_penalty", "lecam_loss", "real_logits", "fake_logits"}
     for line in lines:
-        assert line.keys() == {"step", *losses, *game, "codebook_usage", "perplexity", "lr"}
+        assert line.keys() == {
+            "step",
+            *losses,
+            *game,
+            "codebook_usage",
+            "perplexity",
+            "gradient_norm",
+            "lr",
+        }
         assert all(abs(value) < 1000 for value in line.values())  # NaN fails too
         weights = config.losses
         total = (
@@ -79,7 +87,7 @@ def test_the_model_is_the_average_and_the_pipeline_loads_it(trained):
     averaged = {name.removeprefix("module."): tensor for name, tensor in state["average"].items()}
     averaged.pop("n_averaged")
     assert same(pipe.tokenizer.state_dict(), averaged)
-    weights = state["tokenizer"]["encoder.conv_in.weight"]
+    weights = state["generator"]["module"]["encoder.conv_in.weight"]
     assert not torch.equal(weights, averaged["encoder.conv_in.weight"])
     clip = torch.rand(1, 3, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     assert pipe.reconstruct(clip).shape == clip.shape
@@ -91,7 +99,7 @@ def test_the_average_follows_the_weights_by_its_decay(tmp_path):
     state = load_newest_checkpoint(tmp_path / "checkpoints")
     torch.manual_seed(0)
     initial = VideoTokenizer(config.tokenizer).state_dict()
-    for name, after in state["tokenizer"].items():
+    for name, after in state["generator"]["module"].items():
         torch.testing.assert_close(state["average"][f"module.{name}"], 0.9 * initial[name] + 0.1 * after, msg=name)
 
 
@@ -100,9 +108,9 @@ def test_both_networks_learn(trained):
     torch.manual_seed(0)
     tokenizer = VideoTokenizer(config.tokenizer).state_dict()
     state = load_newest_checkpoint(output / "checkpoints")
-    assert all(not torch.equal(after, tokenizer[name]) for name, after in state["tokenizer"].items())
+    assert all(not torch.equal(after, tokenizer[name]) for name, after in state["generator"]["module"].items())
     assert state["lecam"]["real_average"] != 0
-    assert {s["step"].item() for s in state["d_optimizer"]["state"].values()} == {4}
+    assert {s["step"].item() for s in state["discriminator"]["optimizer"]["state"].values()} == {4}
 
 
 @pytest.mark.parametrize("adversarial", [False, True])
@@ -155,7 +163,7 @@ def test_resuming_a_finished_run_changes_nothing_and_a_new_run_starts_at_the_beg
 def test_a_used_folder_is_not_started_over_and_other_sizes_are_not_resumed(trained):
     config, output = trained
     before = metrics(output)
-    with pytest.raises(ValueError, match="checkpoints holds the checkpoints of a run: resume it"):
+    with pytest.raises(ValueError, match="checkpoints holds the checkpoints of a run: go on with --resume"):
         train(config, output)
     with pytest.raises(ValueError, match="holds checkpoints of another configuration"):
         train(replace(config, tokenizer=replace(TOKENIZER, codebook_size=8)), output, resume=True)
@@ -182,11 +190,11 @@ def test_small_pieces_add_up_to_the_batch(tmp_path, adversarial):
         states.append(load_newest_checkpoint(tmp_path / str(size) / "checkpoints"))
         lines += metrics(tmp_path / str(size))
 
-    def gradients(state, optimizer):  # Adam's first moment after one update, and not the weights: Adam hides a factor
-        return torch.cat([moments["exp_avg"].flatten() for moments in state[optimizer]["state"].values()]) / 0.1
+    def gradients(state, part):  # Adam's first moment after one update, and not the weights: Adam hides a factor
+        return torch.cat([moments["exp_avg"].flatten() for moments in state[part]["optimizer"]["state"].values()]) / 0.1
 
     for other, line in zip(states[1:], lines[1:], strict=True):
-        for part in ("g_optimizer", "d_optimizer") if adversarial else ("g_optimizer",):
+        for part in ("generator", "discriminator") if adversarial else ("generator",):
             whole = gradients(states[0], part)
             assert (gradients(other, part) - whole).norm() < 1e-4 * whole.norm()
         for name in ("reconstruction_loss", "commitment_loss"):
@@ -203,7 +211,7 @@ def test_bfloat16_and_channels_last_begin_like_float32(tmp_path):
         assert lines[0][name] == pytest.approx(expected[0][name], rel=0.03), name
     assert lines[-1]["reconstruction_loss"] < lines[0]["reconstruction_loss"]
     state = load_newest_checkpoint(tmp_path / "low" / "checkpoints")
-    assert {tensor.dtype for tensor in state["tokenizer"].values()} == {torch.float32}
+    assert {tensor.dtype for tensor in state["generator"]["module"].values()} == {torch.float32}
 
 
 def test_a_perceptual_weight_wants_a_network(tmp_path):
