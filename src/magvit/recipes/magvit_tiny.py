@@ -54,7 +54,7 @@ def transformer() -> TransformerRun:
     magvit train transformer magvit-tiny --data CLIPS --output runs/tiny --tokenizer runs/tiny-tokenizer/model
     """
     return TransformerRun(
-        loop=LoopConfig(num_steps=800, global_batch_size=16, log_every=25, sample_every=100, checkpoint_every=250),
+        loop=LoopConfig(num_steps=3000, global_batch_size=16, log_every=25, sample_every=100, checkpoint_every=250),
         data=replace(DATA, synthetic_share=0.75),
         tokenizer="runs/tiny-tokenizer/model",
         tasks=tuple(TASKS),
