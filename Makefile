@@ -12,7 +12,7 @@ demo: $(READY)
 	$(BIN)/magvit demo --output outputs/demo
 
 test: $(READY)
-	$(BIN)/python -m pytest --ignore=tests/e2e
+	$(BIN)/python -m pytest --ignore=tests/e2e --ignore=tests/distributed
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -21,7 +21,7 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 e2e: $(READY)
-	$(BIN)/python -m pytest tests/e2e -q
+	$(BIN)/python -m pytest tests/e2e tests/distributed -q
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from magvit.nn.attention import KeyValueCache, Mlp, SelfAttention, causal_mask
+from magvit.nn.attention import KeyValueCache, Mlp, SelfAttention, attend_with_dropout, causal_mask
 
 
 def by_hand(attention, x, mask=None):
@@ -31,6 +31,31 @@ def test_attention_equals_the_formula(attention, causal):
     torch.testing.assert_close(attention(x, is_causal=causal), by_hand(attention, x, mask))
     if causal:
         torch.testing.assert_close(attention(x, mask), attention(x, is_causal=True))
+
+
+@pytest.mark.parametrize("dropout", [0.1, 0.75])
+def test_dropout_takes_out_weights_at_random_and_enlarges_the_others(dropout):
+    """With the identity as values the result is the weights themselves."""
+    query, key = torch.randn(2, 3, 50, 64), torch.randn(2, 3, 64, 64)
+    weights = (query @ key.mT / 64**0.5).softmax(-1)
+    torch.manual_seed(0)
+    found = attend_with_dropout(query, key, torch.eye(64).expand(2, 3, 64, 64), dropout)
+    kept = found != 0
+    torch.testing.assert_close(found[kept], weights[kept] / (1 - dropout))
+    by_lane = (~kept).flatten().view(-1, 4).float().mean(0)  # the four that share a draw
+    torch.testing.assert_close(by_lane, torch.full((4,), dropout), atol=0.02, rtol=0)
+    torch.manual_seed(0)
+    again = attend_with_dropout(query, key, torch.eye(64).expand(2, 3, 64, 64), dropout)
+    assert torch.equal(found, again)
+
+
+def test_dropout_acts_in_training_only(attention):
+    x = torch.randn(2, 5, 12)
+    expected = by_hand(attention, x)
+    attention.train()
+    assert not torch.allclose(attention(x), expected)
+    attention.dropout = 0.0
+    torch.testing.assert_close(attention(x), expected)
 
 
 def test_cache_gives_the_same_as_all_positions_at_once(attention):

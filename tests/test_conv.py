@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from magvit.nn.conv import Conv, blur_downsample, downsample, norm, pad, upsample
+from magvit.nn.conv import Conv, blur_downsample, downsample, norm, norm_swish, pad, upsample
 
 NUMPY_MODES = {"reflect": "reflect", "zero": "constant", "replicate": "edge", "circular": "wrap"}
 
@@ -26,6 +26,31 @@ def test_a_wider_reflection_is_numpys_where_there_is_enough_to_reflect():
     x = random(1, 1, 1, 3, 5)
     expected = np.pad(x.numpy(), [(0, 0), (0, 0), *[(2, 2)] * 3], mode="reflect")
     np.testing.assert_array_equal(pad(x, 2, "reflect").numpy(), expected)
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_reflection_has_the_gradients_of_pytorchs(width):
+    """First and second derivative, with a loss that is not linear in the padded values."""
+    x = torch.rand(1, 2, 3, 4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
+    amounts = (width,) * 6
+
+    def derivatives(padded: torch.Tensor) -> list[torch.Tensor]:
+        weight = torch.arange(padded.numel(), dtype=torch.float64).view(padded.shape)
+        (first,) = torch.autograd.grad((padded**3 * weight).sum(), x, create_graph=True)
+        return [first, *torch.autograd.grad(first.square().sum(), x)]
+
+    expected = derivatives(torch.nn.functional.pad(x, amounts, mode="reflect"))
+    for one, other in zip(derivatives(pad(x, width, "reflect")), expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("mode", ["reflect", "zero"])
+def test_padding_keeps_channels_last(mode):
+    x = random(2, 3, 4, 5, 6).contiguous(memory_format=torch.channels_last_3d).requires_grad_()
+    padded = pad(x, 1, mode)
+    assert padded.is_contiguous(memory_format=torch.channels_last_3d)
+    (gradient,) = torch.autograd.grad(padded.square().sum(), x)
+    assert gradient.stride(1) == 1
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -84,6 +109,20 @@ def test_norm_makes_each_group_of_channels_standard():
     assert norm(64).eps == 1e-6  # the official value; PyTorch's own is 1e-5
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_norm_and_swish_keep_the_type_under_autocast(device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    layer, x = norm(8, 2).to(device), (random(2, 8, 3, 4, 4) * 5 + 3).to(device)
+    with torch.autocast(device, torch.bfloat16):
+        wide, narrow = norm_swish(layer, x), norm_swish(layer, x.bfloat16())
+    torch.testing.assert_close(wide, torch.nn.functional.silu(layer(x)))
+    assert narrow.dtype == torch.bfloat16
+    torch.testing.assert_close(narrow.float(), norm_swish(layer, x.bfloat16().float()), atol=0.02, rtol=0.01)
+    narrow.float().square().sum().backward()
+    assert layer.weight.grad.dtype == torch.float32
+
+
 def test_downsampling_averages_cells_and_a_cut_off_last_cell_averages_what_it_has():
     row = torch.tensor([1.0, 3.0, 5.0, 7.0, 20.0]).view(1, 1, 1, 5)
     assert downsample(row).flatten().tolist() == [2, 6, 20]
@@ -112,6 +151,16 @@ def test_upsampling_repeats_and_downsampling_takes_it_back(temporal):
     assert torch.equal(large[:, :, :: 2 if temporal else 1, 1::2, ::2], clip)
     torch.testing.assert_close(downsample(large, temporal), clip)
     assert torch.equal(upsample(clip[:, :, 0]), upsample(clip, False)[:, :, 0])
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_resampling_keeps_the_type_under_autocast(device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device here")
+    clip = random(1, 2, 4, 4, 4).to(device, torch.bfloat16)
+    with torch.autocast(device, torch.bfloat16):
+        assert torch.equal(upsample(clip), clip.repeat_interleave(2, 2).repeat_interleave(2, 3).repeat_interleave(2, 4))
+        assert torch.equal(downsample(clip), downsample(clip.float()).bfloat16())
 
 
 @pytest.mark.parametrize("dims", [2, 3])

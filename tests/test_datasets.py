@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from magvit.data.datasets import ClipFolder, EndlessSampler
@@ -83,6 +84,13 @@ def test_training_varies_window_place_and_side(root: Path) -> None:
     assert len({round(min(clip[1, ..., 0].mean().item(), clip[1, ..., -1].mean().item()), 1) for clip in clips}) > 2
 
 
+def test_without_flip_left_stays_left(root: Path) -> None:
+    dataset = ClipFolder(root / "walk", (4, 16, 16), flip=False, cache=True)
+    for epoch in range(20):
+        video = dataset[epoch, 0]["video"]
+        assert (video[1, ..., -1] - video[1, ..., 0]).mean() > 0  # the green ramp
+
+
 def test_evaluation_takes_the_middle(root: Path) -> None:
     dataset = ClipFolder(root / "walk", (4, 16, 16), train=False)
     clip = dataset[0]["video"]
@@ -136,14 +144,70 @@ def test_a_damaged_video_gives_its_good_part(tmp_path: Path, cache: bool) -> Non
         assert torch.equal(other[epoch, 0]["video"], clips[epoch])
 
 
+def write_picture(path: Path, level: float, size: tuple[int, int] = (24, 32)) -> None:
+    """A green ramp to the right, and blue of `level`, with noise that makes a file too long to survive a cut."""
+    height, width = size
+    picture = torch.rand(height, width, 3, generator=torch.Generator().manual_seed(0)) * 0.1
+    picture[..., 1] += torch.linspace(0, 0.9, width)
+    picture[..., 2] = level
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture.mul(255).byte().numpy()).save(path)
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_pictures_are_clips_of_one_frame(tmp_path: Path, cache: bool) -> None:
+    levels = {"cat/a.jpg": 0.2, "cat/b.PNG": 0.4, "dog/c.webp": 0.6, "dog/d.bmp": 0.8}
+    for name, level in levels.items():
+        write_picture(tmp_path / name, level)
+    write_clip(tmp_path / "e.mp4", 0.5)  # videos may lie among them
+    dataset = ClipFolder(tmp_path, (1, 16, 16), cache=cache)
+    names = [path.relative_to(tmp_path).as_posix() for path in dataset.paths]
+    assert names == [*levels, "e.mp4"]
+    assert (dataset.classes, dataset.labels) == (["cat", "dog"], [0, 0, 1, 1, -1])
+    for index, level in enumerate([*levels.values(), 0.5]):
+        clips = [dataset[epoch, index]["video"] for epoch in range(20)]
+        assert clips[0].shape == (3, 1, 16, 16)
+        assert clips[0][2].mean().item() == pytest.approx(level, abs=0.03)
+        sides = {(clip[1, ..., -1] - clip[1, ..., 0]).mean().item() > 0 for clip in clips}
+        assert sides == {True, False}
+        assert len({round(clip[1].mean().item(), 2) for clip in clips}) > 2  # of several places
+        assert torch.equal(ClipFolder(tmp_path, (1, 16, 16), cache=cache)[7, index]["video"], clips[7])
+
+
+def test_pictures_are_no_videos(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.jpg", 0.5)
+    with pytest.raises(ValueError, match="holds no videos"):
+        ClipFolder(tmp_path, (4, 16, 16))
+    (tmp_path / "a.jpg").unlink()
+    with pytest.raises(ValueError, match="holds no videos or pictures"):
+        ClipFolder(tmp_path, (1, 16, 16))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("cache", [False, True])
+def test_a_damaged_picture_is_named_once_and_replaced(tmp_path: Path, suffix: str, cache: bool) -> None:
+    write_picture(tmp_path / f"a.{suffix}", 0.2, size=(64, 64))
+    whole = (tmp_path / f"a.{suffix}").read_bytes()
+    (tmp_path / f"a.{suffix}").write_bytes(whole[: len(whole) // 2])
+    write_picture(tmp_path / f"b.{suffix}", 0.8)
+    dataset = ClipFolder(tmp_path, (1, 16, 16), cache=cache)
+    with pytest.warns(UserWarning, match=f"left out: .*a.{suffix} is not a whole picture") as caught:
+        clip = dataset[0]
+    assert len(caught) == 1
+    assert clip["index"] == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert dataset[1, 0]["index"] == 1
+
+
 def test_a_folder_without_one_usable_video(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"")
     (tmp_path / "b.mp4").write_bytes(b"")
     dataset = ClipFolder(tmp_path, (4, 16, 16))
-    with pytest.warns(UserWarning, match="left out"), pytest.raises(ValueError, match="none of the 2 videos") as caught:
+    with pytest.warns(UserWarning, match="left out"), pytest.raises(ValueError, match="none of the 2 files") as caught:
         dataset[0]
     assert "\n" not in str(caught.value)
-    with pytest.raises(ValueError, match="none of the 2 videos"):
+    with pytest.raises(ValueError, match="none of the 2 files"):
         dataset[1]
 
 

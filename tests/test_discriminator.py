@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from magvit.tokenizer import Discriminator, DiscriminatorConfig
-from magvit.tokenizer.losses import LeCam
 from magvit.training.config import TokenizerLossConfig
-from magvit.training.train_tokenizer import discriminator_objective
+from magvit.training.objectives import Adversary
 
 TINY = DiscriminatorConfig(base_channels=4, channel_multipliers=(2, 3), clip_shape=(4, 8, 12))
 
@@ -79,7 +78,7 @@ def test_initial_weights_are_xaviers():
 def test_every_parameter_gets_a_gradient_from_the_training_loss(dims, resample, padding):
     discriminator = made(dims=dims, resample=resample, padding=padding)
     losses = TokenizerLossConfig(lecam_weight=1.0)
-    loss, _ = discriminator_objective(clips(), clips().flip(0, 3), discriminator, LeCam(), losses)
+    loss, _ = Adversary(discriminator, losses)(clips(), clips().flip(0, 3))
     loss.backward()
     for name, parameter in discriminator.named_parameters():
         assert parameter.grad is not None, name
@@ -91,7 +90,7 @@ def test_the_r1_penalty_alone_reaches_every_weight():
     """It needs second derivatives of every layer; biases and the head's do not change the slope everywhere."""
     discriminator = made()
     losses = TokenizerLossConfig(r1_weight=1.0, lecam_weight=0.0)
-    _, terms = discriminator_objective(clips(), clips(), discriminator, LeCam(), losses)
+    _, terms = Adversary(discriminator, losses)(clips(), clips())
     terms["r1_penalty"].backward()
     for name, parameter in discriminator.named_parameters():
         if name.endswith("weight"):

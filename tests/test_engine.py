@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from magvit.training.config import LoopConfig
-from magvit.training.engine import average_of, launch, mean_metrics, micro_batches, seed_step
+from magvit.training.engine import Machine, average_of, launch, mean_metrics, micro_batches, seed_step
 
 LOOP = LoopConfig(num_steps=10, global_batch_size=12, precision="float32")
 
@@ -52,7 +52,7 @@ def test_pieces_of_a_batch(micro, processes, expected):
 
 def test_metrics_are_means_over_the_pieces():
     pieces = [{"loss": torch.tensor(1.0)}, {"loss": torch.tensor(3.0).bfloat16()}]
-    assert mean_metrics(pieces) == {"loss": 2.0}
+    assert mean_metrics(pieces, launch(LOOP, Machine("cpu"))) == {"loss": 2.0}
 
 
 def test_the_randomness_of_a_step_does_not_depend_on_the_steps_before():
@@ -67,7 +67,7 @@ def test_the_randomness_of_a_step_does_not_depend_on_the_steps_before():
 
 def test_precision_decides_the_networks_and_not_the_weights():
     for precision, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-        fabric = launch(replace(LOOP, precision=precision), "cpu")
+        fabric = launch(replace(LOOP, precision=precision), Machine("cpu"))
         module = fabric.setup(nn.Linear(2, 2))
         assert module.weight.dtype == torch.float32
         with fabric.autocast():

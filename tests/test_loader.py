@@ -107,6 +107,19 @@ def test_a_folder_alone_has_its_own_classes_and_epochs(folder):
     assert all(sorted(batch["index"].tolist()) == [0, 1, 2] for batch in batches)
 
 
+def test_sub_folders_need_not_be_classes(folder):
+    clips = TrainingClips(DataConfig(SHAPE, folder, labels=False), 0)
+    assert clips.classes == ()
+    assert [clips[0, index]["label"] for index in range(3)] == [-1, -1, -1]
+
+
+def test_the_folder_is_read_as_the_config_says(folder):
+    changes = {"stride": 3, "short_side": 12, "flip": False, "cache": True}
+    dataset = TrainingClips(DataConfig(SHAPE, folder, **changes), seed=5).folder
+    assert {name: getattr(dataset, name) for name in changes} == changes
+    assert (dataset.seed, dataset.train, dataset.clip_shape) == (5, True, SHAPE)
+
+
 def test_what_cannot_be_drawn_from_is_refused(tmp_path):
     for share in (-0.1, 1.5, float("nan")):
         with pytest.raises(ValueError, match=r"synthetic_share is .*, expected a number in \[0, 1\]"):

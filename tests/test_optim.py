@@ -5,9 +5,18 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 
 from magvit.tokenizer import Discriminator, DiscriminatorConfig, TokenizerConfig, VideoTokenizer
-from magvit.training.optim import OptimizerConfig, adamw, gradient_norm, learning_rate, set_learning_rate
+from magvit.training.optim import (
+    OptimizerConfig,
+    adamw,
+    clip_gradients,
+    gradient_norm,
+    learning_rate,
+    set_learning_rate,
+)
 from magvit.transformer import MaskedTransformer, TransformerConfig
 
 BERT = TransformerConfig(20, 9, hidden_size=8, num_layers=1, num_heads=2, mlp_size=16, num_segments=2)
@@ -116,6 +125,57 @@ def test_gradient_norm_joins_all_tensors():
     a, b, c = (nn.Parameter(torch.zeros(2)) for _ in range(3))
     a.grad, b.grad = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 4.0])
     assert gradient_norm([a, b, c]).item() == 5
+
+
+@pytest.mark.parametrize(("max_norm", "scale"), [(None, 1), (10.0, 1), (1.0, 0.2)])
+def test_clipping_scales_all_gradients_together_and_returns_the_norm_before(max_norm, scale):
+    a, b, c = (nn.Parameter(torch.zeros(2)) for _ in range(3))
+    a.grad, b.grad = torch.tensor([3.0, 0.0]), torch.tensor([0.0, -4.0])
+    assert clip_gradients((p for p in (a, b, c)), max_norm).item() == 5
+    torch.testing.assert_close(a.grad, torch.tensor([3.0 * scale, 0.0]))
+    torch.testing.assert_close(b.grad, torch.tensor([0.0, -4.0 * scale]))
+    assert c.grad is None
+
+
+def test_clipping_does_not_wait_for_the_norm():
+    """On the meta device, where no value can be read."""
+    layer = nn.Linear(2, 2, device="meta")
+    layer.weight.grad = torch.empty(2, 2, device="meta")
+    assert clip_gradients(layer.parameters(), 1.0).device.type == "meta"
+
+
+def test_gradients_shared_out_between_processes_have_one_norm(tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        parameter = nn.Parameter(distribute_tensor(torch.zeros(2, 2), mesh, [Shard(0)]))
+        parameter.grad = distribute_tensor(torch.full((2, 2), 3.0), mesh, [Shard(0)])
+        norm = clip_gradients([parameter], 1.0)
+        assert type(norm) is torch.Tensor
+        assert norm.item() == 6
+        torch.testing.assert_close(parameter.grad.full_tensor(), torch.full((2, 2), 0.5))
+        optimizer = torch.optim.AdamW([parameter], lr=0.1, fused=True)
+        optimizer.step()
+        torch.testing.assert_close(parameter.full_tensor(), torch.full((2, 2), -0.1))
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_one_kernel_updates_like_many_and_other_devices_do_without():
+    models = [nn.Linear(3, 3), nn.Linear(3, 3)]
+    models[1].load_state_dict(models[0].state_dict())
+    optimizers = [adamw(model, OptimizerConfig(weight_decay=0.1)) for model in models]
+    assert optimizers[0].defaults["fused"] is True
+    for group in optimizers[1].param_groups:
+        group["fused"] = False
+    for step in range(3):
+        for model, optimizer in zip(models, optimizers, strict=True):
+            for parameter in model.parameters():
+                parameter.grad = torch.full_like(parameter, step - 1.5)
+            optimizer.step()
+    for one, many in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(one, many, rtol=0, atol=1e-7)
+    assert adamw(nn.Linear(1, 1, device="meta"), OptimizerConfig()).defaults["fused"] is False
 
 
 @pytest.mark.parametrize(

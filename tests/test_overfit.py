@@ -10,8 +10,8 @@ from magvit.data.synthetic import MovingShapes
 from magvit.tasks import get_task
 from magvit.tokenizer import TokenizerConfig, VideoTokenizer
 from magvit.training.config import TokenizerLossConfig
+from magvit.training.objectives import generator_objective
 from magvit.training.optim import OptimizerConfig, adamw, set_learning_rate
-from magvit.training.train_tokenizer import generator_objective
 from magvit.training.train_transformer import commit_objective, design, draw, tokenize
 from magvit.transformer import MaskedTransformer
 from tiny_runs import save_tokenizer, transformer_run

@@ -7,7 +7,7 @@ import torch
 from magvit.presets import TOKENIZERS
 from magvit.tokenizer import TokenizerConfig, VideoTokenizer
 from magvit.training.config import TokenizerLossConfig
-from magvit.training.train_tokenizer import generator_objective
+from magvit.training.objectives import generator_objective
 
 TINY = TokenizerConfig(
     base_channels=4,

@@ -13,7 +13,7 @@ from magvit.tokenizer.losses import (
     reconstruction_loss,
 )
 from magvit.training.config import TokenizerLossConfig
-from magvit.training.train_tokenizer import discriminator_objective, generator_objective
+from magvit.training.objectives import Adversary, generator_objective
 
 
 def clips(seed: int = 0) -> torch.Tensor:
@@ -169,18 +169,18 @@ def test_generator_objective_without_networks_has_no_such_terms(game):
     assert terms.keys() == {"total_loss", "reconstruction_loss", "commitment_loss", "codebook_loss", "entropy_loss"}
 
 
-def test_discriminator_objective_is_the_weighted_sum_and_updates_lecam_after(game):
+def test_discriminator_objective_is_the_weighted_sum(game):
     tokenizer, discriminator = game
     video = clips()
     reconstruction = tokenizer(video).reconstruction
-    lecam = LeCam()
-    lecam.update(logits(4.0), logits(-4.0))
+    adversary = Adversary(discriminator, LOSSES)
+    adversary.lecam.update(torch.tensor(4.0), torch.tensor(-4.0))
     with torch.no_grad():
-        before = lecam(discriminator(video), discriminator(reconstruction))
-    total, terms = discriminator_objective(video, reconstruction, discriminator, lecam, LOSSES)
+        before = adversary.lecam(discriminator(video).mean(), discriminator(reconstruction).mean())
+    total, terms = adversary(video, reconstruction)
     assert terms.keys() == {"discriminator_loss", "real_logits", "fake_logits", "r1_penalty", "lecam_loss"}
     torch.testing.assert_close(terms["lecam_loss"], before)
-    torch.testing.assert_close(lecam.real_average, 0.999 * torch.tensor(0.004) + 0.001 * terms["real_logits"])
+    torch.testing.assert_close(adversary.lecam.real_average, torch.tensor(0.004))  # moved by the loop, once a step
     torch.testing.assert_close(
         total, terms["discriminator_loss"] + 10 * terms["r1_penalty"] + 0.5 * terms["lecam_loss"]
     )
@@ -192,7 +192,7 @@ def test_the_discriminator_does_not_train_the_tokenizer(game):
     tokenizer, discriminator = game
     tokenizer.zero_grad()
     video = clips()
-    total, _ = discriminator_objective(video, tokenizer(video).reconstruction, discriminator, LeCam(), LOSSES)
+    total, _ = Adversary(discriminator, LOSSES)(video, tokenizer(video).reconstruction)
     total.backward()
     assert all(parameter.grad is None for parameter in tokenizer.parameters())
     assert not video.requires_grad
@@ -203,6 +203,6 @@ def test_regularisers_are_left_out_at_weight_zero(game):
     tokenizer, discriminator = game
     video = clips()
     plain = TokenizerLossConfig(r1_weight=0.0, lecam_weight=0.0)
-    total, terms = discriminator_objective(video, tokenizer(video).reconstruction, discriminator, LeCam(), plain)
+    total, terms = Adversary(discriminator, plain)(video, tokenizer(video).reconstruction)
     assert terms.keys() == {"discriminator_loss", "real_logits", "fake_logits"}
     assert total is terms["discriminator_loss"]

@@ -11,10 +11,12 @@ from magvit import MagvitPipeline
 from magvit.data.loader import DataConfig, TrainingClips
 from magvit.data.video import read_video
 from magvit.hub import load_tensors
-from magvit.tasks import TASKS, get_task
+from magvit.tasks import TASKS, CommitLosses, get_task
 from magvit.training.checkpoint import load_newest_checkpoint
+from magvit.training.engine import Machine
+from magvit.training.objectives import commit_objective, draw, prefix_of, tokenize
 from magvit.training.optim import OptimizerConfig
-from magvit.training.train_transformer import commit_objective, design, draw, tokenize, train_transformer
+from magvit.training.train_transformer import design, train_transformer
 from magvit.transformer import MaskedTransformer
 from tiny_runs import metrics, same, save_tokenizer, transformer_run
 
@@ -22,7 +24,7 @@ GRID = (2, 4, 4)
 
 
 def train(config, output, **options):
-    return train_transformer(config, output, device="cpu", progress=False, **options)
+    return train_transformer(config, output, machine=Machine("cpu"), progress=False, **options)
 
 
 @pytest.fixture(scope="module")
@@ -85,19 +87,20 @@ def test_tasks_come_by_their_weights_and_ratios_by_the_schedule(tokenizer):
 
 
 def batch(tokenizer, tasks, labels, **changes):
-    """Examples of the given tasks on the first shapes, and what they were made of."""
+    """Tokens and prefixes of the given tasks on the first shapes, and what they were made of."""
     config = transformer_run(tokenizer, **changes)
     pipe = MagvitPipeline.from_pretrained(tokenizer)
     vocabulary = design(config, pipe.config, classes=tuple("abcdefghijklmnop")).vocabulary
     clips = TrainingClips(config.data, 0)
     video = torch.stack([clips[0, i]["video"] for i in range(len(tasks))])
     chosen = [get_task(name) for name in tasks]
-    return tokenize(pipe.tokenizer, vocabulary, config, video, labels, chosen), pipe, vocabulary, video, chosen
+    tokenized = tokenize(pipe.tokenizer, video, chosen, config.condition_frames)
+    return tokenized, prefix_of(tokenized, chosen, labels, vocabulary, config), pipe, vocabulary, video, chosen
 
 
 def test_examples_are_the_tokens_of_the_clip_and_of_what_its_task_shows(tokenizer):
     names, labels = ["CG", "FP", "OPC", "CFP", "CFP", "CG"], [3, 4, 5, 6, -1, -1]
-    examples, pipe, vocabulary, video, tasks = batch(tokenizer, names, labels)
+    examples, prefix, pipe, vocabulary, video, tasks = batch(tokenizer, names, labels)
     assert torch.equal(examples.tokens, pipe.tokenizer.encode(video))
     for i, task in enumerate(tasks):
         condition = task.condition(video[i : i + 1], GRID, 1)
@@ -108,8 +111,8 @@ def test_examples_are_the_tokens_of_the_clip_and_of_what_its_task_shows(tokenize
             assert not examples.cond_token_mask[i].any()
     unconditional = vocabulary.class_token_id(None)
     expected = [vocabulary.class_token_id(3), unconditional, unconditional, vocabulary.class_token_id(6)]
-    assert examples.prefix[:, 1].tolist() == [*expected, unconditional, unconditional]
-    assert examples.prefix[:, 0].tolist() == [vocabulary.task_token_id(task.family) for task in tasks]
+    assert prefix[:, 1].tolist() == [*expected, unconditional, unconditional]
+    assert prefix[:, 0].tolist() == [vocabulary.task_token_id(task.family) for task in tasks]
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -121,18 +124,18 @@ def test_every_task_can_be_asked_alone(tokenizer, name):
 
 
 def test_a_condition_prefix_goes_between_class_and_clip(tokenizer):
-    examples, _, vocabulary, *_ = batch(tokenizer, ["FP", "CG"], [0, 1], mask_mode="prefix")
-    assert examples.prefix.shape == (2, 2 + 32 + 1)
+    examples, prefix, _, vocabulary, *_ = batch(tokenizer, ["FP", "CG"], [0, 1], mask_mode="prefix")
+    assert prefix.shape == (2, 2 + 32 + 1)
     given = examples.cond_token_mask.flatten(1)
-    shown = examples.prefix[:, 2:-1]
+    shown = prefix[:, 2:-1]
     assert torch.equal(shown[given], examples.cond_tokens.flatten(1)[given])
     assert (shown[~given] == vocabulary.pad_token_id).all()
-    assert (examples.prefix[:, -1] == vocabulary.sep_token_id).all()
+    assert (prefix[:, -1] == vocabulary.sep_token_id).all()
 
 
 def test_the_objective_of_a_network_that_knows_nothing_is_the_logarithm_of_the_codebook(tokenizer):
     names = ["CG", "FP", "OPC", "CFP"]
-    examples, pipe, vocabulary, _, tasks = batch(tokenizer, names, [0, 1, 2, 3])
+    examples, prefix, pipe, vocabulary, _, tasks = batch(tokenizer, names, [0, 1, 2, 3])
     config = transformer_run(tokenizer, label_smoothing=0.0)
     draws = [draw(config, [task], i, 0, GRID) for i, task in enumerate(tasks)]
     transformer = MaskedTransformer(design(config, pipe.config, tuple("abcdefghijklmnop")).transformer).eval()
@@ -146,11 +149,13 @@ def test_the_objective_of_a_network_that_knows_nothing_is_the_logarithm_of_the_c
     with torch.no_grad():
         transformer.token_embedding.weight.zero_()  # the output layer too, as it is tied
         transformer.head_bias[vocabulary.mask_token_id] = 100.0  # ids that are no codes are no answers
-        losses = commit_objective(Watched(), examples, draws, vocabulary, config)
-    for loss in (losses.total, losses.refine_loss, losses.mask_loss, losses.reconstruct_loss):
-        assert loss.item() == pytest.approx(math.log(16), abs=1e-4)
+        losses = commit_objective(Watched(), examples, prefix, draws, vocabulary, config)
+    parts = CommitLosses.means(losses.sums, losses.counts)
+    assert parts.keys() == {"refine_loss", "mask_loss", "reconstruct_loss"}
+    for loss in (losses.total.item(), *parts.values()):
+        assert loss == pytest.approx(math.log(16), abs=1e-4)
     (ids,) = seen
-    assert torch.equal(ids[:, :2], examples.prefix)
+    assert torch.equal(ids[:, :2], prefix)
     masked = (ids[:, 2:] == vocabulary.mask_token_id).view(4, *GRID)
     assert not (masked & examples.cond_token_mask).any()
     share = masked[0].float().mean()
@@ -163,7 +168,7 @@ def test_the_objective_of_a_network_that_knows_nothing_is_the_logarithm_of_the_c
 def test_a_run_leaves_config_metrics_samples_checkpoints_and_model(trained):
     _, output = trained
     names = {path.name for path in output.iterdir()} - {"tensorboard"}
-    assert names == {"config.json", "metrics.jsonl", "samples", "checkpoints", "model"}
+    assert names == {"config.json", "metrics.jsonl", "report.html", "samples", "checkpoints", "model"}
     assert json.loads((output / "config.json").read_text())["mask_mode"] == "commit"
     samples = sorted((output / "samples").iterdir())
     assert [path.name for path in samples] == ["class_frame_prediction_00000003.gif", "frame_prediction_00000004.gif"]

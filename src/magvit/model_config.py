@@ -41,7 +41,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         t, h, w = self.tokenizer.latent_shape(self.clip_shape)
-        if not 1 <= self.condition_frames < self.clip_shape[0]:
+        if self.transformer is not None and not 1 <= self.condition_frames < self.clip_shape[0]:
             raise ValueError(f"condition_frames is {self.condition_frames}, expected 1 to {self.clip_shape[0] - 1}")
         if not 0 < self.fps < math.inf:
             raise ValueError(f"fps is {self.fps}, expected a positive number")

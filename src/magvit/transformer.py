@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from magvit.nn.attention import Mlp, SelfAttention
+from magvit.nn.rematerialize import recompute
 
 NORM_EPS = 1e-12
 
@@ -75,7 +76,12 @@ class Layer(nn.Module):
 
 
 class MaskedTransformer(nn.Module):
-    """Bidirectional transformer: token ids `B L` to logits `B L V`."""
+    """Bidirectional transformer: token ids `B L` to logits `B L V`.
+
+    The first `rematerialize` layers are computed again in the backward pass.
+    """
+
+    rematerialize = 0
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -103,8 +109,8 @@ class MaskedTransformer(nn.Module):
             ValueError: if the sequence is longer than `max_length`, or segment ids are missing or not wanted.
         """
         x = self.embed(ids, segment_ids)
-        for layer in self.layers:
-            x = layer(x)
+        for i, layer in enumerate(self.layers):
+            x = recompute(i < self.rematerialize, layer, x)
         return self.head(x)
 
     def embed(self, ids: Int[Tensor, "B L"], segment_ids: Int[Tensor, "B L"] | None) -> Float[Tensor, "B L hidden"]:

@@ -8,10 +8,9 @@ import torch
 from conformance.arrays import channels_first, channels_last, compare_gradient, l2_sum_projection, official_gradients
 from magvit.interop import official
 from magvit.tokenizer import DiscriminatorConfig
-from magvit.tokenizer.losses import LeCam
 from magvit.training.config import TokenizerLossConfig
 from magvit.training.engine import average_of
-from magvit.training.train_tokenizer import discriminator_objective, generator_objective
+from magvit.training.objectives import Adversary, generator_objective
 
 FILE = "t_vqgan_step.npz"
 RELEASE = TokenizerLossConfig(perceptual_weight=0.0, lecam_weight=0.0)
@@ -38,13 +37,17 @@ def test_step(reference, case):
             base_channels=8, channel_multipliers=(2, 4), clip_shape=tuple(video.shape[2:]), padding="zero"
         ),
     )
-    lecam = LeCam(DECAY)
+    adversary = Adversary(discriminator, losses)
+    lecam = adversary.lecam
+    lecam.decay = DECAY
     lecam.real_average.fill_(0.4)
     lecam.fake_average.fill_(-0.3)
 
     output = tokenizer(video)
     g_loss, g_terms = generator_objective(video, output, tokenizer.quantizer, discriminator, losses, STEP)
-    d_loss, d_terms = discriminator_objective(video, output.reconstruction, discriminator, lecam, losses)
+    d_loss, d_terms = adversary(video, output.reconstruction)
+    if losses.lecam_weight:
+        lecam.update(d_terms["real_logits"], d_terms["fake_logits"])
 
     if f"{case}/generated_video" in ref:
         ref.exact(f"{case}/indices", output.tokens)

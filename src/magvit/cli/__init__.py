@@ -16,6 +16,8 @@ import tyro
 
 from magvit.cli.commands import Demo, Generate, Presets, Reconstruct, TrainHelp
 from magvit.cli.convert import Official
+from magvit.cli.doctor import Doctor
+from magvit.cli.shard import Shard
 
 
 @runtime_checkable
@@ -32,6 +34,9 @@ app.command(name="generate")(Generate)
 app.command(name="reconstruct")(Reconstruct)
 app.command(name="presets")(Presets)
 app.command(name="train")(TrainHelp)
+app.command(name="doctor")(Doctor)
+app.command(name="shard")(Shard)
+app.command(name="doctor")(Doctor)
 
 convert = tyro.extras.SubcommandApp()
 convert.command(name="official")(Official)
@@ -41,7 +46,8 @@ app.command(convert, name="convert", help="Make model folders of other projects'
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (`sys.argv` by default) and return the exit code.
 
-    0 is success, 2 wrong input, told in one line on standard error, and 130 an interruption. A bug keeps its traceback;
+    0 is success, 1 a run that stopped itself or faults that the doctor found, 2 wrong input, told in one line on
+    standard error, and 130 an interruption. A bug keeps its traceback;
     `MAGVIT_DEBUG=1` shows those of wrong input too.
     """
     try:

@@ -184,8 +184,10 @@ class Presets:
         for name, size in TRANSFORMERS.items():
             print(f"  {name:24} {size.num_layers} layers of {size.hidden_size}, {size.num_heads} heads")
         print("\nrecipes")
-        for stage, names in (("tokenizer", TOKENIZER_RECIPES), ("transformer", TRANSFORMER_RECIPES)):
-            print(f"  magvit train {stage:11} {', '.join(names)}")
+        for stage, recipes in (("tokenizer", TOKENIZER_RECIPES), ("transformer", TRANSFORMER_RECIPES)):
+            print(f"  magvit train {stage} RECIPE")
+            for name, recipe in recipes.items():
+                print(f"    {name:24} {(recipe.__doc__ or '').splitlines()[0]}")
 
 
 @dataclass(frozen=True)

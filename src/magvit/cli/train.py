@@ -1,5 +1,6 @@
 """`magvit train`: each recipe is a sub-command whose options are all the fields of its run config."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from inspect import cleandoc
@@ -11,6 +12,8 @@ import tyro
 from magvit.cli.shell import check_folder
 from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
 from magvit.training.config import TokenizerRun, TransformerRun
+from magvit.training.engine import THIS_MACHINE, Machine
+from magvit.training.guards import TrainingStopped
 from magvit.training.train_tokenizer import train_tokenizer
 from magvit.training.train_transformer import train_transformer
 
@@ -25,9 +28,13 @@ class Train:
     output: Path
 
     def run(self) -> None:
-        """Train and say where the model is."""
+        """Train. Exit code 1 if the run stopped because its numbers went wrong."""
         check_folder(self.output)
-        print(f"wrote {self.start()}")
+        try:
+            self.start()
+        except TrainingStopped as stopped:
+            print(f"magvit: {stopped}", file=sys.stderr)
+            raise SystemExit(1) from None
 
 
 def command(recipe: Callable[[], Run], train: Callable[..., Path], default_output: Path) -> Callable[..., Train]:
@@ -40,7 +47,7 @@ def command(recipe: Callable[[], Run], train: Callable[..., Path], default_outpu
         data: Path | None = None,
         resume: bool = False,
         seed: int | None = None,
-        device: str = "auto",
+        machine: Machine = THIS_MACHINE,
     ) -> Train:
         """Filled in below.
 
@@ -48,19 +55,18 @@ def command(recipe: Callable[[], Run], train: Callable[..., Path], default_outpu
             config: The run.
             output: Run folder: model/, checkpoints/, samples/, metrics.jsonl.
             data: Folder of clips, classes in sub-folders; short for --data.folder.
-            resume: Go on from the newest checkpoint in the run folder.
+            resume: Go on from the newest checkpoint in the run folder, or start if there is none.
             seed: Short for --loop.seed.
-            device: auto, cpu, cuda or mps.
+            machine: Where to run.
         """
         if data is not None:
-            share = config.data.synthetic_share
-            clips = replace(config.data, folder=str(data), synthetic_share=0.0 if share == 1 else share)
-            config = replace(config, data=clips)
+            config = replace(config, data=config.data.from_folder(data))
         if seed is not None:
             config = replace(config, loop=replace(config.loop, seed=seed))
-        return Train(lambda: train(config, output, resume=resume, device=device), output)
+        return Train(lambda: train(config, output, resume=resume, machine=machine), output)
 
     parse.__annotations__["config"] = Annotated[type(default), tyro.conf.arg(name="")]
+    parse.__annotations__["machine"] = Annotated[Machine, tyro.conf.arg(name="")]
     parse.__doc__ = cleandoc(recipe.__doc__ or "") + cleandoc(parse.__doc__ or "").removeprefix("Filled in below.")
     return parse
 
@@ -70,6 +76,10 @@ _tokenizer, _transformer = tyro.extras.SubcommandApp(), tyro.extras.SubcommandAp
 app.command(_tokenizer, name="tokenizer", help="Stage 1, by one of the recipes.")
 app.command(_transformer, name="transformer", help="Stage 2, by one of the recipes.")
 for _name, _stage1 in TOKENIZER_RECIPES.items():
-    _tokenizer.command(name=_name)(command(_stage1, train_tokenizer, Path("runs") / f"{_name}-tokenizer"))
+    _tokenizer.command(name=_name)(
+        command(
+            _stage1, train_tokenizer, Path("runs") / (f"{_name}-tokenizer" if _name in TRANSFORMER_RECIPES else _name)
+        )
+    )
 for _name, _stage2 in TRANSFORMER_RECIPES.items():
     _transformer.command(name=_name)(command(_stage2, train_transformer, Path("runs") / _name))

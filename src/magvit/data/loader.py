@@ -1,14 +1,17 @@
 """From a data config to an endless stream of batches that can be entered at any position."""
 
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
 from magvit.data.clip import Clip, generator_for
 from magvit.data.datasets import ClipFolder, EndlessSampler
 from magvit.data.synthetic import CLASSES, MovingShapes
+from magvit.data.token_cache import TokenCache
 from magvit.shapes import Grid
 
 
@@ -16,8 +19,8 @@ from magvit.shapes import Grid
 class DataConfig:
     """Which clips a run trains on.
 
-    `synthetic_share` of the draws are moving shapes, the others come from `folder` (see `ClipFolder`). Where both are
-    used only the shapes have classes.
+    `synthetic_share` of the draws are moving shapes, the others come from `folder` (see `ClipFolder`): videos, and
+    pictures too where `clip_shape` has one frame. Where both are used only the shapes have classes.
     """
 
     clip_shape: Grid = (16, 128, 128)
@@ -25,6 +28,8 @@ class DataConfig:
     synthetic_share: float = 0.0
     stride: int = 1
     short_side: int | None = None
+    flip: bool = True  # mirror every other clip of the folder
+    labels: bool = True  # sub-folders are classes
     cache: bool = False
     fps: float = 8.0  # at which results are played
 
@@ -32,6 +37,10 @@ class DataConfig:
         """Raise ValueError where the parts do not fit each other."""
         if not 0 <= self.synthetic_share <= 1:
             raise ValueError(f"synthetic_share is {self.synthetic_share}, expected a number in [0, 1]")
+
+    def from_folder(self, folder: str | os.PathLike[str]) -> "DataConfig":
+        """The same with the clips of a folder, in place of moving shapes if there were nothing else."""
+        return replace(self, folder=str(folder), synthetic_share=self.synthetic_share % 1)
 
 
 class TrainingClips(Dataset[Clip]):
@@ -45,12 +54,21 @@ class TrainingClips(Dataset[Clip]):
             if config.folder is None:
                 raise ValueError("no data: give a folder of clips (--data PATH)")
             self.folder = ClipFolder(
-                config.folder, config.clip_shape, config.stride, True, seed, config.short_side, config.cache
+                config.folder,
+                config.clip_shape,
+                config.stride,
+                seed=seed,
+                short_side=config.short_side,
+                flip=config.flip,
+                cache=config.cache,
             )
         mixed = 0 < share < 1
         self.length = len(self.folder) if self.folder and not mixed else 1024
         self.num_shapes = round(share * self.length)
-        self.classes: tuple[str, ...] = CLASSES if self.shapes else tuple(self.folder.classes if self.folder else ())
+        self.unlabelled = bool(self.shapes) or not config.labels  # the folder's clips
+        self.classes: tuple[str, ...] = CLASSES if self.shapes else ()
+        if self.folder and not self.unlabelled:
+            self.classes = tuple(self.folder.classes)
 
     def __len__(self) -> int:
         return self.length
@@ -62,7 +80,13 @@ class TrainingClips(Dataset[Clip]):
         assert self.folder is not None
         count = self.length - self.num_shapes
         clip = self.folder[divmod(epoch * count + index - self.num_shapes, len(self.folder))]
-        return {**clip, "label": -1} if self.shapes else clip
+        return {**clip, "label": -1} if self.unlabelled else clip
+
+    def name(self, index: int, label: int) -> str:
+        """What to call a clip, by its `index` and `label`: the file it is of, or which moving shape it is."""
+        if self.folder is None or (self.shapes and label >= 0):
+            return f"moving shape {index}"
+        return str(self.folder.paths[index])
 
 
 class BatchSampler:
@@ -85,7 +109,7 @@ class BatchSampler:
 
 
 def make_loader(
-    clips: TrainingClips,
+    clips: TrainingClips | TokenCache,
     batch_size: int,
     *,
     seed: int,
@@ -94,8 +118,11 @@ def make_loader(
     rank: int = 0,
     world_size: int = 1,
     pin_memory: bool = False,
-) -> DataLoader[Clip]:
-    """Endless batches `{"video": [B, 3, T, H, W], "label": [B], "index": [B]}` from this process's batch `start` on."""
+) -> DataLoader[Any]:
+    """Endless batches from this process's batch `start` on: the items of `clips`, stacked.
+
+    Of clips `{"video": [B, 3, T, H, W], "label": [B], "index": [B]}`; of a token cache see `TokenEntry`.
+    """
     return DataLoader(
         clips,
         batch_sampler=BatchSampler(len(clips), seed, batch_size, start, rank, world_size),

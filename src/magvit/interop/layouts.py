@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from magvit.autoregressive import AutoregressiveTransformer
 from magvit.nn.attention import SelfAttention
 from magvit.nn.conv import Conv
+from magvit.perceptual.resnet import FrozenBatchNorm, ResNet50
 from magvit.tokenizer import Discriminator, VideoTokenizer
 from magvit.tokenizer.quantizer import Quantizer
 from magvit.transformer import MaskedTransformer
@@ -50,9 +51,16 @@ QKV = ("query", "key", "value")
 
 LAYOUTS: dict[type[nn.Module], tuple[Layout, ...]] = {
     Conv: (_kernel("weight", "kernel"), _same("bias", "bias")),
+    nn.Conv2d: (_kernel("weight", "kernel"), _same("bias", "bias")),
     nn.Linear: (_kernel("weight", "kernel"), _same("bias", "bias")),
     nn.GroupNorm: (_same("weight", "scale"), _same("bias", "bias")),
     nn.LayerNorm: (_same("weight", "scale"), _same("bias", "bias")),
+    FrozenBatchNorm: (
+        _same("weight", "scale"),
+        _same("bias", "bias"),
+        _same("running_mean", "mean"),
+        _same("running_var", "var"),
+    ),
     nn.Embedding: (_same("weight", "embedding"),),
     Quantizer: (_same("codebook", "codebook"),),
     SelfAttention: (
@@ -163,11 +171,23 @@ def _autoregressive_names(model: AutoregressiveTransformer) -> Iterator[tuple[st
     yield "head", "logits_dense"
 
 
+def _resnet_names(model: ResNet50) -> Iterator[tuple[str, str]]:
+    yield from {"conv1": "init_conv", "bn1": "init_bn", "fc": "head"}.items()
+    parts = {f"{part}{i}": f"{part}{i}" for part in ("conv", "bn") for i in (1, 2, 3)}
+    parts |= {"downsample.0": "proj_conv", "downsample.1": "proj_bn"}
+    for stage in range(1, 5):
+        for name, block in model.get_submodule(f"layer{stage}").named_children():
+            for ours, theirs in parts.items():
+                if ours in dict(block.named_modules()):
+                    yield f"layer{stage}.{name}.{ours}", f"stage{stage}/block{int(name) + 1}/{theirs}"
+
+
 _NAMES: dict[type[nn.Module], Callable[[Any], Iterator[tuple[str, str]]]] = {
     VideoTokenizer: _tokenizer_names,
     Discriminator: _discriminator_names,
     MaskedTransformer: _transformer_names,
     AutoregressiveTransformer: _autoregressive_names,
+    ResNet50: _resnet_names,
 }
 
 

@@ -15,6 +15,7 @@ from magvit.autoregressive import AutoregressiveConfig, AutoregressiveTransforme
 from magvit.interop.checkpoint import load_checkpoint
 from magvit.interop.layouts import module_paths, parameters
 from magvit.nn.conv import Padding
+from magvit.perceptual import ResNet50
 from magvit.tokenizer import Discriminator, DiscriminatorConfig, TokenizerConfig, VideoTokenizer
 from magvit.transformer import MaskedTransformer, TransformerConfig
 
@@ -27,6 +28,7 @@ __all__ = [
     "load_checkpoint",
     "module_paths",
     "network_kind",
+    "resnet50",
     "to_official",
     "tokenizer",
     "transformer",
@@ -58,6 +60,15 @@ def transformer(params: Parameters, config: TransformerConfig) -> MaskedTransfor
 def autoregressive(params: Parameters, config: AutoregressiveConfig) -> AutoregressiveTransformer:
     """An `AutoregressiveTransformer` with the parameters of the official `TransformerLM`; raises like `tokenizer`."""
     return _load(AutoregressiveTransformer(config), params)
+
+
+def resnet50(params: Parameters) -> ResNet50:
+    """The perceptual network with the parameters and batch statistics of the official one; raises like `tokenizer`.
+
+    `params` holds both collections: `load_checkpoint(path, "params") | load_checkpoint(path, "batch_stats")`. Training
+    takes it as `resnet50-official` from a file made by `safetensors.torch.save_file(network.state_dict(), path)`.
+    """
+    return _load(ResNet50("official"), params)
 
 
 def to_official(module: nn.Module, tensors: Mapping[str, Tensor] | None = None) -> dict[str, np.ndarray]:
@@ -98,12 +109,13 @@ def _shape(params: Parameters, name: str) -> tuple[int, ...]:
     return tuple(params[name].shape)
 
 
-Kind = Literal["tokenizer", "discriminator", "transformer", "autoregressive"]
+Kind = Literal["tokenizer", "discriminator", "transformer", "autoregressive", "resnet50"]
 _SIGNS: dict[Kind, str] = {
     "tokenizer": "quantizer/codebook",
     "discriminator": "Dense_1/kernel",
     "transformer": "BertEmbed_0/word_embeddings/embedding",
     "autoregressive": "PositionEmbeddings_0/embed_pos",
+    "resnet50": "init_conv/kernel",
 }
 
 

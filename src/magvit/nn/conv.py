@@ -1,7 +1,9 @@
 """Convolution, pooling, upsampling and normalisation, each for images (`dims=2`) and for video (`dims=3`)."""
 
 import math
-from typing import Literal
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +29,57 @@ def pad(x: Tensor, width: int, mode: Padding) -> Tensor:
             amounts[2 * (x.ndim - 1 - axis)] = amounts[2 * (x.ndim - 1 - axis) + 1] = width
             x = F.pad(x, amounts, mode="reflect" if x.shape[axis] > width else "replicate")
         return x
+    if mode == "reflect":
+        return _Reflect.apply(x, width)
     return F.pad(x, (width, width) * (x.ndim - 2), mode=mode)
+
+
+class _Reflect(torch.autograd.Function):
+    """Padding by reflection that keeps the memory layout and has the same gradient on every run.
+
+    On CUDA PyTorch's own for 3D leaves channels-last and adds up the gradient by atomics, in the order they happen.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, width: int) -> Tensor:
+        ctx.width = width
+        padded = F.pad(x, (width, width) * (x.ndim - 2))
+        for axis in range(2, x.ndim):
+            for border, mirrored in _mirror(padded, axis, width):
+                border.copy_(mirrored.flip(axis))
+        return padded
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _Fold.apply(gradient, ctx.width), None
+
+
+class _Fold(torch.autograd.Function):
+    """The transpose of `_Reflect`, as a function so that second derivatives exist: borders are added where they came
+    from.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, padded: Tensor, width: int) -> Tensor:
+        ctx.width = width
+        padded = padded.clone()
+        for axis in reversed(range(2, padded.ndim)):
+            for border, mirrored in _mirror(padded, axis, width):
+                mirrored.add_(border.flip(axis))
+        for axis in range(2, padded.ndim):
+            padded = padded.narrow(axis, width, padded.shape[axis] - 2 * width)
+        return padded
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _Reflect.apply(gradient, ctx.width), None
+
+
+def _mirror(padded: Tensor, axis: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Views of the two borders of an axis, each with the inner part that it reflects."""
+    size = padded.shape[axis]
+    yield padded.narrow(axis, 0, width), padded.narrow(axis, width + 1, width)
+    yield padded.narrow(axis, size - width, width), padded.narrow(axis, size - 2 * width - 1, width)
 
 
 class Conv(nn.Module):
@@ -74,6 +126,23 @@ def norm(channels: int, groups: int = 32) -> nn.GroupNorm:
     return nn.GroupNorm(groups, channels, eps=1e-6)
 
 
+def norm_swish(norm: nn.GroupNorm, x: Tensor) -> Tensor:
+    """swish(norm(x)), with statistics in float32 and a result in the type of `x`.
+
+    Autocast on CUDA would widen the norm's result to float32, and with it all that norm, swish and padding keep for the
+    backward pass, only for the next convolution to narrow it again.
+    """
+    with _own_type(x):
+        weight, bias = norm.weight.to(x.dtype), norm.bias.to(x.dtype)
+        return F.silu(F.group_norm(x, norm.num_groups, weight, bias, norm.eps))
+
+
+def _own_type(x: Tensor) -> AbstractContextManager[Any]:
+    """Inside, autocast leaves the type of `x` alone."""
+    device = x.device.type
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+
+
 def _factors(dims: int, temporal: bool) -> tuple[int, ...]:
     return (2, 2) if dims == 2 else (2 if temporal else 1, 2, 2)
 
@@ -82,12 +151,13 @@ def downsample(x: Tensor, temporal: bool = True) -> Tensor:
     """Halve height and width, and time if `temporal`, by average pooling; a cut-off last cell averages what it has."""
     pool = F.avg_pool2d if x.ndim == 4 else F.avg_pool3d
     cell = tuple(map(min, _factors(x.ndim - 2, temporal), x.shape[2:]))  # an axis of length 1 stays as it is
-    return pool(x, cell, ceil_mode=True, count_include_pad=False)
+    return pool(x, cell, ceil_mode=True, count_include_pad=False).to(x.dtype)  # autocast on the CPU makes it float32
 
 
 def upsample(x: Tensor, temporal: bool = True) -> Tensor:
     """Double height and width, and time where `temporal`, by repeating each value."""
-    return F.interpolate(x, scale_factor=_factors(x.ndim - 2, temporal), mode="nearest")
+    with _own_type(x):  # on CUDA autocast would make the large result float32
+        return F.interpolate(x, scale_factor=_factors(x.ndim - 2, temporal), mode="nearest")
 
 
 def blur_downsample(x: Tensor, size: int = 4) -> Tensor:

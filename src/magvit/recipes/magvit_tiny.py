@@ -1,4 +1,4 @@
-"""magvit-tiny: the packaged model, small enough to be trained on two CPU cores in an hour.
+"""magvit-tiny: the packaged model, small enough to be trained on two CPU cores in two hours.
 
 It works on 16x32x32 clips: 4x8x8 tokens of 512 codes. Data are moving shapes, which have classes, and a folder of
 openly licensed clips (listed in the model card), which have none:

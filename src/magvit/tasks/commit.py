@@ -70,12 +70,21 @@ class MaskedTokens:
 
 @dataclass(frozen=True)
 class CommitLosses:
-    """`total` is what is minimised; the parts are means over their tokens in the batch (0 if none), for the log."""
+    """`total` is what is minimised. For the log: `sums` of the token losses of the refine, mask and reconstruct region,
+    without gradient, and `counts` of their tokens.
+
+    Both may be added up over batches and processes before `means` is taken: a batch may have no token in a region.
+    """
 
     total: Float[Tensor, ""]
-    refine_loss: Float[Tensor, ""]
-    mask_loss: Float[Tensor, ""]
-    reconstruct_loss: Float[Tensor, ""]
+    sums: Float[Tensor, "3"]
+    counts: Float[Tensor, "3"]
+
+    @staticmethod
+    def means(sums: Float[Tensor, "3"], counts: Float[Tensor, "3"]) -> dict[str, float]:
+        """`refine_loss`, `mask_loss` and `reconstruct_loss` per token, those without tokens left out."""
+        regions = zip(ALL_LOSSES, sums.tolist(), counts.tolist(), strict=True)
+        return {f"{name}_loss": total / count for name, total, count in regions if count}
 
 
 # --- Eq. 2 ---------------------------------------------------------------------------------------------------------
@@ -210,13 +219,9 @@ def commit_losses(
         masked: the batch the logits were computed for.
         losses: which of the three count in `total` (paper Table 5); all three are reported.
     """
+    regions = torch.stack([masked.refine, masked.mask, masked.reconstruct]).flatten(1).float()
     return CommitLosses(
         total=sequence_loss(token_loss, masked.weights(losses)),
-        refine_loss=_region_mean(token_loss, masked.refine),
-        mask_loss=_region_mean(token_loss, masked.mask),
-        reconstruct_loss=_region_mean(token_loss, masked.reconstruct),
+        sums=(regions * token_loss.detach().flatten()).sum(1),
+        counts=regions.sum(1),
     )
-
-
-def _region_mean(token_loss: Float[Tensor, "B t h w"], region: TokenMask) -> Float[Tensor, ""]:
-    return ((token_loss * region).sum() / region.sum().clamp(min=1)).detach()

@@ -2,10 +2,10 @@
 
 from itertools import pairwise
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from magvit.nn.conv import Conv, Padding, downsample, norm, upsample
+from magvit.nn.conv import Conv, Padding, downsample, norm, norm_swish, upsample
+from magvit.nn.rematerialize import recompute
 
 
 class ResBlock(nn.Module):
@@ -22,8 +22,8 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return shortcut(x) + conv(swish(norm(conv(swish(norm(x))))))."""
-        h = self.conv1(F.silu(self.norm1(x)))
-        return self.shortcut(x) + self.conv2(F.silu(self.norm2(h)))
+        h = self.conv1(norm_swish(self.norm1, x))
+        return self.shortcut(x) + self.conv2(norm_swish(self.norm2, h))
 
 
 def _blocks(
@@ -37,8 +37,11 @@ class Encoder(nn.Module):
     """Pixels to latents: `[B, 3, T, H, W] -> [B, D, t, h, w]` (`[B, 3, H, W] -> [B, D, h, w]` for frames).
 
     Level i has `num_res_blocks` residual blocks of width `base_channels * channel_multipliers[i]`; between levels
-    average pooling halves height and width, and time where `temporal_downsample[i]`.
+    average pooling halves height and width, and time where `temporal_downsample[i]`. The first `rematerialize` levels,
+    the largest, are computed again in the backward pass.
     """
+
+    rematerialize = 0
 
     def __init__(
         self,
@@ -65,17 +68,24 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode pixels in [0, 1]."""
-        x = self.conv_in(x)
-        for i, level in enumerate(self.levels):
-            x = level(x if i == 0 else downsample(x, self.temporal_downsample[i - 1]))
-        return self.conv_out(F.silu(self.norm_out(self.middle(x))))
+        for i in range(len(self.levels)):
+            x = recompute(i < self.rematerialize, self.level, i, x)
+        return self.conv_out(norm_swish(self.norm_out, self.middle(x)))
+
+    def level(self, i: int, x: Tensor) -> Tensor:
+        """Level i and, unless it is the last one, the pooling after it; the first one starts from pixels."""
+        x = self.levels[i](self.conv_in(x) if i == 0 else x)
+        return downsample(x, self.temporal_downsample[i]) if i + 1 < len(self.levels) else x
 
 
 class Decoder(nn.Module):
     """Latents to pixels, the encoder's mirror: `[B, D, t, h, w] -> [B, 3, T, H, W]`, not clipped.
 
-    Between levels the nearest value is repeated and a convolution follows.
+    Between levels the nearest value is repeated and a convolution follows. The last `rematerialize` levels, the
+    largest, are computed again in the backward pass.
     """
+
+    rematerialize = 0
 
     def __init__(
         self,
@@ -104,6 +114,11 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Decode latents."""
         x = self.middle(self.conv_in(z))
-        for i, level in enumerate(self.levels):
-            x = level(x if i == 0 else self.upsample_convs[i - 1](upsample(x, self.temporal_upsample[i - 1])))
-        return self.conv_out(F.silu(self.norm_out(x)))
+        for i in range(len(self.levels)):
+            x = recompute(i >= len(self.levels) - self.rematerialize, self.level, i, x)
+        return x
+
+    def level(self, i: int, x: Tensor) -> Tensor:
+        """Level i and, unless it is the first one, the enlargement before it; the last one ends in pixels."""
+        x = self.levels[i](self.upsample_convs[i - 1](upsample(x, self.temporal_upsample[i - 1])) if i else x)
+        return self.conv_out(norm_swish(self.norm_out, x)) if i + 1 == len(self.levels) else x

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from magvit.nn.conv import Conv, Padding, blur_downsample, downsample
+from magvit.nn.rematerialize import recompute
 from magvit.shapes import Grid, Video
 
 
@@ -55,7 +56,12 @@ class DiscriminatorBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Logits of a video, in float32: `B 3 T H W -> [B, 1]`, or `[B, T]`, one a frame, for `dims=2`."""
+    """Logits of a video, in float32: `B 3 T H W -> [B, 1]`, or `[B, T]`, one a frame, for `dims=2`.
+
+    The first `rematerialize` blocks, the largest, are computed again in the backward pass.
+    """
+
+    rematerialize = 0
 
     def __init__(self, config: DiscriminatorConfig):
         super().__init__()
@@ -89,10 +95,13 @@ class Discriminator(nn.Module):
         if shape[fixed:] != wanted[fixed:]:
             raise ValueError(f"clip has shape {shape}, the discriminator takes {wanted}")
         x = video if self.config.dims == 3 else rearrange(video, "b c t h w -> (b t) c h w")
-        x = F.leaky_relu(self.conv_in(x), 0.2)
-        for block in self.blocks:
-            x = block(x)
+        for i in range(len(self.blocks)):
+            x = recompute(i < self.rematerialize, self.block, i, x)
         x = F.leaky_relu(self.conv_out(x), 0.2)
         x = rearrange(x, "b c ... -> b (... c)")  # channel last, the order of the official dense kernels
         logits = self.head(F.leaky_relu(self.dense(x), 0.2)).float()
         return rearrange(logits, "(b t) 1 -> b t", b=video.shape[0])
+
+    def block(self, i: int, x: Tensor) -> Tensor:
+        """Block i; the first one starts from pixels."""
+        return self.blocks[i](F.leaky_relu(self.conv_in(x), 0.2) if i == 0 else x)

@@ -24,10 +24,10 @@ def reconstruction_loss(video: Video, reconstruction: Video, kind: Literal["l1",
     return F.l1_loss(reconstruction, video) if kind == "l1" else F.mse_loss(reconstruction, video)
 
 
-def perceptual_loss(video: Video, reconstruction: Video, network: Callable[[Tensor], Tensor]) -> Scalar:
-    """Mean squared difference of the features of each frame; `network` takes images `[n, 3, H, W]` in [0, 1]."""
-    real, fake = (network(rearrange(clip, "b c t h w -> (b t) c h w")) for clip in (video, reconstruction))
-    return F.mse_loss(fake, real)
+def perceptual_loss(video: Video, reconstruction: Video, distance: Callable[[Tensor, Tensor], Tensor]) -> Scalar:
+    """Mean distance of the frames, as one of `magvit.perceptual` measures it on images `[n, 3, H, W]` in [0, 1]."""
+    real, fake = (rearrange(clip, "b c t h w -> (b t) c h w") for clip in (video, reconstruction))
+    return distance(real, fake)
 
 
 def generator_loss(fake_logits: Logits, kind: Adversarial = "non-saturating") -> Scalar:
@@ -54,7 +54,8 @@ def r1_penalty(real_logits: Logits, video: Video) -> Scalar:
 class LeCam(nn.Module):
     """LeCam regularisation: hold the mean logits near running averages of the other side's (`e_losses.npz`, `lecam`).
 
-    The averages start at 0 and are not bias-corrected; `update` is called after the loss of the same step was taken.
+    Both methods take the mean logits of a step's clips. The averages start at 0 and are not bias-corrected; `update` is
+    called after the loss of the same step was taken.
     """
 
     real_average: Tensor
@@ -66,13 +67,12 @@ class LeCam(nn.Module):
         self.register_buffer("real_average", torch.zeros(()))
         self.register_buffer("fake_average", torch.zeros(()))
 
-    def forward(self, real_logits: Logits, fake_logits: Logits) -> Scalar:
-        """`relu(real - fake_average)^2 + relu(real_average - fake)^2` on batch means."""
-        real, fake = real_logits.mean(), fake_logits.mean()
+    def forward(self, real: Scalar, fake: Scalar) -> Scalar:
+        """`relu(real - fake_average)^2 + relu(real_average - fake)^2`."""
         return F.relu(real - self.fake_average).square() + F.relu(self.real_average - fake).square()
 
     @torch.no_grad()
-    def update(self, real_logits: Logits, fake_logits: Logits) -> None:
-        """Move the averages towards this step's batch means."""
-        self.real_average.lerp_(real_logits.mean().float(), 1 - self.decay)
-        self.fake_average.lerp_(fake_logits.mean().float(), 1 - self.decay)
+    def update(self, real: Scalar, fake: Scalar) -> None:
+        """Move the averages towards this step's means."""
+        self.real_average.lerp_(real.float(), 1 - self.decay)
+        self.fake_average.lerp_(fake.float(), 1 - self.decay)

@@ -100,6 +100,18 @@ class VideoTokenizer(nn.Module):
         self.quantizer = Quantizer(config.codebook_size, config.codebook_dim, config.normalize_latents)
         self.decoder = Decoder(*size, config.decoder_padding or config.padding, config.norm_groups)
 
+    @property
+    def rematerialize(self) -> int:
+        """How many levels of encoder and decoder, the largest first, the backward pass computes again (0: none).
+
+        It saves memory and costs time, changes no value, and is no part of the model: nothing stores it.
+        """
+        return self.encoder.rematerialize
+
+    @rematerialize.setter
+    def rematerialize(self, levels: int) -> None:
+        self.encoder.rematerialize = self.decoder.rematerialize = levels
+
     def encode_latents(self, video: Video) -> Latents:
         """Encoder output before quantization."""
         self.config.latent_shape((video.shape[2], video.shape[3], video.shape[4]))

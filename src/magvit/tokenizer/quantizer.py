@@ -4,6 +4,7 @@ Distances and entropies are always computed in float32: at temperature 0.01 the 
 hundredfold, and in bf16 one vector in twelve takes another code.
 """
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
@@ -72,11 +73,13 @@ class Quantizer(nn.Module):
         tokens: Int[Tensor, "B *grid"],
         entropy_temperature: float = 0.01,
         entropy_type: Literal["softmax", "argmax"] = "softmax",
+        whole: Callable[[Tensor], Tensor] = lambda mean: mean,
     ) -> VQLosses:
         """Commitment, codebook and entropy loss of one batch, unweighted, in float32.
 
         Commitment pulls latents to their codes, codebook pulls codes to latents; the entropy loss S - H wants each
-        position sure of its code (small mean entropy S) and all codes used (large entropy H of the batch mean).
+        position sure of its code (small mean entropy S) and all codes used (large entropy H of the batch mean, which
+        `whole` may replace by the mean of a larger batch that this one is a piece of).
         """
         with torch.autocast(latents.device.type, enabled=False):
             x, codebook = self.flat(latents)
@@ -84,16 +87,20 @@ class Quantizer(nn.Module):
             return VQLosses(
                 commitment_loss=F.mse_loss(x, quantized.detach()),
                 codebook_loss=F.mse_loss(quantized, x.detach()),
-                entropy_loss=entropy_loss(-squared_distances(x, codebook), entropy_temperature, entropy_type),
+                entropy_loss=entropy_loss(-squared_distances(x, codebook), entropy_temperature, entropy_type, whole),
             )
 
 
 def entropy_loss(
-    affinity: Float[Tensor, "n K"], temperature: float = 0.01, entropy_type: Literal["softmax", "argmax"] = "softmax"
+    affinity: Float[Tensor, "n K"],
+    temperature: float = 0.01,
+    entropy_type: Literal["softmax", "argmax"] = "softmax",
+    whole: Callable[[Float[Tensor, " K"]], Float[Tensor, " K"]] = lambda mean: mean,
 ) -> Float[Tensor, ""]:
     """Mean entropy of the assignments minus the entropy of their mean (official `losses.entropy_loss`).
 
-    `argmax` puts the hard assignment in the place of the probabilities and keeps their gradient.
+    `argmax` puts the hard assignment in the place of the probabilities and keeps their gradient; `whole` turns the
+    mean of these `n` positions into that of the larger batch they belong to.
     """
     logits = affinity / temperature
     log_probs = logits.log_softmax(1)
@@ -102,7 +109,7 @@ def entropy_loss(
         one_hot = F.one_hot(logits.argmax(1), logits.shape[1]).to(probs.dtype)
         probs = probs + (one_hot - probs).detach()
     sample_entropy = -(probs * log_probs).sum(1).mean()
-    mean_probs = probs.mean(0)
+    mean_probs = whole(probs.mean(0))
     return sample_entropy + (mean_probs * (mean_probs + 1e-5).log()).sum()
 
 

@@ -1,11 +1,17 @@
 """Checkpoints of a run: written whole or not at all, and the newest complete one found again."""
 
+import json
 import os
+import shutil
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+
+FREE_FIELDS = ("num_steps", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints", "num_workers", "wandb")
+"""Of the loop's config: what a resumed run may have otherwise, without a word."""
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
@@ -22,11 +28,65 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int) -
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _flush_folder(folder)
     finally:
         temporary.unlink(missing_ok=True)
     for old in sorted(folder.glob("step_*.pt"))[:-keep]:
         old.unlink()
     return path
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a renaming last, where the system can."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def check_space(folder: Path, parts: Mapping[str, Any], keep: int) -> None:
+    """Refuse to start where the checkpoints of `parts` would not fit: `keep` of them and one that is being written.
+
+    Raises:
+        OSError: one sentence.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    there = sum(path.stat().st_size for path in folder.glob("step_*.pt"))
+    needed = (keep + 1) * sum(_num_bytes(part) for part in parts.values()) - there
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(
+            f"{folder} has {free / 2**20:,.0f} MiB free, {keep + 1} checkpoints of this run need {needed / 2**20:,.0f}"
+        )
+
+
+def _num_bytes(part: Any) -> int:
+    """Of a module; three times that of a learner's, for the two moments of its optimizer."""
+    module, times = (part, 1) if isinstance(part, torch.nn.Module) else (part.module, 3)
+    return times * sum(tensor.numel() * tensor.element_size() for tensor in module.parameters())
+
+
+def write_config(path: Path, config: dict[str, Any]) -> None:
+    """Write a run's config, and warn of what a resumed run has changed in it."""
+    try:
+        before = json.loads(path.read_text())
+    except (OSError, ValueError):
+        before = config
+    changed = [name for name in _differences(before, config) if name.removeprefix("loop.") not in FREE_FIELDS]
+    if changed:
+        warnings.warn(f"{path} was written with other values of {', '.join(changed)}", stacklevel=2)
+    path.write_text(json.dumps(config, indent=2) + "\n")
+
+
+def _differences(a: Any, b: Any, name: str = "") -> list[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = [*a, *(key for key in b if key not in a)]
+        return [found for key in keys for found in _differences(a.get(key), b.get(key), f"{name}.{key}".lstrip("."))]
+    return [name] if a != b else []
 
 
 def load_newest_checkpoint(folder: Path) -> dict[str, Any] | None:

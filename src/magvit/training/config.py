@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 
 from magvit.data.loader import DataConfig
+from magvit.perceptual import PerceptualNetwork
 from magvit.tasks import LossRegion, MaskMode, get_task, mask_ratio
 from magvit.tokenizer import DiscriminatorConfig, TokenizerConfig
 from magvit.tokenizer.losses import Adversarial
@@ -27,10 +28,12 @@ class LoopConfig:
     channels_last: bool = True
     seed: int = 0
     num_workers: int = 0
+    rematerialize: int = 0  # levels (stage 1) or layers (stage 2), the largest first, whose activations are recomputed
     log_every: int = 50
     sample_every: int = 1000
     checkpoint_every: int = 1000
     keep_checkpoints: int = 2
+    wandb: str | None = None  # project to log to as well, where that package is installed
 
     def __post_init__(self) -> None:
         """Raise ValueError for values that cannot run."""
@@ -38,8 +41,9 @@ class LoopConfig:
         for name in counts:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if self.num_workers < 0:
-            raise ValueError(f"num_workers is {self.num_workers}, expected 0 or more")
+        for name in ("num_workers", "rematerialize"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
         if self.micro_batch_size is not None and (
             self.micro_batch_size < 1 or self.global_batch_size % self.micro_batch_size
         ):
@@ -54,14 +58,19 @@ class TokenizerLossConfig:
     """Weights of the tokenizer's losses (paper appendix; official `vqgan3d_ucf101`).
 
     LeCam is in the paper and off in the official release (`lecam_weight=0`). A weight of 0 switches a term off;
-    `adversarial_weight=0` leaves out the discriminator altogether.
+    `adversarial_weight=0` leaves out the discriminator altogether. `perceptual_weights` is the network's file (None:
+    the usual download). The entropy and LeCam losses are of the mean over the whole step's clips (`global`), whatever
+    the number of processes and pieces, or over each piece by itself (`local`: the official trainer, per device).
     """
 
     reconstruction: Literal["l1", "l2"] = "l2"
+    perceptual: PerceptualNetwork | Literal["none"] = "resnet50"
+    perceptual_weights: str | None = None
     perceptual_weight: float = 0.1
     adversarial_weight: float = 0.1
     adversarial: Adversarial = "non-saturating"
     r1_weight: float = 10.0
+    r1_interval: int = 1  # the penalty every so many steps, with so many times the weight
     lecam_weight: float = 0.001
     commitment_weight: float = 0.25
     codebook_weight: float = 1.0
@@ -69,13 +78,15 @@ class TokenizerLossConfig:
     entropy_temperature: float = 0.01
     entropy_boost: float = 0.0  # extra entropy weight, as a multiple, that fades out over entropy_boost_steps
     entropy_boost_steps: int = 1
+    batch_statistics: Literal["global", "local"] = "global"
 
     def __post_init__(self) -> None:
         """Raise ValueError for values that cannot train."""
         if not 0 < self.entropy_temperature < math.inf:
             raise ValueError(f"entropy_temperature is {self.entropy_temperature}, expected a positive number")
-        if self.entropy_boost_steps < 1:
-            raise ValueError(f"entropy_boost_steps is {self.entropy_boost_steps}, expected at least 1")
+        for name in ("entropy_boost_steps", "r1_interval"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
 
 
 @dataclass(frozen=True)
@@ -116,6 +127,7 @@ class TransformerRun:
     data: DataConfig
     tokenizer: str  # model folder, packaged name or hub id
     tasks: tuple[str, ...]
+    token_cache: str | None = None  # folder written by `magvit shard`, read in place of clips and tokenizer
     task_weights: tuple[float, ...] = ()
     condition_frames: int = 1
     hidden_size: int = 768

@@ -1,47 +1,109 @@
 """The one place that knows the training engine, Lightning Fabric: devices, precision, processes."""
 
-from collections.abc import Iterable, Iterator
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar, cast
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from magvit.data.clip import generator_for
 from magvit.data.loader import TrainingClips, make_loader
+from magvit.data.token_cache import TokenCache
 from magvit.training.config import LoopConfig
-from magvit.training.optim import OptimizerConfig, adamw, gradient_norm, set_learning_rate
+from magvit.training.optim import OptimizerConfig, adamw, clip_gradients, set_learning_rate
 
 M = TypeVar("M", bound=nn.Module)
 
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
-def launch(loop: LoopConfig, device: str = "auto") -> Fabric:
-    """A running engine. `device` is `auto`, `cpu`, `cuda` or `mps`.
+@dataclass(frozen=True)
+class Machine:
+    """Where a run runs; the same run on another machine is the same run.
+
+    Attributes:
+        device: auto, cpu, cuda or mps.
+        devices: processes on each node. Under torchrun its own numbers count instead.
+        nodes: machines.
+        strategy: ddp gives every process the whole network, fsdp shares out the transformer's layers (stage 2).
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for counts below one."""
+        for name in ("devices", "nodes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+
+
+THIS_MACHINE = Machine()
+
+
+def launch(loop: LoopConfig, machine: Machine = THIS_MACHINE) -> Fabric:
+    """A running engine in each of the machine's processes, which it starts unless torchrun or SLURM did.
 
     Raises:
         ValueError: if there is no such device here, or the global batch does not divide among the processes.
     """
-    try:
-        fabric = Fabric(accelerator=device, devices=1, precision=PRECISIONS[loop.precision])
-        fabric.launch()
-    except (MisconfigurationException, RuntimeError, ValueError, ImportError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"device {device!r} cannot be used here: {reason}") from error
-    pieces = fabric.world_size * (loop.micro_batch_size or 1)
+    devices, nodes = machine.devices, machine.nodes
+    if torch.distributed.is_torchelastic_launched():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
+    processes = devices * nodes
+    pieces = processes * (loop.micro_batch_size or 1)
     if loop.global_batch_size % pieces:
         raise ValueError(
             f"global_batch_size is {loop.global_batch_size}, expected a multiple of {pieces} "
-            f"({fabric.world_size} processes x micro_batch_size {loop.micro_batch_size or 1})"
+            f"({processes} processes x micro_batch_size {loop.micro_batch_size or 1})"
         )
+    strategy: Strategy | Literal["auto"] = "auto"
+    if machine.strategy == "fsdp":
+        strategy = ModelParallelStrategy(shard, data_parallel_size=processes, tensor_parallel_size=1)
+    elif processes > 1:
+        strategy = DDPStrategy(gradient_as_bucket_view=True)
+    try:
+        fabric = Fabric(
+            accelerator=machine.device,
+            devices=devices,
+            num_nodes=nodes,
+            strategy=strategy,
+            precision=PRECISIONS[loop.precision],
+        )
+        fabric.launch()
+    except (MisconfigurationException, RuntimeError, ValueError, ImportError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"{devices} x device {machine.device!r} on {nodes} nodes cannot be used here: {reason}"
+        ) from error
     return fabric
 
 
-def seed_step(loop: LoopConfig, step: int) -> None:
-    """Make the networks' own randomness (dropout) a pure function of seed and step, so that resuming is exact."""
-    torch.manual_seed(loop.seed * 1_000_003 + step)
+def shard(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
+    """Share out the parameters among the processes, layer by layer."""
+    for layer in cast(nn.ModuleList, module.get_submodule("layers")):
+        fully_shard(layer, mesh=mesh["data_parallel"])
+    fully_shard(module, mesh=mesh["data_parallel"])
+    return module
+
+
+def seed_step(loop: LoopConfig, step: int, rank: int = 0) -> None:
+    """Make the networks' own randomness (dropout) a pure function of seed, step and process: resuming is exact."""
+    torch.manual_seed(generator_for(loop.seed, step, rank).initial_seed())
 
 
 def micro_batches(loop: LoopConfig, world_size: int) -> tuple[int, int]:
@@ -60,27 +122,45 @@ class Learner(Generic[M]):
     """
 
     def __init__(self, fabric: Fabric, module: M, config: OptimizerConfig, total_steps: int):
-        self.module, self.config, self.total_steps, self.fabric = module, config, total_steps, fabric
-        self.wrapped, self.optimizer = fabric.setup(module, adamw(module, config))
+        self.module, self.config, self.total_steps = module, config, total_steps
+        self.wrapped = fabric.setup_module(module)
+        self.optimizer = cast(Any, fabric.setup_optimizers(adamw(module, config)))
 
     def update(self, step: int) -> tuple[float, Tensor]:
         """Apply and clear the collected gradients at the learning rate of `step`; return that rate and their norm."""
         rate = set_learning_rate(self.optimizer, self.config, step, self.total_steps)
-        norm = gradient_norm(self.module.parameters())
-        if self.config.clip_norm:
-            self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=self.config.clip_norm)
+        norm = clip_gradients(self.module.parameters(), self.config.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return rate, norm
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights and optimizer."""
-        return {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict()}
+        """Weights and optimizer, whole and on the CPU, by names that do not depend on the number of processes.
+
+        All processes have to call it together; with several, the first one gets the state.
+        """
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        module, optimizer = get_state_dict(self.module, self.optimizer.optimizer, options=options)
+        return {"module": module, "optimizer": optimizer}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
-        self.module.load_state_dict(state["module"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        """The inverse of `state_dict`, with the whole state on every process."""
+        set_state_dict(
+            self.module,
+            self.optimizer.optimizer,
+            model_state_dict=state["module"],
+            optim_state_dict=state["optimizer"],
+            options=StateDictOptions(full_state_dict=True),
+        )
+
+    def whole(self, make: Callable[[], M]) -> M:
+        """The network as one process can run it: itself, or where it is shared out, a new one with its weights."""
+        if not isinstance(self.module, FSDPModule):
+            return self.module
+        weights, copy = self.state_dict()["module"], make()
+        if weights:  # on the first process
+            copy.load_state_dict(weights)
+        return copy
 
 
 def average_of(module: M, decay: float) -> tuple[AveragedModel, M]:
@@ -90,19 +170,93 @@ def average_of(module: M, decay: float) -> tuple[AveragedModel, M]:
     return average.eval(), cast(M, average.module)
 
 
-def mean_metrics(pieces: Iterable[dict[str, Tensor]]) -> dict[str, float]:
-    """Mean of each metric over the pieces of a step."""
+def over_processes(fabric: Fabric, tensor: Tensor, how: Literal["mean", "sum"] = "mean") -> Tensor:
+    """Mean or sum of a tensor over all processes, which have to call it together."""
+    return cast(Tensor, fabric.all_reduce(tensor, reduce_op=how))
+
+
+class StepMeans:
+    """Means over all clips of a step, which comes in pieces and on several processes: the `whole` of the objectives.
+
+    A loss that is a function f of the step's mean m needs m itself, while a piece knows the mean of its own clips, m_i.
+    Called with m_i it gives `m + (m_i - m_i.detach())`: the value of m with the gradient of m_i. The gradient of a
+    piece's f is then f'(m) dm_i, and the mean of that over pieces and processes is f'(m) dm, the gradient of the step.
+
+    One piece a process needs nothing but a reduction. With several pieces the means are measured beforehand:
+
+        with means.measuring():
+            ...  # every piece's objective, without gradients
+    """
+
+    def __init__(self, fabric: Fabric, pieces: int):
+        self.fabric, self.pieces = fabric, pieces
+        self.measured: dict[str, Tensor] = {}
+
+    def measure(self, name: str, mean: Tensor) -> Tensor:
+        """Take down the mean of one more piece."""
+        self.measured[name] = self.measured.get(name, 0) + mean.detach() / self.pieces
+        return mean
+
+    def __call__(self, name: str, mean: Tensor) -> Tensor:
+        """The mean over the step, with the gradient of this piece's mean."""
+        of_process = self.measured[name] if self.pieces > 1 else mean.detach()
+        return mean + (over_processes(self.fabric, of_process) - mean.detach())
+
+
+def mean_metrics(pieces: Iterable[dict[str, Tensor]], fabric: Fabric) -> dict[str, float]:
+    """Mean of each metric over the pieces of a step and over all processes, which have to call it together."""
     collected: dict[str, list[Tensor]] = {}
     for piece in pieces:
         for name, value in piece.items():
             collected.setdefault(name, []).append(value.detach().float())
-    return {name: torch.stack(values).mean().item() for name, values in collected.items()}
+    means = torch.stack([torch.stack(values).mean() for values in collected.values()])
+    return dict(zip(collected, over_processes(fabric, means).tolist(), strict=True))
+
+
+def share(fabric: Fabric, thing: Any) -> list[Any]:
+    """What every process passes to it, in order of rank; all have to call it together."""
+    things = [thing] * fabric.world_size
+    if fabric.world_size > 1:
+        torch.distributed.all_gather_object(things, thing)
+    return things
+
+
+class StopRequest:
+    """SIGTERM, as preemptible machines send it, as a question that all processes answer alike."""
+
+    CHECK_EVERY = 10  # steps, where the processes have to agree
+
+    def __init__(self, fabric: Fabric):
+        self.fabric, self.received, self.heeded = fabric, False, False
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():  # others cannot have signals
+            self.previous = signal.signal(signal.SIGTERM, self._receive)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.previous)
+
+    def _receive(self, *signal_and_frame: object) -> None:
+        self.received = True
+
+    def agreed(self, step: int) -> bool:
+        """Whether to save after `step` and end there (`heeded` from now on): some process was told to."""
+        if self.fabric.world_size == 1:
+            self.heeded = self.received
+        elif step % self.CHECK_EVERY == 0:
+            told = torch.tensor(float(self.received), device=self.fabric.device)
+            self.heeded = bool(over_processes(self.fabric, told) > 0)
+        return self.heeded
 
 
 def forever(
-    clips: TrainingClips, loop: LoopConfig, size: int, start: int, fabric: Fabric
+    clips: TrainingClips | TokenCache, loop: LoopConfig, size: int, start: int, fabric: Fabric
 ) -> Iterator[dict[str, Tensor]]:
-    """This process's batches of `size` clips from batch `start` on, on the engine's device."""
+    """This process's batches of `size` clips from batch `start` on: labels and indices stay on the host, all else goes
+    to the engine's device.
+    """
     loader = make_loader(
         clips,
         size,
@@ -114,4 +268,4 @@ def forever(
         pin_memory=fabric.device.type == "cuda",
     )
     for batch in loader:
-        yield fabric.to_device(batch)
+        yield {name: part if name in ("label", "index") else fabric.to_device(part) for name, part in batch.items()}

@@ -1,27 +1,54 @@
-"""A run folder's records: `metrics.jsonl`, sample videos, and TensorBoard events where that package is installed."""
+"""A run folder's records: `metrics.jsonl`, `warnings.jsonl`, sample videos; TensorBoard events where that package is
+installed, and Weights & Biases where the run names a project.
+"""
 
+import importlib
 import json
+import sys
+import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
+from tqdm import tqdm
 
 from magvit.data.video import write_video
 
+METRICS, WARNINGS = "metrics.jsonl", "warnings.jsonl"
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The objects of a `.jsonl` file, none if there is no file. A line that a crash cut short is left out."""
+    lines = path.read_text().splitlines(True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}\n")]
+
 
 class RunLog:
-    """Writes what a run measures. `resume_step` drops records after that step: they are about to be repeated."""
+    """Writes what a run measures. `resume_step` drops records after that step: they are about to be repeated.
 
-    def __init__(self, folder: Path, resume_step: int = 0):
+    Args:
+        folder: the run folder, made if needed.
+        resume_step: the step the run goes on from; 0 for one that begins.
+        wandb: project on Weights & Biases to log to as well.
+        config: the run's config, which is shown there.
+
+    Attributes:
+        history: the lines of `metrics.jsonl`.
+
+    Raises:
+        ImportError: `wandb` is asked for and not installed.
+    """
+
+    def __init__(
+        self, folder: Path, resume_step: int = 0, wandb: str | None = None, config: Mapping[str, Any] | None = None
+    ):
         folder.mkdir(parents=True, exist_ok=True)
-        self.samples = folder / "samples"
-        self.metrics = folder / "metrics.jsonl"
-        kept = []
-        if resume_step and self.metrics.exists():
-            lines = self.metrics.read_text().splitlines(True)
-            whole = [line for line in lines if line.endswith("}\n")]  # a crash can cut the last one
-            kept = [line for line in whole if json.loads(line)["step"] <= resume_step]
-        self.metrics.write_text("".join(kept))
+        self.folder = folder
+        self.history: list[dict[str, Any]] = self._kept(METRICS, resume_step)
+        self._known = {record["name"] for record in self._kept(WARNINGS, resume_step)}
+        self.wandb = _wandb_run(folder, wandb, resume_step > 0, config) if wandb else None
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:  # the extra `log` is not installed
@@ -29,19 +56,78 @@ class RunLog:
         else:
             self.events = SummaryWriter(str(folder / "tensorboard"), purge_step=resume_step + 1)
 
+    def _kept(self, name: str, resume_step: int) -> list[dict[str, Any]]:
+        """Cut a record file back to `resume_step`."""
+        kept = [record for record in read_records(self.folder / name) if record["step"] <= resume_step]
+        if kept:
+            (self.folder / name).write_text("".join(json.dumps(record) + "\n" for record in kept))
+        else:
+            (self.folder / name).unlink(missing_ok=True)
+        return kept
+
+    def _append(self, name: str, record: Mapping[str, Any]) -> None:
+        with open(self.folder / name, "a") as file:
+            file.write(json.dumps(record) + "\n")
+
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """One line of `metrics.jsonl` and one point a curve."""
-        with open(self.metrics, "a") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+        self.history.append({"step": step, **values})
+        self._append(METRICS, self.history[-1])
+        if self.wandb:
+            self.wandb.log(values, step=step)
         if self.events:
             for name, value in values.items():
                 self.events.add_scalar(name, value, step)
 
+    def finding(self, step: int, severity: str, name: str, message: str) -> None:
+        """One line of `warnings.jsonl` a name and run; a warning is printed too, an error ends the run and is."""
+        if name in self._known:
+            return
+        self._known.add(name)
+        self._append(WARNINGS, {"step": step, "severity": severity, "name": name, "message": message})
+        if severity == "warning":
+            tqdm.write(f"warning at step {step}: {message}", file=sys.stderr)
+
     def video(self, step: int, name: str, video: Float[Tensor, "3 T H W"], fps: float = 8) -> None:
-        """`samples/NAME_STEP.gif`."""
-        write_video(self.samples / f"{name}_{step:08d}.gif", video, fps=fps)
+        """`samples/NAME_STEP.gif`, and the same where the curves are."""
+        path = self.folder / "samples" / f"{name}_{step:08d}.gif"
+        write_video(path, video, fps=fps)
+        if self.wandb:
+            self.wandb.log({f"samples/{name}": _import_wandb().Video(str(path), format="gif")}, step=step)
+        if self.events:  # not add_video, which needs moviepy to make the GIF that is here already
+            from tensorboard.compat.proto.summary_pb2 import Summary
+
+            _, _, height, width = video.shape
+            image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=path.read_bytes())
+            summary = Summary(value=[Summary.Value(tag=f"samples/{name}", image=image)])
+            self.events._get_file_writer().add_summary(summary, step)
 
     def close(self) -> None:
         """Flush everything."""
         if self.events:
             self.events.close()
+        if self.wandb:
+            self.wandb.finish()
+
+
+def _import_wandb() -> Any:
+    try:
+        return importlib.import_module("wandb")
+    except ImportError as error:
+        raise ImportError("loop.wandb is set, and Weights & Biases is not installed: pip install wandb") from error
+
+
+def _wandb_run(folder: Path, project: str, resume: bool, config: Mapping[str, Any] | None) -> Any:
+    """A run on Weights & Biases: the one this folder had, or a new one."""
+    wandb = _import_wandb()
+    identity = folder / "wandb_id.txt"
+    if not (resume and identity.exists()):
+        identity.write_text(uuid.uuid4().hex)
+    return wandb.init(
+        project=project,
+        name=folder.resolve().name,
+        id=identity.read_text(),
+        resume="allow",
+        dir=str(folder),
+        config=dict(config or {}),
+    )

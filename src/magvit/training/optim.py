@@ -5,7 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")  # where AdamW updates all tensors in one kernel
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,19 @@ def learning_rate(step: int, base: float, warmup_steps: int, total_steps: int) -
 
 
 def adamw(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW that decays only the matrices of linear and convolution layers (the official `kernel` tensors)."""
+    """AdamW that decays only the matrices of linear and convolution layers (the official `kernel` tensors).
+
+    To be made after the module is on its device.
+    """
     decayed = [p for name, p in module.named_parameters() if is_kernel(module, name)]
     kept = [p for name, p in module.named_parameters() if not is_kernel(module, name)]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=config.learning_rate, betas=config.betas, eps=1e-8
+        [group for group in groups if group["params"]],
+        lr=config.learning_rate,
+        betas=config.betas,
+        eps=1e-8,
+        fused=all(p.device.type in FUSED_DEVICES for p in module.parameters()),
     )
 
 
@@ -66,7 +76,20 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, config: OptimizerConfig,
     return rate
 
 
-def gradient_norm(parameters: Iterable[nn.Parameter]) -> torch.Tensor:
-    """Euclidean norm of all gradients together."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    return torch.nn.utils.get_total_norm(gradients)
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Euclidean norm of all gradients together, those that several processes share out included."""
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+
+@torch.no_grad()
+def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float | None) -> Tensor:
+    """Scale all gradients together down to the norm `max_norm` (None: leave them), and return the norm they had.
+
+    The norm stays on its device: nobody waits for it.
+    """
+    parameters = list(parameters)
+    norm = gradient_norm(parameters)
+    if max_norm is not None:
+        torch.nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+    return norm

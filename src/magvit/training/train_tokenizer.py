@@ -1,90 +1,38 @@
 """Stage 1: train the tokenizer (paper section 3.1; `NOTES` section 1). One loop, read it from top to bottom."""
 
-import json
-import time
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from einops import rearrange
 from torch import Tensor
-from tqdm import tqdm
 
-from magvit import hub
+from magvit import hub, perceptual
 from magvit.data.datasets import EndlessSampler
 from magvit.data.loader import TrainingClips
 from magvit.model_config import ModelConfig
 from magvit.pipeline import MagvitPipeline
-from magvit.shapes import Video
-from magvit.tokenizer import Discriminator, TokenizerOutput, VideoTokenizer, inflate
-from magvit.tokenizer.losses import (
-    LeCam,
-    discriminator_loss,
-    generator_loss,
-    perceptual_loss,
-    r1_penalty,
-    reconstruction_loss,
+from magvit.tokenizer import Discriminator, VideoTokenizer, inflate
+from magvit.tokenizer.quantizer import codebook_usage
+from magvit.training.checkpoint import load_newest_checkpoint
+from magvit.training.checks import check_gradients, clip_std
+from magvit.training.config import TokenizerRun
+from magvit.training.engine import (
+    THIS_MACHINE,
+    Learner,
+    Machine,
+    StepMeans,
+    average_of,
+    forever,
+    launch,
+    mean_metrics,
+    micro_batches,
+    over_processes,
+    seed_step,
 )
-from magvit.tokenizer.quantizer import Quantizer, codebook_usage
-from magvit.training.checkpoint import restore, save_checkpoint
-from magvit.training.config import TokenizerLossConfig, TokenizerRun
-from magvit.training.engine import Learner, average_of, forever, launch, mean_metrics, micro_batches, seed_step
-from magvit.training.log import RunLog
-
-Perceptual = Callable[[Tensor], Tensor]
-
-
-def generator_objective(
-    video: Video,
-    output: TokenizerOutput,
-    quantizer: Quantizer,
-    discriminator: Discriminator | None,
-    losses: TokenizerLossConfig,
-    step: int,
-    perceptual: Perceptual | None = None,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """L_G, and its unweighted terms by name:
-
-    reconstruction + w_p perceptual + w_adv generator + w_c commitment + w_q codebook + w_e entropy
-    """
-    vq = quantizer.losses(output.latents, output.tokens, losses.entropy_temperature)
-    entropy_weight = losses.entropy_weight * (
-        1 + losses.entropy_boost * max(0.0, 1 - step / losses.entropy_boost_steps)
-    )
-    terms = {
-        "reconstruction_loss": (1.0, reconstruction_loss(video, output.reconstruction, losses.reconstruction)),
-        "commitment_loss": (losses.commitment_weight, vq.commitment_loss),
-        "codebook_loss": (losses.codebook_weight, vq.codebook_loss),
-        "entropy_loss": (entropy_weight, vq.entropy_loss),
-    }
-    if perceptual is not None:
-        loss = perceptual_loss(video, output.reconstruction, perceptual)
-        terms["perceptual_loss"] = (losses.perceptual_weight, loss)
-    if discriminator is not None:
-        loss = generator_loss(discriminator(output.reconstruction), losses.adversarial)
-        terms["generator_loss"] = (losses.adversarial_weight, loss)
-    total = sum((weight * term for weight, term in terms.values()), torch.zeros((), device=video.device))
-    return total, {"total_loss": total} | {name: term for name, (_, term) in terms.items()}
-
-
-def discriminator_objective(
-    video: Video, reconstruction: Video, discriminator: Discriminator, lecam: LeCam, losses: TokenizerLossConfig
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """L_D = discriminator loss + w_r1 R1 + w_lecam LeCam, and its terms by name with both logits."""
-    real = video.detach().requires_grad_(losses.r1_weight > 0)
-    real_logits, fake_logits = discriminator(real), discriminator(reconstruction.detach())
-    loss = discriminator_loss(real_logits, fake_logits, losses.adversarial)
-    metrics = {"discriminator_loss": loss, "real_logits": real_logits.mean(), "fake_logits": fake_logits.mean()}
-    if losses.r1_weight:
-        metrics["r1_penalty"] = r1_penalty(real_logits, real)
-        loss = loss + losses.r1_weight * metrics["r1_penalty"]
-    if losses.lecam_weight:
-        metrics["lecam_loss"] = lecam(real_logits, fake_logits)
-        loss = loss + losses.lecam_weight * metrics["lecam_loss"]
-        lecam.update(real_logits, fake_logits)
-    return loss, metrics
+from magvit.training.objectives import Adversary, generator_objective, this_piece
+from magvit.training.run import Run
 
 
 def train_tokenizer(
@@ -92,8 +40,7 @@ def train_tokenizer(
     output: Path,
     *,
     resume: bool = False,
-    device: str = "auto",
-    perceptual: Perceptual | None = None,
+    machine: Machine = THIS_MACHINE,
     progress: bool = True,
 ) -> Path:
     """Train and return the model folder `output/model`, which holds the averaged tokenizer.
@@ -101,16 +48,17 @@ def train_tokenizer(
     Both objectives are taken from one forward pass with the old weights, then both networks take their update.
 
     Raises:
-        ValueError: if the loss wants a perceptual network and none is given, or `init_from` does not fit.
+        ValueError: if parts of the run do not fit each other, or the run folder holds another run.
+        OSError: if clips, weights or the run folder are not to be had.
     """
-    if config.losses.perceptual_weight and perceptual is None:
-        raise ValueError(
-            f"losses.perceptual_weight is {config.losses.perceptual_weight} but no perceptual network was given, "
-            "set it to 0 to train without"
-        )
+    if machine.strategy != "ddp":
+        raise ValueError(f"strategy is {machine.strategy}, expected ddp: only transformers can be shared out")
     loop, losses = config.loop, config.losses
+    distance = None
+    if losses.perceptual != "none" and losses.perceptual_weight:
+        distance = perceptual.load(losses.perceptual, losses.perceptual_weights)
     clips = TrainingClips(config.data, loop.seed)
-    fabric = launch(loop, device)
+    fabric = launch(loop, machine)
     torch.manual_seed(loop.seed)
     tokenizer = VideoTokenizer(config.tokenizer)
     if config.codebook_init == "latents":
@@ -121,71 +69,83 @@ def train_tokenizer(
     if loop.channels_last:
         layout = torch.channels_last_3d if config.tokenizer.dims == 3 else torch.channels_last
         tokenizer.to(memory_format=layout)  # type: ignore[call-overload]
+    tokenizer.rematerialize = loop.rematerialize
     generator = Learner(fabric, tokenizer, config.generator_optimizer, loop.num_steps)
     parts: dict[str, Any] = {"generator": generator, "average": average.to(fabric.device)}
-    adversary, lecam = None, LeCam().to(fabric.device)
+    adversary, discriminator = None, None
     if losses.adversarial_weight:
-        adversary = Learner(fabric, Discriminator(config.discriminator), config.discriminator_optimizer, loop.num_steps)
-        parts |= {"discriminator": adversary, "lecam": lecam}
-    discriminator = adversary.module if adversary else None
+        discriminator = Discriminator(config.discriminator)
+        discriminator.rematerialize = loop.rematerialize
+        if config.init_from:
+            start_discriminator_from(discriminator, config.init_from, config)
+        adversary = Learner(fabric, Adversary(discriminator, losses), config.discriminator_optimizer, loop.num_steps)
+        parts["adversary"] = adversary
+    if distance is not None:
+        distance.to(fabric.device)
 
     model_config = ModelConfig(1, config.tokenizer, config.data.clip_shape, classes=clips.classes, fps=config.data.fps)
-    start = restore(output / "checkpoints", parts, resume)
-    log = RunLog(output, start)
-    (output / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n")
-
+    run = Run(fabric, config, output, parts, clips.name, resume=resume, progress=progress)
     size, pieces = micro_batches(loop, fabric.world_size)
-    batches = forever(clips, loop, size, start * pieces, fabric)
-    bar = tqdm(range(start, loop.num_steps), initial=start, total=loop.num_steps, disable=not progress, unit="step")
-    clock, last_logged = time.perf_counter(), start
-    for step in bar:
-        seed_step(loop, step)
-        metrics = []
-        for piece in range(pieces):
-            video = next(batches)["video"]
-            more_to_come = piece < pieces - 1
+    batches = run.timed(forever(clips, loop, size, run.start * pieces, fabric))
+    for step in run.steps():
+        done = step + 1
+        seed_step(loop, step, fabric.global_rank)
+        videos = [run.guard.admit(done, next(batches))["video"] for _ in range(pieces)]
+        means = StepMeans(fabric, pieces)
+        whole = means if losses.batch_statistics == "global" else this_piece
+        if pieces > 1 and whole is means:
+            with torch.no_grad(), fabric.autocast():
+                for video in videos:
+                    out = tokenizer(video)
+                    generator_objective(video, out, tokenizer.quantizer, None, losses, step, whole=means.measure)
+                    if adversary is not None:
+                        adversary.module(video, out.reconstruction, False, means.measure)
+
+        metrics, tokens = [], []
+        for number, video in enumerate(videos):
+            more_to_come = number < pieces - 1
             with fabric.no_backward_sync(generator.wrapped, enabled=more_to_come):
                 out = generator.wrapped(video)
                 if discriminator is not None:
                     discriminator.requires_grad_(False)
                 with fabric.autocast():
                     loss, terms = generator_objective(
-                        video, out, tokenizer.quantizer, discriminator, losses, step, perceptual
+                        video, out, tokenizer.quantizer, discriminator, losses, step, distance, whole
                     )
                 fabric.backward(loss / pieces)
             if adversary is not None:
-                discriminator = adversary.module.requires_grad_(True)
+                adversary.module.requires_grad_(True)
                 with fabric.no_backward_sync(adversary.wrapped, enabled=more_to_come):
-                    with fabric.autocast():  # around the bare module: the engine's wrapper forbids the gradient of R1
-                        loss, more = discriminator_objective(video, out.reconstruction, discriminator, lecam, losses)
+                    with_r1 = step % losses.r1_interval == 0
+                    loss, more = adversary.wrapped(video, out.reconstruction.detach(), with_r1, whole)
                     fabric.backward(loss / pieces)
                 terms |= more
+            terms |= {"video_std": clip_std(video), "reconstruction_std": clip_std(out.reconstruction)}
+            run.guard.see(done, terms)
             metrics.append(terms)
+            tokens.append(out.tokens)
+        if step == run.start:
+            run.guard.warn(done, check_gradients("tokenizer", tokenizer))
         rate, norm = generator.update(step)
+        run.guard.see(done, {"gradient_norm": norm})
         if adversary is not None:
             adversary.update(step)
+            real, fake = (
+                torch.stack([terms[name] for terms in metrics]).mean() for name in ("real_logits", "fake_logits")
+            )
+            adversary.module.lecam.update(over_processes(fabric, real.detach()), over_processes(fabric, fake.detach()))
         average.update_parameters(tokenizer)
 
-        done = step + 1
-        if fabric.is_global_zero and (done % loop.log_every == 0 or done == loop.num_steps):
-            values = mean_metrics(metrics) | {"gradient_norm": norm.item(), "lr": rate}
-            usage, perplexity = codebook_usage(out.tokens, config.tokenizer.codebook_size)
-            seconds, clock = time.perf_counter() - clock, time.perf_counter()
-            rate_now = (done - last_logged) * loop.global_batch_size / seconds
-            last_logged = done
-            values |= {"codebook_usage": usage, "perplexity": perplexity, "clips_per_second": rate_now}
-            log.scalars(done, values)
-            bar.set_postfix(loss=f"{values['total_loss']:.4f}", perplexity=f"{perplexity:.0f}")
-        if fabric.is_global_zero and (done % loop.sample_every == 0 or done == loop.num_steps):
+        if run.due(done, loop.log_every):
+            values = mean_metrics(metrics, fabric) | {"gradient_norm": norm.item(), "lr": rate}
+            of_step = cast(Tensor, fabric.all_gather(torch.cat(tokens)))
+            usage, perplexity = codebook_usage(of_step, config.tokenizer.codebook_size)
+            run.record(done, values | {"codebook_usage": usage, "perplexity": perplexity}, shown="perplexity")
+        if run.due(done, loop.sample_every) and run.log is not None:
             clip = video[:1].float()
-            log.video(done, "reconstruction", torch.cat([clip, averaged.reconstruct(clip)], dim=4)[0].cpu())
-        if done % loop.checkpoint_every == 0 or done == loop.num_steps:
-            if fabric.is_global_zero:
-                state = {"step": done} | {name: part.state_dict() for name, part in parts.items()}
-                save_checkpoint(output / "checkpoints", done, state, loop.keep_checkpoints)
-                MagvitPipeline(model_config, averaged).save_pretrained(output / "model")
-            fabric.barrier()
-    log.close()
+            run.log.video(done, "reconstruction", torch.cat([clip, averaged.reconstruct(clip)], dim=4)[0].cpu())
+        if run.due(done, loop.checkpoint_every) or run.stop.agreed(done):
+            run.save(done, lambda: MagvitPipeline(model_config, averaged))
     return output / "model"
 
 
@@ -200,6 +160,18 @@ def start_from(tokenizer: VideoTokenizer, model: str, config: TokenizerRun) -> N
         inflate(tensors, tokenizer, config.inflation)
     else:
         raise ValueError(f"init_from {model!r} holds {source}, expected {config.tokenizer} or its 2D sibling")
+
+
+def start_discriminator_from(discriminator: Discriminator, model: str, config: TokenizerRun) -> None:
+    """The same for the discriminator, if `model` lies in a run folder that still has a checkpoint."""
+    state = load_newest_checkpoint(hub.resolve(model).parent / "checkpoints") or {}
+    weights = state.get("adversary", {"module": {}})["module"]
+    prefix = "discriminator."
+    found = {name.removeprefix(prefix): weights[name] for name in weights if name.startswith(prefix)}
+    if found and weights[f"{prefix}conv_in.weight"].ndim == discriminator.conv_in.weight.ndim:
+        hub.load_state(discriminator, found, hub.resolve(model).parent)
+    elif found:
+        inflate(found, discriminator, config.inflation)
 
 
 @torch.no_grad()

@@ -1,0 +1,87 @@
+"""bair: frame prediction and eight tasks on 16x64x64 clips (official `vqgan3d_bair`, `maskgvt_bair`, `.._multitask`).
+
+`--data` is a folder of the 43,264 training videos of BAIR robot pushing (30 frames of 64x64, camera `image_aux1`).
+There are no classes. The debiased FVD is in brackets.
+"""
+
+from functools import partial
+
+from magvit.data.loader import DataConfig
+from magvit.recipes.paper import tokenizer_run, transformer_run
+from magvit.tasks import TASKS
+from magvit.training.config import TokenizerRun, TransformerRun
+
+DATA = DataConfig(clip_shape=(16, 64, 64), labels=False)
+EIGHT_TASKS = tuple(task.name for task in TASKS.values() if task.needs_video and not task.class_conditional)
+
+_clips_run = partial(tokenizer_run, num_examples=43_264)
+_prediction = partial(transformer_run, tasks=("frame_prediction",), num_examples=43_264)
+_multitask = partial(transformer_run, tasks=EIGHT_TASKS, num_examples=43_264)
+
+
+def tokenizer_b() -> TokenizerRun:
+    """3D-VQ-B for 64x64, inflated from the ImageNet 2D-VQ.
+
+    magvit train tokenizer 3dvq-b-bair --data BAIR/train --output runs/3dvq-b-bair
+
+    Hardware: 8 GPUs of 40 GB (a guess). Hours: not yet run.
+    Paper: none. Here: not yet run (2026-11-22).
+    """
+    start = "runs/2dvq-b-64-imagenet/model"
+    return _clips_run("3dvq-b-64", DATA, epochs=400, batch_size=128, micro_batch_size=16, init_from=start)
+
+
+def tokenizer_l() -> TokenizerRun:
+    """3D-VQ-L for 64x64, inflated from the ImageNet 2D-VQ.
+
+    magvit train tokenizer 3dvq-l-bair --data BAIR/train --output runs/3dvq-l-bair
+
+    Hardware: 16 GPUs of 80 GB (a guess). Hours: not yet run.
+    Paper: none. Here: not yet run (2026-11-22).
+    """
+    start = "runs/2dvq-l-64-imagenet/model"
+    return _clips_run("3dvq-l-64", DATA, epochs=800, batch_size=256, micro_batch_size=16, init_from=start)
+
+
+def prediction_b() -> TransformerRun:
+    """MAGVIT-B-FP: 15 frames from the first.
+
+    magvit train transformer magvit-b-fp-bair --data BAIR/train --output runs/magvit-b-fp-bair
+
+    Hardware: 8 GPUs of 40 GB (a guess). Hours: 15 on 16 TPU-v2 chips at the paper's speed; here not yet run.
+    Paper: FVD 76 (48). Here: not yet run (2026-11-22).
+    """
+    return _prediction("magvit-b", DATA, tokenizer="runs/3dvq-b-bair/model", epochs=400, micro_batch_size=16)
+
+
+def prediction_l() -> TransformerRun:
+    """MAGVIT-L-FP: 15 frames from the first.
+
+    magvit train transformer magvit-l-fp-bair --data BAIR/train --output runs/magvit-l-fp-bair
+
+    Hardware: 16 GPUs of 80 GB (a guess). Hours: 14 on 32 TPU-v4 chips at the paper's speed; here not yet run.
+    Paper: FVD 62 (31). Here: not yet run (2026-11-22).
+    """
+    return _prediction("magvit-l", DATA, tokenizer="runs/3dvq-l-bair/model", epochs=800, micro_batch_size=8)
+
+
+def multitask_b() -> TransformerRun:
+    """MAGVIT-B-MT: the eight tasks that need no class.
+
+    magvit train transformer magvit-b-mt-bair --data BAIR/train --output runs/magvit-b-mt-bair
+
+    Hardware: 8 GPUs of 40 GB (a guess). Hours: 45 on 16 TPU-v2 chips at the paper's speed; here not yet run.
+    Paper: mean debiased FVD of the tasks 32.8. Here: not yet run (2026-11-22).
+    """
+    return _multitask("magvit-b", DATA, tokenizer="runs/3dvq-b-bair/model", epochs=1200, micro_batch_size=16)
+
+
+def multitask_l() -> TransformerRun:
+    """MAGVIT-L-MT: the eight tasks that need no class.
+
+    magvit train transformer magvit-l-mt-bair --data BAIR/train --output runs/magvit-l-mt-bair
+
+    Hardware: 16 GPUs of 80 GB (a guess). Hours: 28 on 32 TPU-v4 chips at the paper's speed; here not yet run.
+    Paper: mean debiased FVD of the tasks 22.8. Here: not yet run (2026-11-22).
+    """
+    return _multitask("magvit-l", DATA, tokenizer="runs/3dvq-l-bair/model", epochs=1600, micro_batch_size=8)

@@ -1,0 +1,214 @@
+"""What the two stages minimise, on one piece of a step: pure functions of networks, clips and draws, without an engine.
+
+A step's clips may come in pieces, and on several processes. All losses are means over clips, so the mean of the
+pieces' gradients is the step's gradient, except where a loss is a function of a mean over clips (entropy, LeCam). There
+`whole(name, mean)` stands for the mean over the whole step; see `engine.StepMeans`.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from magvit.data.clip import generator_for
+from magvit.shapes import Grid, TokenMask, Tokens, Video
+from magvit.tasks import (
+    CommitLosses,
+    Task,
+    Vocabulary,
+    commit_losses,
+    cross_entropy,
+    mask_tokens,
+    sample_mask_ratio,
+    sample_mask_score,
+)
+from magvit.tokenizer import Discriminator, TokenizerOutput, VideoTokenizer
+from magvit.tokenizer.losses import (
+    LeCam,
+    discriminator_loss,
+    generator_loss,
+    perceptual_loss,
+    r1_penalty,
+    reconstruction_loss,
+)
+from magvit.tokenizer.quantizer import Quantizer
+from magvit.training.config import TokenizerLossConfig, TransformerRun
+
+Perceptual = Callable[[Tensor, Tensor], Tensor]
+Whole = Callable[[str, Tensor], Tensor]
+
+
+def this_piece(name: str, mean: Tensor) -> Tensor:
+    """The `whole` of a step with one piece on one process."""
+    return mean
+
+
+# --- Stage 1 (paper section 3.1, appendix A.1) -----------------------------------------------------------------------
+
+
+def generator_objective(
+    video: Video,
+    output: TokenizerOutput,
+    quantizer: Quantizer,
+    discriminator: Discriminator | None,
+    losses: TokenizerLossConfig,
+    step: int,
+    perceptual: Perceptual | None = None,
+    whole: Whole = this_piece,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """L_G, and its unweighted terms by name:
+
+    reconstruction + w_p perceptual + w_adv generator + w_c commitment + w_q codebook + w_e entropy
+    """
+    vq = quantizer.losses(
+        output.latents, output.tokens, losses.entropy_temperature, whole=partial(whole, "code_probabilities")
+    )
+    entropy_weight = losses.entropy_weight * (
+        1 + losses.entropy_boost * max(0.0, 1 - step / losses.entropy_boost_steps)
+    )
+    terms = {
+        "reconstruction_loss": (1.0, reconstruction_loss(video, output.reconstruction, losses.reconstruction)),
+        "commitment_loss": (losses.commitment_weight, vq.commitment_loss),
+        "codebook_loss": (losses.codebook_weight, vq.codebook_loss),
+        "entropy_loss": (entropy_weight, vq.entropy_loss),
+    }
+    if perceptual is not None:
+        loss = perceptual_loss(video, output.reconstruction, perceptual)
+        terms["perceptual_loss"] = (losses.perceptual_weight, loss)
+    if discriminator is not None:
+        loss = generator_loss(discriminator(output.reconstruction), losses.adversarial)
+        terms["generator_loss"] = (losses.adversarial_weight, loss)
+    total = sum((weight * term for weight, term in terms.values()), torch.zeros((), device=video.device))
+    return total, {"total_loss": total} | {name: term for name, (_, term) in terms.items()}
+
+
+class Adversary(nn.Module):
+    """The discriminator and its LeCam averages. The objective with R1's inner gradient is its forward pass, so that an
+    engine which synchronises gradients between processes sees one forward and one backward pass.
+    """
+
+    def __init__(self, discriminator: Discriminator, losses: TokenizerLossConfig):
+        super().__init__()
+        self.discriminator, self.losses = discriminator, losses
+        self.lecam = LeCam()
+
+    def forward(
+        self, video: Video, reconstruction: Video, with_r1: bool = True, whole: Whole = this_piece
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """L_D = discriminator loss + w_r1 R1 + w_lecam LeCam, and its terms by name with the mean logits.
+
+        A penalty that is taken every `r1_interval` steps weighs as many times more. The LeCam averages are not moved.
+        """
+        losses = self.losses
+        with_r1 = with_r1 and losses.r1_weight > 0
+        real = video.detach().requires_grad_(with_r1)
+        real_logits, fake_logits = self.discriminator(real), self.discriminator(reconstruction.detach())
+        loss = discriminator_loss(real_logits, fake_logits, losses.adversarial)
+        metrics = {
+            "discriminator_loss": loss,
+            "real_logits": whole("real_logits", real_logits.mean()),
+            "fake_logits": whole("fake_logits", fake_logits.mean()),
+        }
+        if with_r1:
+            metrics["r1_penalty"] = r1_penalty(real_logits, real)
+            loss = loss + losses.r1_weight * losses.r1_interval * metrics["r1_penalty"]
+        if losses.lecam_weight:
+            metrics["lecam_loss"] = self.lecam(metrics["real_logits"], metrics["fake_logits"])
+            loss = loss + losses.lecam_weight * metrics["lecam_loss"]
+        return loss, metrics
+
+
+# --- Stage 2 (paper section 3.2) -------------------------------------------------------------------------------------
+
+
+class Draw(NamedTuple):
+    """What chance decides for one sample."""
+
+    task: Task
+    mask_ratio: Float[Tensor, ""]
+    mask_score: Float[Tensor, "t h w"]
+
+
+class Tokenized(NamedTuple):
+    """The tokens of a batch of clips, and of what each one's task shows of it (0 where it shows nothing)."""
+
+    tokens: Tokens
+    cond_tokens: Tokens
+    cond_token_mask: TokenMask
+
+
+def draw(config: TransformerRun, tasks: Sequence[Task], position: int, step: int, latent_shape: Grid) -> Draw:
+    """Task, mask ratio and mask scores of the sample at `position` of the stream of clips.
+
+    They are a pure function of the seed and this position, so they do not depend on how the stream is cut into batches,
+    processes and resumed runs. With `ratio_per_batch` the ratio is the step's.
+    """
+    generator = generator_for(config.loop.seed, position)
+    weights = torch.tensor(config.task_weights or (1.0,) * len(tasks))
+    task = tasks[int(torch.multinomial(weights, 1, generator=generator))]
+    score = sample_mask_score(torch.Size((1, *latent_shape)), generator)[0]
+    of_ratio = generator_for(config.loop.seed, -1, step) if config.ratio_per_batch else generator
+    ratio = sample_mask_ratio(1, score.numel(), of_ratio, schedule=config.mask_schedule)
+    return Draw(task, ratio[0], score)
+
+
+@torch.no_grad()
+def tokenize(tokenizer: VideoTokenizer, video: Video, tasks: Sequence[Task], condition_frames: int) -> Tokenized:
+    """Encode clips and the condition videos of their tasks in one pass."""
+    latent_shape = tokenizer.config.latent_shape((video.shape[2], video.shape[3], video.shape[4]))
+    cond_token_mask = torch.zeros(len(video), *latent_shape, dtype=torch.bool, device=video.device)
+    cond_videos, shown = [], []
+    for task in dict.fromkeys(tasks):
+        members = [i for i, other in enumerate(tasks) if other == task]
+        condition = task.condition(video[members], latent_shape, condition_frames)
+        cond_token_mask[members] = condition.cond_token_mask
+        if task.needs_video:
+            cond_videos.append(condition.cond_video)
+            shown += members
+    both = tokenizer.quantizer.nearest(tokenizer.encode_latents(torch.cat([video, *cond_videos])))
+    tokens, of_shown = both.split([len(video), len(shown)])
+    cond_tokens = torch.zeros_like(tokens)
+    cond_tokens[shown] = of_shown
+    return Tokenized(tokens, cond_tokens, cond_token_mask)
+
+
+def prefix_of(
+    batch: Tokenized, tasks: Sequence[Task], labels: Sequence[int], vocabulary: Vocabulary, config: TransformerRun
+) -> Int[Tensor, "B P"]:
+    """What stands before the tokens: task and class. A label of -1 (none) becomes the unconditional class."""
+    prefix = torch.stack(
+        [
+            vocabulary.prefix(task.family, label if task.class_conditional and label >= 0 else None)
+            for task, label in zip(tasks, labels, strict=True)
+        ]
+    )
+    prefix = prefix.to(batch.tokens.device, non_blocking=True)
+    if config.mask_mode == "prefix":
+        prefix = torch.cat([prefix, vocabulary.condition_prefix(batch.cond_tokens, batch.cond_token_mask)], 1)
+    return prefix
+
+
+def commit_objective(
+    transformer: nn.Module,
+    batch: Tokenized,
+    prefix: Int[Tensor, "B P"],
+    draws: Sequence[Draw],
+    vocabulary: Vocabulary,
+    config: TransformerRun,
+) -> CommitLosses:
+    """Mask (Eq. 2), predict, and compare with the true tokens (Eq. 3)."""
+    device = batch.tokens.device
+    masked = mask_tokens(
+        *batch,
+        torch.stack([sample.mask_score for sample in draws]).to(device, non_blocking=True),
+        torch.stack([sample.mask_ratio for sample in draws]).to(device, non_blocking=True),
+        mask_token_id=vocabulary.mask_token_id,
+        mask_mode=config.mask_mode,
+    )
+    logits = transformer(torch.cat([prefix, masked.inputs.flatten(1)], 1))
+    logits = logits[:, prefix.shape[1] :, : vocabulary.codebook_size]
+    token_loss = cross_entropy(logits, masked.targets.flatten(1), config.label_smoothing)
+    return commit_losses(token_loss.view(masked.targets.shape), masked, config.losses)

@@ -1,0 +1,150 @@
+"""What both loops need around their steps: a run folder, resuming, records, checkpoints, and an end."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric import Fabric
+from torch import Tensor
+from tqdm import tqdm
+
+from magvit.pipeline import MagvitPipeline
+from magvit.training.checkpoint import check_space, restore, save_checkpoint, write_config
+from magvit.training.checks import check_schedule
+from magvit.training.config import TokenizerRun, TransformerRun
+from magvit.training.engine import StopRequest, share
+from magvit.training.guards import Guard
+from magvit.training.log import RunLog
+from magvit.training.optim import OptimizerConfig
+from magvit.training.report import write_report
+
+
+class Run:
+    """One run folder in use. All processes make one and call its methods together; the first one writes.
+
+    Args:
+        fabric: the engine, launched.
+        config: the run.
+        output: the run folder.
+        parts: what a checkpoint holds, by name; objects with `state_dict` and `load_state_dict`.
+        clip_name: name of a clip by its `index` and `label`, for messages.
+        resume: go on from the newest checkpoint, if there is one.
+        progress: show a bar, and say at the end what was written.
+
+    Attributes:
+        start: the step to begin with.
+        guard: to be shown every batch and every loss.
+
+    Raises:
+        ValueError: the folder holds another run.
+        OSError: a checkpoint could not be written there.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        config: TokenizerRun | TransformerRun,
+        output: Path,
+        parts: dict[str, Any],
+        clip_name: Callable[[int, int], str],
+        *,
+        resume: bool,
+        progress: bool,
+    ):
+        self.fabric, self.loop, self.output, self.parts = fabric, config.loop, output, parts
+        self.progress = progress
+        check_space(output / "checkpoints", parts, self.loop.keep_checkpoints)
+        self.start = restore(output / "checkpoints", parts, resume)
+        if fabric.broadcast(self.start) != self.start:
+            raise ValueError(
+                f"process {fabric.global_rank} finds the checkpoint of step {self.start} in {output}, the first one "
+                f"that of another: the run folder has to be on a file system that all nodes share"
+            )
+        self.log = None
+        if fabric.is_global_zero:
+            self.log = RunLog(output, self.start, self.loop.wandb, asdict(config))
+            write_config(output / "config.json", json.loads(json.dumps(asdict(config))))
+        everywhere = partial(share, fabric)
+        self.guard = Guard(self.log, output / "checkpoints", clip_name, everywhere, self.loop.num_steps)
+        for name, part in vars(config).items():
+            if isinstance(part, OptimizerConfig):
+                self.guard.warn(self.start, check_schedule(name, part, self.loop.num_steps))
+        self.stop = StopRequest(fabric)
+        self.bar = tqdm(
+            initial=self.start,
+            total=self.loop.num_steps,
+            disable=not (progress and fabric.is_global_zero),
+            unit="step",
+        )
+        self.last_logged, self.clock, self.waiting = self.start, time.perf_counter(), 0.0
+
+    def steps(self) -> Iterator[int]:
+        """The steps that are left, until SIGTERM."""
+        try:
+            with self.stop, self.bar:
+                for step in range(self.start, self.loop.num_steps):
+                    yield step
+                    self.bar.update()
+                    if self.stop.heeded:
+                        break
+        finally:
+            if self.log is not None:
+                self.log.close()
+                write_report(self.output)
+        if self.log is not None:
+            if self.stop.heeded and step + 1 < self.loop.num_steps:
+                self.say(f"stopped by SIGTERM after step {step + 1}; the same command with --resume goes on")
+            else:
+                self.say(f"wrote {self.output / 'model'}")
+
+    def say(self, sentence: str) -> None:
+        """One line on standard output, of the first process."""
+        if self.progress:
+            self.fabric.print(sentence)
+
+    def timed(self, batches: Iterable[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+        """The same batches; the time that passes in waiting for them is recorded as `data_wait`."""
+        source = iter(batches)
+        while True:
+            asked = time.perf_counter()
+            batch = next(source)
+            self.waiting += time.perf_counter() - asked
+            yield batch
+
+    def due(self, done: int, every: int) -> bool:
+        """Whether something that happens every so many steps happens after step `done`, as it does after the last."""
+        return done % every == 0 or done == self.loop.num_steps
+
+    def record(self, done: int, values: dict[str, float], shown: str) -> None:
+        """Log the values of a step, with the speed since the last record; the bar shows one of them."""
+        self.guard.check(done)
+        now = time.perf_counter()
+        seconds, steps = now - self.clock, done - self.last_logged
+        values["clips_per_second"] = steps * self.loop.global_batch_size / seconds
+        values["data_wait"] = min(1.0, self.waiting / seconds)
+        self.last_logged, self.clock, self.waiting = done, now, 0.0
+        self.guard.judge(done, values)
+        if self.log is not None:
+            self.log.scalars(done, values)
+        self.bar.set_postfix_str(
+            ", ".join(f"{name} {values[name]:.4g}" for name in ("total_loss", shown) if name in values)
+        )
+
+    def save(self, done: int, model: Callable[[], MagvitPipeline]) -> None:
+        """Write the model folder, then the checkpoint, so that whoever finds a checkpoint finds a model as new.
+
+        Raises:
+            TrainingStopped: the weights are not finite; nothing is written.
+        """
+        self.guard.check(done)
+        state = {"step": done} | {name: part.state_dict() for name, part in self.parts.items()}
+        pipeline = model()
+        if self.log is not None:
+            pipeline.save_pretrained(self.output / "model")
+            save_checkpoint(self.output / "checkpoints", done, state, self.loop.keep_checkpoints)
+            write_report(self.output)
+        self.fabric.barrier()

@@ -1,0 +1,86 @@
+"""The benchmark runs, its numbers fit together, and its counters count right."""
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture
+def beside_it(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+
+def test_all_numbers_of_both_stages(beside_it, tmp_path, capsys):
+    output = tmp_path / "result.json"
+    main = runpy.run_path(str(FOLDER / "training.py"))["main"]
+    main(
+        ["--size", "tiny", "--clip", "4x16x16", "--device", "cpu", "--steps", "1", "--ratios", "--output", str(output)]
+    )
+    result = json.loads(output.read_text())
+    assert set(result["stages"]) == {"tokenizer", "transformer"}
+    for stage in result["stages"].values():
+        assert sum(stage["share"].values()) == pytest.approx(1)
+        assert stage["clips_per_second"] == pytest.approx(1000 / stage["step_ms"])
+        assert stage["gflop"] > 0
+        for row in stage["ratios"].values():
+            assert row["ratio"] == pytest.approx(row["second_ms"] / row["first_ms"])
+    memory = result["stages"]["tokenizer"]["ratios"]["kept / rematerialized"]
+    assert memory["second_peak_mb"] < memory["first_peak_mb"]
+    assert "token cache / online" in result["stages"]["transformer"]["ratios"]
+    assert set(result["stages"]["transformer"]["parts_ms"]) == {
+        "data",
+        "tokenizer encode",
+        "transformer forward",
+        "transformer backward",
+        "optimizer",
+    }
+    assert capsys.readouterr().out.count("clips/s") == 2
+
+
+def test_account_counts_flops_and_memory(beside_it):
+    """A linear layer of 300 x 200 on 100 rows: 12 MFLOP a product; one product forward, two backward."""
+    from measure import Account
+
+    layer, x = nn.Linear(300, 200, bias=False), torch.rand(100, 300, requires_grad=True)
+    with Account() as account:
+        hidden = layer(x)
+        assert account.peak == 4 * 100 * 200
+        loss = hidden.square().sum()
+        assert account.peak == 2 * 4 * 100 * 200 + 4
+        loss.backward()
+        del hidden, loss
+    assert account.flops == 3 * 2 * 100 * 300 * 200
+    assert account.live == 4 * (300 * 200 + 100 * 300)  # the two gradients
+
+
+def test_account_counts_the_second_derivative_of_a_convolution(beside_it):
+    """The gradient of R1: one product forward, one for the inner gradient, and at least two behind that."""
+    from measure import Account
+
+    weight = torch.rand(4, 3, 3, 3, 3, requires_grad=True)
+    x = torch.rand(1, 3, 4, 5, 6, requires_grad=True)
+    one = 2 * 27 * 3 * 4 * 4 * 5 * 6
+    with Account() as account:
+        out = nn.functional.conv3d(x, weight, padding=1).square().sum()
+        assert account.flops == one
+        (gradient,) = torch.autograd.grad(out, x, create_graph=True)
+        assert account.flops == 2 * one
+        gradient.square().sum().backward(inputs=[weight])
+    assert account.flops >= 4 * one
+
+
+def test_clock_runs_only_when_asked(beside_it):
+    from measure import Clock
+
+    for running in (False, True):
+        clock = Clock(torch.device("cpu"), running)
+        for _ in range(2):
+            with clock("part"):
+                pass
+        assert list(clock.seconds) == (["part"] if running else [])
