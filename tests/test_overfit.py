@@ -10,9 +10,9 @@ from magvit.data.synthetic import MovingShapes
 from magvit.tasks import get_task
 from magvit.tokenizer import TokenizerConfig, VideoTokenizer
 from magvit.training.config import TokenizerLossConfig
-from magvit.training.objectives import generator_objective
+from magvit.training.objectives import commit_objective, draw, generator_objective, prefix_of, tokenize
 from magvit.training.optim import OptimizerConfig, adamw, set_learning_rate
-from magvit.training.train_transformer import commit_objective, design, draw, tokenize
+from magvit.training.train_transformer import design
 from magvit.transformer import MaskedTransformer
 from tiny_runs import save_tokenizer, transformer_run
 
@@ -86,13 +86,12 @@ def test_the_transformer_learns_a_clip_by_heart(tmp_path):
     clip = MovingShapes((4, 16, 16))[2]["video"][None]
     tasks = [get_task(name) for name in names]
     chosen = tasks * 2
-    examples = tokenize(
-        pipe.tokenizer, model_config.vocabulary, config, repeat(clip, "1 ... -> 6 ..."), [0] * 6, chosen
-    )
+    tokenized = tokenize(pipe.tokenizer, repeat(clip, "1 ... -> 6 ..."), chosen, config.condition_frames)
+    prefix = prefix_of(tokenized, chosen, [0] * 6, model_config.vocabulary, config)
     for step in range(num_steps):
         set_learning_rate(optimizer, config.optimizer, step, num_steps)
         draws = [draw(config, [task], 6 * step + i, step, (2, 4, 4)) for i, task in enumerate(chosen)]
-        losses = commit_objective(transformer, examples, draws, model_config.vocabulary, config)
+        losses = commit_objective(transformer, tokenized, prefix, draws, model_config.vocabulary, config)
         optimizer.zero_grad()
         losses.total.backward()
         optimizer.step()
@@ -104,6 +103,6 @@ def test_the_transformer_learns_a_clip_by_heart(tmp_path):
     for task in tasks:
         label = "only" if task.class_conditional else None
         made = learned(task.name, clip if task.needs_video else None, label, temperature=0.0)
-        assert torch.equal(made.tokens, examples.tokens[:1])
+        assert torch.equal(made.tokens, tokenized.tokens[:1])
         assert torch.equal(made.video, pipe.reconstruct(clip))
-    assert examples.tokens[0].unique().numel() > 5
+    assert tokenized.tokens[0].unique().numel() > 5
