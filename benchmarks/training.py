@@ -166,7 +166,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--channels-last", action=argparse.BooleanOptionalAction, default=None, help="default: on CUDA")
     parser.add_argument("--rematerialize", type=int, default=0, metavar="LEVELS")
-    parser.add_argument("--cudnn-benchmark", action=argparse.BooleanOptionalAction, default=False, help="try algorithms")
+    parser.add_argument("--cudnn-benchmark", action="store_true", help="try algorithms, which training does not")
     parser.add_argument(
         "--ratios", nargs="*", metavar="PART", help="compare ways: all, or those with PART in the label"
     )

@@ -1,3 +1,4 @@
+import os
 import warnings
 
 import pytest
@@ -77,10 +78,32 @@ def test_a_damaged_newest_is_skipped_with_a_warning(tmp_path, damage):
     assert newest.exists()
 
 
-def test_all_damaged_is_none(tmp_path):
+def test_all_damaged_is_none_and_no_run_starts_over_there(tmp_path):
     (tmp_path / "step_00000003.pt").write_bytes(b"")
     with pytest.warns(UserWarning, match="skipped"):
         assert load_newest_checkpoint(tmp_path) is None
+    with (
+        pytest.warns(UserWarning, match="skipped"),
+        pytest.raises(ValueError, match=r"none of the checkpoints in .* can be read: take them away to start again"),
+    ):
+        restore(tmp_path, {}, resume=True)
+
+
+def test_a_new_checkpoint_survives_damaged_ones_of_later_steps(tmp_path):
+    """Past bug: the oldest were deleted whatever was just written, and that was the only good one."""
+    for step in (20, 30):
+        (tmp_path / f"step_{step:08d}.pt").write_bytes(b"torn")
+    save_checkpoint(tmp_path, 12, {"step": 12}, keep=2)
+    with pytest.warns(UserWarning, match="skipped"):
+        assert load_newest_checkpoint(tmp_path) == {"step": 12}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_checkpoint_that_may_not_be_read_is_an_error(tmp_path):
+    save_checkpoint(tmp_path, 1, {"step": 1}, keep=2)
+    save_checkpoint(tmp_path, 2, {"step": 2}, keep=2).chmod(0)
+    with pytest.raises(PermissionError):
+        load_newest_checkpoint(tmp_path)
 
 
 def test_restoring_fills_the_parts_and_tells_the_step(tmp_path):

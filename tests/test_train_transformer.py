@@ -171,7 +171,7 @@ def test_a_run_leaves_config_metrics_samples_checkpoints_and_model(trained):
     assert names == {"config.json", "metrics.jsonl", "report.html", "samples", "checkpoints", "model"}
     assert json.loads((output / "config.json").read_text())["mask_mode"] == "commit"
     samples = sorted((output / "samples").iterdir())
-    assert [path.name for path in samples] == ["class_frame_prediction_00000003.gif", "frame_prediction_00000004.gif"]
+    assert [path.name for path in samples] == ["outpainting_central_00000003.gif", "outpainting_central_00000004.gif"]
     assert read_video(samples[0]).shape == (3, 4, 16, 48)  # truth, condition and result side by side
     lines = metrics(output)
     assert [line["step"] for line in lines] == [1, 2, 3, 4]

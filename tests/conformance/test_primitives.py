@@ -38,7 +38,7 @@ def test_blur_pooling(reference, size):
 def test_norms(reference):
     ref = reference(FILE)
     x = ref.tensor("norm/input")
-    group_norm = conv.norm(x.shape[-1])
+    group_norm = conv.GroupNorm(x.shape[-1])
     layer_norm = nn.LayerNorm(x.shape[-1], eps=autoregressive.NORM_EPS)
     for name, norm in (("GN", group_norm), ("LN", layer_norm)):
         norm.load_state_dict(

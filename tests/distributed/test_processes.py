@@ -41,6 +41,15 @@ def train(stage: str, output: Path, launcher: list[str] | None = None, **options
     return told
 
 
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    """Until a running process has written a file."""
+    deadline = time.monotonic() + 100
+    while not path.exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+
+
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> str:
     return save_tokenizer(tmp_path_factory.mktemp("tokenizer") / "model")
@@ -106,11 +115,7 @@ def test_a_run_goes_on_with_another_number_of_processes(alone: dict[str, Path], 
         options = {"run": {"num_steps": 4, "checkpoint_every": 1}, "machine": {"devices": devices}}
         if number < 2:  # the schedule is that of four steps: stop by hand
             process = start("tokenizer", tmp_path, **options, resume=True)
-            deadline = time.monotonic() + 100
-            while not (tmp_path / "checkpoints" / f"step_{number + 1:08d}.pt").exists():
-                assert time.monotonic() < deadline
-                assert process.poll() is None, process.communicate()[1]
-                time.sleep(0.01)
+            wait_for(tmp_path / "checkpoints" / f"step_{number + 1:08d}.pt", process)
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
         else:
@@ -122,11 +127,7 @@ def test_a_run_goes_on_with_another_number_of_processes(alone: dict[str, Path], 
 def test_sigterm_to_one_saves_and_ends_all(tokenizer: str, tmp_path: Path) -> None:
     run = {"tokenizer": tokenizer, "num_steps": 4000, "log_every": 1000, "sample_every": 4000, "checkpoint_every": 4000}
     process = start("transformer", tmp_path, run=run, machine=TWO)
-    deadline = time.monotonic() + 100
-    while not (tmp_path / "config.json").exists():
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.1)
+    wait_for(tmp_path / "config.json", process)
     time.sleep(2)
     os.kill(process.pid, signal.SIGTERM)
     told, errors = process.communicate(timeout=100)
@@ -136,6 +137,21 @@ def test_sigterm_to_one_saves_and_ends_all(tokenizer: str, tmp_path: Path) -> No
     assert told == f"stopped by SIGTERM after step {state['step']}; the same command with --resume goes on\n"
     assert 0 < state["step"] < 4000
     assert (tmp_path / "model" / "transformer.safetensors").is_file()
+
+
+def test_sigterm_to_the_whole_group_is_for_the_loop(tmp_path: Path) -> None:
+    """As torchrun and SLURM send it. Past bugs: it killed the data loader's workers and with them the run; and a run
+    that writes checkpoints whenever it looks for the signal never saw it.
+    """
+    run = {"num_steps": 4000, "num_workers": 1, "log_every": 1000, "sample_every": 4000, "checkpoint_every": 1}
+    process = start("tokenizer", tmp_path, run=run)
+    wait_for(tmp_path / "checkpoints" / "step_00000002.pt", process)
+    os.killpg(process.pid, signal.SIGTERM)
+    told, errors = process.communicate(timeout=100)
+    assert process.returncode == 0, errors
+    state = load_newest_checkpoint(tmp_path / "checkpoints")
+    assert state is not None
+    assert told == f"stopped by SIGTERM after step {state['step']}; the same command with --resume goes on\n"
 
 
 def test_clips_that_do_not_divide_among_the_processes_do_not_hang(tmp_path: Path) -> None:

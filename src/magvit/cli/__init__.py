@@ -36,7 +36,6 @@ app.command(name="presets")(Presets)
 app.command(name="train")(TrainHelp)
 app.command(name="doctor")(Doctor)
 app.command(name="shard")(Shard)
-app.command(name="doctor")(Doctor)
 
 convert = tyro.extras.SubcommandApp()
 convert.command(name="official")(Official)

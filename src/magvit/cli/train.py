@@ -12,7 +12,7 @@ import tyro
 from magvit.cli.shell import check_folder
 from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
 from magvit.training.config import TokenizerRun, TransformerRun
-from magvit.training.engine import THIS_MACHINE, Machine
+from magvit.training.engine import THIS_MACHINE, Machine, is_first_process
 from magvit.training.guards import TrainingStopped
 from magvit.training.train_tokenizer import train_tokenizer
 from magvit.training.train_transformer import train_transformer
@@ -33,8 +33,9 @@ class Train:
         try:
             self.start()
         except TrainingStopped as stopped:
-            print(f"magvit: {stopped}", file=sys.stderr)
-            raise SystemExit(1) from None
+            if is_first_process():  # the others end quietly: the launcher kills us when one of them fails first
+                print(f"magvit: {stopped}", file=sys.stderr)
+                raise SystemExit(1) from None
 
 
 def command(recipe: Callable[[], Run], train: Callable[..., Path], default_output: Path) -> Callable[..., Train]:

@@ -1,6 +1,8 @@
 """From a data config to an endless stream of batches that can be entered at any position."""
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -108,6 +110,18 @@ class BatchSampler:
                     yield batch
 
 
+def _outlive_sigterm(worker: int) -> None:
+    """Make a worker heed its parent's SIGTERM alone: one to the whole group is for the loop, which saves first."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def wait() -> None:
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+            pass
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def make_loader(
     clips: TrainingClips | TokenCache,
     batch_size: int,
@@ -129,5 +143,6 @@ def make_loader(
         num_workers=num_workers,
         pin_memory=pin_memory,
         persistent_workers=num_workers > 0,
+        worker_init_fn=_outlive_sigterm if hasattr(signal, "sigwaitinfo") else None,
         generator=generator_for(seed, start),  # or it draws from the global one, which the networks' dropout shares
     )

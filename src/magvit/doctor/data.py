@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from magvit.data.datasets import ClipFolder
+from magvit.data.images import IMAGE_SUFFIXES, read_image
 from magvit.data.video import TooFewFrames, VideoInfo, probe, read_frames
 from magvit.doctor import Result, Status
 from magvit.shapes import Grid
@@ -45,7 +46,11 @@ def check_data(
         path = clips.paths[index]
         try:
             info = probe(path)
-            frames = read_frames(path, num_frames=clip_shape[0], stride=stride, short_side=clips.short_side, threads=1)
+            if clip_shape[0] == 1 and path.suffix.lower() in IMAGE_SUFFIXES:  # as training reads them
+                frames = read_image(path, short_side=clips.short_side)
+            else:
+                window = {"num_frames": clip_shape[0], "stride": stride, "short_side": clips.short_side}
+                frames = read_frames(path, threads=1, **window)
         except TooFewFrames as error:
             (damaged if error.__cause__ else short).append(str(error))  # the decoder's complaint, or just the end
         except (OSError, ValueError) as error:

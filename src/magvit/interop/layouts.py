@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from magvit.autoregressive import AutoregressiveTransformer
 from magvit.nn.attention import SelfAttention
-from magvit.nn.conv import Conv
+from magvit.nn.conv import Conv, GroupNorm
 from magvit.perceptual.resnet import FrozenBatchNorm, ResNet50
 from magvit.tokenizer import Discriminator, VideoTokenizer
 from magvit.tokenizer.quantizer import Quantizer
@@ -53,7 +53,7 @@ LAYOUTS: dict[type[nn.Module], tuple[Layout, ...]] = {
     Conv: (_kernel("weight", "kernel"), _same("bias", "bias")),
     nn.Conv2d: (_kernel("weight", "kernel"), _same("bias", "bias")),
     nn.Linear: (_kernel("weight", "kernel"), _same("bias", "bias")),
-    nn.GroupNorm: (_same("weight", "scale"), _same("bias", "bias")),
+    GroupNorm: (_same("weight", "scale"), _same("bias", "bias")),
     nn.LayerNorm: (_same("weight", "scale"), _same("bias", "bias")),
     FrozenBatchNorm: (
         _same("weight", "scale"),

@@ -117,24 +117,23 @@ class Conv(nn.Module):
         return self.convolve(pad(x, self.width, self.mode), self.weight, self.bias)
 
 
-def norm(channels: int, groups: int = 32) -> nn.GroupNorm:
-    """GroupNorm, eps 1e-6.
+class GroupNorm(nn.GroupNorm):
+    """GroupNorm with eps 1e-6: statistics in float32, and a result in the type of its input.
+
+    Autocast on CUDA would widen the result to float32, and with it all that norm, swish and padding keep for the
+    backward pass, only for the next convolution to narrow it again.
 
     A group of one channel is an instance norm, which takes the clip's brightness and colour away: narrow networks need
     fewer groups than the paper's 32.
     """
-    return nn.GroupNorm(groups, channels, eps=1e-6)
 
+    def __init__(self, channels: int, groups: int = 32):
+        super().__init__(groups, channels, eps=1e-6)
 
-def norm_swish(norm: nn.GroupNorm, x: Tensor) -> Tensor:
-    """swish(norm(x)), with statistics in float32 and a result in the type of `x`.
-
-    Autocast on CUDA would widen the norm's result to float32, and with it all that norm, swish and padding keep for the
-    backward pass, only for the next convolution to narrow it again.
-    """
-    with _own_type(x):
-        weight, bias = norm.weight.to(x.dtype), norm.bias.to(x.dtype)
-        return F.silu(F.group_norm(x, norm.num_groups, weight, bias, norm.eps))
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise each clip's groups of channels."""
+        with _own_type(x):
+            return F.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
 
 
 def _own_type(x: Tensor) -> AbstractContextManager[Any]:

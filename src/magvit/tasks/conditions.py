@@ -7,6 +7,7 @@ region of a task is one rule that is applied to the pixel grid and to the latent
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
@@ -88,6 +89,7 @@ class _Box:
         return video[:, :, frames[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
+@cache  # they come from the host, and nobody changes them
 def _box(region: Region, grid: Grid, device: torch.device) -> _Box:
     frames, height, width = grid
     row_rule, column_rule = REGIONS[region]

@@ -2,9 +2,10 @@
 
 from itertools import pairwise
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from magvit.nn.conv import Conv, Padding, downsample, norm, norm_swish, upsample
+from magvit.nn.conv import Conv, GroupNorm, Padding, downsample, upsample
 from magvit.nn.rematerialize import recompute
 
 
@@ -13,17 +14,17 @@ class ResBlock(nn.Module):
 
     def __init__(self, dims: int, in_channels: int, out_channels: int, padding: Padding, norm_groups: int):
         super().__init__()
-        self.norm1 = norm(in_channels, norm_groups)
+        self.norm1 = GroupNorm(in_channels, norm_groups)
         self.conv1 = Conv(dims, in_channels, out_channels, bias=False, padding=padding)
-        self.norm2 = norm(out_channels, norm_groups)
+        self.norm2 = GroupNorm(out_channels, norm_groups)
         self.conv2 = Conv(dims, out_channels, out_channels, bias=False, padding=padding)
         same = in_channels == out_channels
         self.shortcut = nn.Identity() if same else Conv(dims, in_channels, out_channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return shortcut(x) + conv(swish(norm(conv(swish(norm(x))))))."""
-        h = self.conv1(norm_swish(self.norm1, x))
-        return self.shortcut(x) + self.conv2(norm_swish(self.norm2, h))
+        h = self.conv1(F.silu(self.norm1(x)))
+        return self.shortcut(x) + self.conv2(F.silu(self.norm2(h)))
 
 
 def _blocks(
@@ -63,14 +64,14 @@ class Encoder(nn.Module):
             for a, b in zip([base_channels, *widths], widths, strict=False)
         )
         self.middle = _blocks(dims, widths[-1], widths[-1], num_res_blocks, padding, norm_groups)
-        self.norm_out = norm(widths[-1], norm_groups)
+        self.norm_out = GroupNorm(widths[-1], norm_groups)
         self.conv_out = Conv(dims, widths[-1], latent_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode pixels in [0, 1]."""
         for i in range(len(self.levels)):
             x = recompute(i < self.rematerialize, self.level, i, x)
-        return self.conv_out(norm_swish(self.norm_out, self.middle(x)))
+        return self.conv_out(F.silu(self.norm_out(self.middle(x))))
 
     def level(self, i: int, x: Tensor) -> Tensor:
         """Level i and, unless it is the last one, the pooling after it; the first one starts from pixels."""
@@ -108,7 +109,7 @@ class Decoder(nn.Module):
             for a, b in zip([widths[0], *widths], widths, strict=False)
         )
         self.upsample_convs = nn.ModuleList(Conv(dims, width, width, padding=padding) for width in widths[:-1])
-        self.norm_out = norm(widths[-1], norm_groups)
+        self.norm_out = GroupNorm(widths[-1], norm_groups)
         self.conv_out = Conv(dims, widths[-1], 3, padding=padding)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -121,4 +122,4 @@ class Decoder(nn.Module):
     def level(self, i: int, x: Tensor) -> Tensor:
         """Level i and, unless it is the first one, the enlargement before it; the last one ends in pixels."""
         x = self.levels[i](self.upsample_convs[i - 1](upsample(x, self.temporal_upsample[i - 1])) if i else x)
-        return self.conv_out(norm_swish(self.norm_out, x)) if i + 1 == len(self.levels) else x
+        return self.conv_out(F.silu(self.norm_out(x))) if i + 1 == len(self.levels) else x

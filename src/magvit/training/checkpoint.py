@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
-FREE_FIELDS = ("num_steps", "log_every", "sample_every", "checkpoint_every", "keep_checkpoints", "num_workers", "wandb")
+from magvit.hub import written_whole
+
+FREE_FIELDS = ("log_every", "sample_every", "checkpoint_every", "keep_checkpoints", "num_workers", "wandb")
 """Of the loop's config: what a resumed run may have otherwise, without a word."""
 
 
@@ -31,7 +33,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int) -
         _flush_folder(folder)
     finally:
         temporary.unlink(missing_ok=True)
-    for old in sorted(folder.glob("step_*.pt"))[:-keep]:
+    for old in [other for other in sorted(folder.glob("step_*.pt")) if other <= path][:-keep]:
         old.unlink()
     return path
 
@@ -79,7 +81,8 @@ def write_config(path: Path, config: dict[str, Any]) -> None:
     changed = [name for name in _differences(before, config) if name.removeprefix("loop.") not in FREE_FIELDS]
     if changed:
         warnings.warn(f"{path} was written with other values of {', '.join(changed)}", stacklevel=2)
-    path.write_text(json.dumps(config, indent=2) + "\n")
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def _differences(a: Any, b: Any, name: str = "") -> list[str]:
@@ -94,6 +97,8 @@ def load_newest_checkpoint(folder: Path) -> dict[str, Any] | None:
     for path in sorted(folder.glob("step_*.pt"), reverse=True):
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, MemoryError):
+            raise
         except Exception as error:  # a torn file can fail anywhere inside the unpickler
             warnings.warn(f"checkpoint {path} cannot be read and is skipped: {error}", stacklevel=2)
     return None
@@ -111,6 +116,8 @@ def restore(folder: Path, parts: dict[str, Any], resume: bool) -> int:
         return 0
     state = load_newest_checkpoint(folder)
     if state is None:
+        if any(folder.glob("step_*.pt")):
+            raise ValueError(f"none of the checkpoints in {folder} can be read: take them away to start again")
         return 0
     try:
         for name, part in parts.items():

@@ -25,7 +25,7 @@ class LoopConfig:
     global_batch_size: int
     micro_batch_size: int | None = None
     precision: Literal["float32", "bfloat16"] = "bfloat16"
-    channels_last: bool = True
+    channels_last: bool = True  # of convolutions, on GPUs
     seed: int = 0
     num_workers: int = 0
     rematerialize: int = 0  # levels (stage 1) or layers (stage 2), the largest first, whose activations are recomputed

@@ -93,6 +93,11 @@ def launch(loop: LoopConfig, machine: Machine = THIS_MACHINE) -> Fabric:
     return fabric
 
 
+def is_first_process() -> bool:
+    """Whether this is the process that speaks."""
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+
+
 def shard(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
     """Share out the parameters among the processes, layer by layer."""
     for layer in cast(nn.ModuleList, module.get_submodule("layers")):
@@ -160,7 +165,16 @@ class Learner(Generic[M]):
         weights, copy = self.state_dict()["module"], make()
         if weights:  # on the first process
             copy.load_state_dict(weights)
+            copy.to(next(self.module.parameters()).device)
         return copy
+
+
+def channels_last(module: M, dims: int, fabric: Fabric) -> M:
+    """Lay out convolution weights with channels last, on a GPU; on the CPU that is slower, and norms less exact."""
+    if fabric.device.type == "cuda":
+        layout = torch.channels_last_3d if dims == 3 else torch.channels_last
+        module.to(memory_format=layout)  # type: ignore[call-overload]
+    return module
 
 
 def average_of(module: M, decay: float) -> tuple[AveragedModel, M]:
@@ -172,7 +186,11 @@ def average_of(module: M, decay: float) -> tuple[AveragedModel, M]:
 
 def over_processes(fabric: Fabric, tensor: Tensor, how: Literal["mean", "sum"] = "mean") -> Tensor:
     """Mean or sum of a tensor over all processes, which have to call it together."""
-    return cast(Tensor, fabric.all_reduce(tensor, reduce_op=how))
+    if fabric.world_size == 1:
+        return tensor
+    total = tensor.detach().clone()
+    torch.distributed.all_reduce(total)  # the engine's own waits for the device
+    return total / fabric.world_size if how == "mean" else total
 
 
 class StepMeans:
@@ -182,15 +200,14 @@ class StepMeans:
     Called with m_i it gives `m + (m_i - m_i.detach())`: the value of m with the gradient of m_i. The gradient of a
     piece's f is then f'(m) dm_i, and the mean of that over pieces and processes is f'(m) dm, the gradient of the step.
 
-    One piece a process needs nothing but a reduction. With several pieces the means are measured beforehand:
-
-        with means.measuring():
-            ...  # every piece's objective, without gradients
+    One piece a process needs nothing but a reduction. With several pieces their objectives are taken twice: first
+    without gradients, with `measure` for `whole`.
     """
 
     def __init__(self, fabric: Fabric, pieces: int):
         self.fabric, self.pieces = fabric, pieces
         self.measured: dict[str, Tensor] = {}
+        self.reduced: dict[str, Tensor] = {}
 
     def measure(self, name: str, mean: Tensor) -> Tensor:
         """Take down the mean of one more piece."""
@@ -199,8 +216,17 @@ class StepMeans:
 
     def __call__(self, name: str, mean: Tensor) -> Tensor:
         """The mean over the step, with the gradient of this piece's mean."""
-        of_process = self.measured[name] if self.pieces > 1 else mean.detach()
-        return mean + (over_processes(self.fabric, of_process) - mean.detach())
+        if name not in self.reduced:
+            of_process = self.measured[name] if self.pieces > 1 else mean.detach()
+            self.reduced[name] = over_processes(self.fabric, of_process)
+        return mean + (self.reduced[name] - mean.detach())
+
+
+def on_device(average: AveragedModel, fabric: Fabric) -> AveragedModel:
+    """Move an average to the engine's device, but for its counter, which the host asks for at every update."""
+    average.to(fabric.device)
+    average.n_averaged = average.n_averaged.cpu()
+    return average
 
 
 def mean_metrics(pieces: Iterable[dict[str, Tensor]], fabric: Fabric) -> dict[str, float]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from magvit.data.video import write_video
+from magvit.hub import written_whole
 
 METRICS, WARNINGS = "metrics.jsonl", "warnings.jsonl"
 
@@ -60,7 +61,8 @@ class RunLog:
         """Cut a record file back to `resume_step`."""
         kept = [record for record in read_records(self.folder / name) if record["step"] <= resume_step]
         if kept:
-            (self.folder / name).write_text("".join(json.dumps(record) + "\n" for record in kept))
+            with written_whole(self.folder / name) as temporary:
+                temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
         else:
             (self.folder / name).unlink(missing_ok=True)
         return kept

@@ -162,16 +162,18 @@ def tokenize(tokenizer: VideoTokenizer, video: Video, tasks: Sequence[Task], con
     cond_token_mask = torch.zeros(len(video), *latent_shape, dtype=torch.bool, device=video.device)
     cond_videos, shown = [], []
     for task in dict.fromkeys(tasks):
-        members = [i for i, other in enumerate(tasks) if other == task]
+        members = torch.tensor([i for i, other in enumerate(tasks) if other == task])
+        members = members.to(video.device, non_blocking=True)
         condition = task.condition(video[members], latent_shape, condition_frames)
         cond_token_mask[members] = condition.cond_token_mask
         if task.needs_video:
             cond_videos.append(condition.cond_video)
-            shown += members
+            shown.append(members)
     both = tokenizer.quantizer.nearest(tokenizer.encode_latents(torch.cat([video, *cond_videos])))
-    tokens, of_shown = both.split([len(video), len(shown)])
+    tokens, of_shown = both[: len(video)], both[len(video) :]
     cond_tokens = torch.zeros_like(tokens)
-    cond_tokens[shown] = of_shown
+    if shown:
+        cond_tokens[torch.cat(shown)] = of_shown
     return Tokenized(tokens, cond_tokens, cond_token_mask)
 
 

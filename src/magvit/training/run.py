@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -59,15 +60,19 @@ class Run:
         self.progress = progress
         check_space(output / "checkpoints", parts, self.loop.keep_checkpoints)
         self.start = restore(output / "checkpoints", parts, resume)
-        if fabric.broadcast(self.start) != self.start:
+        starts = share(fabric, self.start)
+        if len(set(starts)) > 1:
             raise ValueError(
-                f"process {fabric.global_rank} finds the checkpoint of step {self.start} in {output}, the first one "
-                f"that of another: the run folder has to be on a file system that all nodes share"
+                f"the processes find checkpoints of the steps {starts} in {output}: the run folder has to be on a file "
+                "system that all nodes share"
             )
-        self.log = None
-        if fabric.is_global_zero:
-            self.log = RunLog(output, self.start, self.loop.wandb, asdict(config))
-            write_config(output / "config.json", json.loads(json.dumps(asdict(config))))
+        self.log: RunLog | None = None
+        with self.together():
+            if fabric.is_global_zero:
+                self.log = RunLog(output, self.start, self.loop.wandb, asdict(config))
+                write_config(output / "config.json", json.loads(json.dumps(asdict(config))))
+                for left_by_a_kill in (*output.glob(".*.report.html"), *output.glob("model/.*.safetensors")):
+                    left_by_a_kill.unlink()
         everywhere = partial(share, fabric)
         self.guard = Guard(self.log, output / "checkpoints", clip_name, everywhere, self.loop.num_steps)
         for name, part in vars(config).items():
@@ -127,9 +132,10 @@ class Run:
         values["clips_per_second"] = steps * self.loop.global_batch_size / seconds
         values["data_wait"] = min(1.0, self.waiting / seconds)
         self.last_logged, self.clock, self.waiting = done, now, 0.0
-        self.guard.judge(done, values)
-        if self.log is not None:
-            self.log.scalars(done, values)
+        with self.together():
+            self.guard.judge(done, values)
+            if self.log is not None:
+                self.log.scalars(done, values)
         self.bar.set_postfix_str(
             ", ".join(f"{name} {values[name]:.4g}" for name in ("total_loss", shown) if name in values)
         )
@@ -143,8 +149,20 @@ class Run:
         self.guard.check(done)
         state = {"step": done} | {name: part.state_dict() for name, part in self.parts.items()}
         pipeline = model()
-        if self.log is not None:
-            pipeline.save_pretrained(self.output / "model")
-            save_checkpoint(self.output / "checkpoints", done, state, self.loop.keep_checkpoints)
-            write_report(self.output)
-        self.fabric.barrier()
+        with self.together():
+            if self.log is not None:
+                pipeline.save_pretrained(self.output / "model")
+                save_checkpoint(self.output / "checkpoints", done, state, self.loop.keep_checkpoints)
+                write_report(self.output)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Work of the first process that the others wait for; what fails with files there fails everywhere."""
+        failed: OSError | ImportError | None = None
+        try:
+            yield
+        except (OSError, ImportError) as error:
+            failed = error
+        told = share(self.fabric, str(failed) if failed else None)[0]
+        if failed or told:
+            raise failed or OSError(told)

@@ -24,10 +24,12 @@ from magvit.training.engine import (
     Machine,
     StepMeans,
     average_of,
+    channels_last,
     forever,
     launch,
     mean_metrics,
     micro_batches,
+    on_device,
     over_processes,
     seed_step,
 )
@@ -61,23 +63,25 @@ def train_tokenizer(
     fabric = launch(loop, machine)
     torch.manual_seed(loop.seed)
     tokenizer = VideoTokenizer(config.tokenizer)
-    if config.codebook_init == "latents":
+    begins = not (resume and any((output / "checkpoints").glob("step_*.pt")))
+    if config.codebook_init == "latents" and begins:
         codebook_from_latents(tokenizer, clips)
-    if config.init_from:
+    if config.init_from and begins:
         start_from(tokenizer, config.init_from, config)
-    average, averaged = average_of(tokenizer, config.ema_decay)
     if loop.channels_last:
-        layout = torch.channels_last_3d if config.tokenizer.dims == 3 else torch.channels_last
-        tokenizer.to(memory_format=layout)  # type: ignore[call-overload]
+        channels_last(tokenizer, config.tokenizer.dims, fabric)
+    average, averaged = average_of(tokenizer, config.ema_decay)
     tokenizer.rematerialize = loop.rematerialize
     generator = Learner(fabric, tokenizer, config.generator_optimizer, loop.num_steps)
-    parts: dict[str, Any] = {"generator": generator, "average": average.to(fabric.device)}
+    parts: dict[str, Any] = {"generator": generator, "average": on_device(average, fabric)}
     adversary, discriminator = None, None
     if losses.adversarial_weight:
         discriminator = Discriminator(config.discriminator)
         discriminator.rematerialize = loop.rematerialize
-        if config.init_from:
+        if config.init_from and begins:
             start_discriminator_from(discriminator, config.init_from, config)
+        if loop.channels_last:
+            channels_last(discriminator, config.discriminator.dims, fabric)
         adversary = Learner(fabric, Adversary(discriminator, losses), config.discriminator_optimizer, loop.num_steps)
         parts["adversary"] = adversary
     if distance is not None:
@@ -116,7 +120,7 @@ def train_tokenizer(
             if adversary is not None:
                 adversary.module.requires_grad_(True)
                 with fabric.no_backward_sync(adversary.wrapped, enabled=more_to_come):
-                    with_r1 = step % losses.r1_interval == 0
+                    with_r1 = done % losses.r1_interval == 0
                     loss, more = adversary.wrapped(video, out.reconstruction.detach(), with_r1, whole)
                     fabric.backward(loss / pieces)
                 terms |= more
@@ -141,10 +145,12 @@ def train_tokenizer(
             of_step = cast(Tensor, fabric.all_gather(torch.cat(tokens)))
             usage, perplexity = codebook_usage(of_step, config.tokenizer.codebook_size)
             run.record(done, values | {"codebook_usage": usage, "perplexity": perplexity}, shown="perplexity")
-        if run.due(done, loop.sample_every) and run.log is not None:
-            clip = video[:1].float()
-            run.log.video(done, "reconstruction", torch.cat([clip, averaged.reconstruct(clip)], dim=4)[0].cpu())
-        if run.due(done, loop.checkpoint_every) or run.stop.agreed(done):
+        if run.due(done, loop.sample_every):
+            with run.together():
+                if run.log is not None:
+                    clip = video[:1].float()
+                    run.log.video(done, "reconstruction", torch.cat([clip, averaged.reconstruct(clip)], dim=4)[0].cpu())
+        if run.stop.agreed(done) or run.due(done, loop.checkpoint_every):
             run.save(done, lambda: MagvitPipeline(model_config, averaged))
     return output / "model"
 

@@ -1,7 +1,6 @@
 """Stage 2: train the masked transformer with COMMIT (paper section 3.2). One loop, to be read from top to bottom."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from magvit.training.engine import (
     launch,
     mean_metrics,
     micro_batches,
+    on_device,
     over_processes,
     seed_step,
 )
@@ -74,7 +74,7 @@ def train_transformer(
     average: AveragedModel | None = None
     if config.ema_decay:
         average, averaged = average_of(transformer, config.ema_decay)
-        average.to(fabric.device)
+        on_device(average, fabric)
     learner = Learner(fabric, transformer, config.optimizer, loop.num_steps)
     tokenizer.requires_grad_(False).to(fabric.device)
     parts: dict[str, Any] = {"transformer": learner} | ({"average": average} if average else {})
@@ -123,10 +123,11 @@ def train_transformer(
             run.record(done, values, shown="mask_loss")
         if run.due(done, loop.sample_every):
             pipe = model()
-            if run.log is not None:
-                sample(run.log, done, pipe, tasks, batch)
+            with run.together():
+                if run.log is not None:
+                    sample(run.log, done, pipe, tasks[done // loop.sample_every % len(tasks)], batch)
             transformer.train()
-        if run.due(done, loop.checkpoint_every) or run.stop.agreed(done):
+        if run.stop.agreed(done) or run.due(done, loop.checkpoint_every):
             run.save(done, model)
             transformer.train()
     return output / "model"
@@ -163,12 +164,12 @@ def design(config: TransformerRun, tokenizer: ModelConfig, classes: tuple[str, .
     )
 
 
-def sample(log: RunLog, step: int, pipe: MagvitPipeline, tasks: Sequence[Task], batch: dict[str, Tensor]) -> None:
-    """Do one of the tasks on the first clip of a batch: a video of truth, condition and result side by side.
+def sample(log: RunLog, step: int, pipe: MagvitPipeline, task: Task, batch: dict[str, Tensor]) -> None:
+    """Do a task on the first clip of a batch: a video of truth, condition and result side by side.
 
     With a token cache the truth is what the tokenizer makes of the clip's tokens.
     """
-    task, label = tasks[step % len(tasks)], int(batch["label"][0])
+    label = int(batch["label"][0])
     clip = batch["video"][:1].float() if "video" in batch else pipe.tokenizer.decode(batch["tokens"][:1].long())
     named = max(label, 0) if task.class_conditional and pipe.config.classes else None
     if task.class_conditional and named is None:
