@@ -1,11 +1,15 @@
 import itertools
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
 
+from magvit.data.datasets import ClipFolder
 from magvit.data.loader import DataConfig, TrainingClips, make_loader
-from magvit.data.synthetic import CLASSES, MovingShapes
+from magvit.data.manifest import Manifest
+from magvit.data.shard_writer import write_shards
+from magvit.data.synthetic import CLASSES, SYNTHETIC, MovingShapes
 from magvit.data.video import write_video
 
 SHAPE = (2, 8, 8)
@@ -138,3 +142,25 @@ def test_nothing_is_drawn_from_the_global_generator():
     torch.manual_seed(1)
     first(1, synthetic(), 2)
     assert torch.rand(()) == expected
+
+
+def test_shards_stand_in_for_the_folder_they_were_made_of(folder, tmp_path):
+    manifest = Manifest("folder", Path(folder), ("a", "b"), tuple(ClipFolder(folder, SHAPE).records))
+    write_shards(manifest, tmp_path / "shards", short_side=16, clips_per_shard=2)
+    files, shards = (TrainingClips(DataConfig(SHAPE, str(place)), 0) for place in (folder, tmp_path / "shards"))
+    assert (shards.classes, len(shards)) == (files.classes, len(files))
+    for key in ((0, 0), (4, 2)):
+        assert shards[key]["label"] == files[key]["label"]
+        assert torch.allclose(shards[key]["video"], files[key]["video"], atol=0.03)
+    assert shards.name(2, 1).endswith("b/2.mp4")
+
+
+@pytest.mark.parametrize("name", SYNTHETIC)
+def test_every_synthetic_set_can_be_trained_on(name: str) -> None:
+    clips = TrainingClips(DataConfig(SHAPE, synthetic_share=1.0, synthetic=name), 3)
+    alone = SYNTHETIC[name](SHAPE, 3)
+    assert clips.classes == alone.classes
+    assert torch.equal(clips[2, 5]["video"], alone[2 * 1024 + 5]["video"])
+    (batch,) = first(1, clips, 4)
+    assert batch["video"].shape == (4, 3, *SHAPE)
+    assert clips.name(7, 0) == f"{alone.noun} 7"

@@ -16,6 +16,7 @@ import tyro
 
 from magvit.cli.commands import Demo, Generate, Presets, Reconstruct, TrainHelp
 from magvit.cli.convert import Official
+from magvit.cli.data import Prepare
 from magvit.cli.doctor import Doctor
 from magvit.cli.shard import Shard
 
@@ -36,6 +37,10 @@ app.command(name="presets")(Presets)
 app.command(name="train")(TrainHelp)
 app.command(name="doctor")(Doctor)
 app.command(name="shard")(Shard)
+
+data = tyro.extras.SubcommandApp()
+data.command(name="prepare")(Prepare)
+app.command(data, name="data", help="Prepare data sets for training.")
 
 convert = tyro.extras.SubcommandApp()
 convert.command(name="official")(Official)

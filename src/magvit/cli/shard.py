@@ -1,6 +1,6 @@
-"""`magvit shard`: the tokens that a stage-2 run would compute, computed once."""
+"""`magvit shard`: clips in shards for large sets; or the tokens that a stage-2 run would compute, computed once."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,34 +9,49 @@ from tyro.conf import Positional, arg
 from magvit.cli.shell import check_folder
 
 if TYPE_CHECKING:
+    from magvit.data.manifest import Manifest
     from magvit.training.config import TransformerRun
 
-DATA = ("clip_shape", "stride", "short_side", "flip", "labels", "synthetic_share")
+DATA = ("clip_shape", "stride", "short_side", "flip", "labels", "synthetic_share", "synthetic", "split")
 """The fields of `DataConfig` that are options here."""
+OF_TOKENS = ("recipe", "tokenizer", "epochs", "tasks", "condition_frames", "precision", "batch_size")
+"""Options that say that tokens are wanted, as do those of `DATA` but for the two that shards have too."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Store the tokens of a folder of clips, so that stage 2 trains without running the tokenizer.
+    """Store clips in shards, small and quick to read; or, with a tokenizer or a recipe, their tokens.
 
-    The settings are those of a transformer recipe, and what is given here has to be given to the training as well:
+    Shards of clips are trained on as the folder they came from is:
+
+        magvit shard --data CLIPS --output shards/clips --num-workers 8
+        magvit train tokenizer ucf101 --data shards/clips
+
+    Of tokens the settings are those of a transformer recipe, and what is given here has to be given to the training as
+    well; stage 2 then trains without running the tokenizer:
 
         magvit shard magvit-tiny --data CLIPS --tokenizer MODEL --output tokens/tiny --epochs 4
         magvit train transformer magvit-tiny --data CLIPS --tokenizer MODEL --token-cache tokens/tiny
 
     Without a recipe: all tasks, and clips as the tokenizer's model takes them. For example
 
-        magvit shard --data CLIPS --output tokens/clips
+        magvit shard --data CLIPS --tokenizer magvit-tiny --output tokens/clips
+
+    Any option that is about tokens asks for tokens.
 
     Work that was interrupted goes on with the same command.
     """
 
     output: Path
-    """Folder of the token cache, to be written or gone on with."""
+    """Folder to be written or gone on with."""
     recipe: Annotated[Positional[str | None], arg(metavar="[RECIPE]")] = None
     """Transformer recipe that the tokens are for; see magvit presets."""
     data: Path | None = None
-    """Folder of clips, classes in sub-folders."""
+    """Folder of clips, classes in sub-folders; for shards also a list of clips, or what magvit data prepare wrote."""
+    split: str | None = None
+    """Of a prepared data set: train, test, ...; without it the recipe's, or train."""
+    clips_per_shard: int = 256
+    """Clips in a file, for shards."""
     tokenizer: str | None = None
     """Model folder, packaged name, or hub id; without it the recipe's, or magvit-tiny."""
     epochs: int = 1
@@ -50,13 +65,16 @@ class Shard:
     stride: int | None = None
     """Step between the frames of a clip; without it the recipe's, or 1."""
     short_side: int | None = None
-    """Shorter side before the crop; without it the recipe's, or that of the crop."""
+    """Of shards: shorter side of the videos, 128 without it. Of tokens: shorter side before the crop; without it the
+    recipe's, or that of the crop."""
     flip: bool | None = None
     """Mirror every other clip; without it as the recipe, or True."""
     labels: bool | None = None
     """Sub-folders are classes; without it as the recipe, or True."""
     synthetic_share: float | None = None
-    """Share of moving shapes among the clips; without it the recipe's, or 0."""
+    """Share of synthetic clips; without it the recipe's, or 0."""
+    synthetic: Literal["shapes", "digits", "scenes"] | None = None
+    """Which synthetic clips; without it as the recipe, or moving shapes."""
     seed: int | None = None
     """Of the random windows, crops and flips: that of the training; without it the recipe's, or 0."""
     precision: Literal["float32", "bfloat16"] | None = None
@@ -64,13 +82,41 @@ class Shard:
     batch_size: int = 16
     """Clips at once."""
     num_workers: int | None = None
-    """Processes that read clips; without it the recipe's, or 0."""
+    """Processes that read (and for shards encode) clips; without it the recipe's, or 0."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps, ..."""
 
     def run(self) -> None:
-        """Tokenize and write."""
+        """Write shards or tokens."""
         check_folder(self.output)
+        if self.of_clips():
+            self._write_clips()
+        else:
+            self._write_tokens()
+
+    def of_clips(self) -> bool:
+        """Whether nothing was said of tokens."""
+        about_tokens = {*OF_TOKENS, *DATA} - {"short_side", "split"}
+        return all(field.default == getattr(self, field.name) for field in fields(self) if field.name in about_tokens)
+
+    def _write_clips(self) -> None:
+        if self.data is None:
+            raise ValueError("no data: give a folder of clips (--data PATH)")
+        from magvit.data.shard_writer import write_shards
+
+        manifest = clips_of(self.data, self.split)
+        index = write_shards(
+            manifest,
+            self.output,
+            short_side=128 if self.short_side is None else self.short_side,
+            clips_per_shard=self.clips_per_shard,
+            num_workers=self.num_workers or 0,
+        )
+        left_out = len(manifest.records) - len(index)
+        told = f"wrote {self.output}: {len(index)} clips in {len(index.shards)} shards"
+        print(told + (f", {left_out} clips that cannot be read left out" if left_out else ""))
+
+    def _write_tokens(self) -> None:
         import torch
 
         from magvit.training.cache_tokens import cache_tokens
@@ -118,6 +164,25 @@ class Shard:
             tasks=tuple(TASKS),
             condition_frames=model.condition_frames,
         )
+
+
+def clips_of(data: Path, split: str | None) -> "Manifest":
+    """The clips of a split (train by default) of a prepared data set or of a list, or of any folder of clips.
+
+    Raises:
+        OSError: it is not there.
+        ValueError: there are none, or none of the split.
+    """
+    from magvit.data.manifest import Manifest, is_manifest, load_manifest
+    from magvit.data.sources import SOURCES
+
+    if is_manifest(data):
+        manifest = load_manifest(data)
+    else:
+        listing = SOURCES["folder"].read(data)
+        manifest = Manifest(data.absolute().name, listing.root, listing.classes, listing.records)
+    has_splits = any(record.split for record in manifest.records)
+    return manifest.split(split or "train") if split or has_splits else manifest
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

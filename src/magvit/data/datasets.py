@@ -1,4 +1,4 @@
-"""Folders of videos or pictures as training clips, and the endless stream of draws that a resumable run reads.
+"""Folders of clips and prepared data sets as training clips, and the endless stream of draws of a resumable run.
 
 All randomness is a pure function of `(seed, epoch, index)`, so the same draw gives the same clip in any worker, process
 or resumed run. A draw is the pair `(epoch, index)`: `EndlessSampler` yields such pairs and datasets take them as keys.
@@ -7,34 +7,39 @@ or resumed run. A draw is the pair `(epoch, index)`: `EndlessSampler` yields suc
 import os
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from magvit.data.clip import Clip, generator_for
-from magvit.data.images import IMAGE_SUFFIXES, read_image
-from magvit.data.transforms import center_crop, random_crop, random_flip, window_start
-from magvit.data.video import TooFewFrames, count_frames, read_frames
-from magvit.shapes import Grid
-
-# fmt: off
-VIDEO_SUFFIXES = (
-    ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf",
-    ".ogv", ".ts", ".vob", ".webm", ".webp", ".wmv", ".y4m",
+from magvit.data.images import IMAGE_SUFFIXES
+from magvit.data.manifest import Manifest, Record, is_manifest, load_manifest
+from magvit.data.records import count_record, read_record
+from magvit.data.sampling import (
+    ClipIdentity,
+    center_clip,
+    frame_indices,
+    random_clip,
+    read_clip,
+    take_clip,
+    window_span,
 )
-# fmt: on
-"""Files that `ClipFolder` takes for videos; of others it takes `IMAGE_SUFFIXES` if it wants single frames."""
+from magvit.data.sources.listing import VIDEO_SUFFIXES, files_below
+from magvit.data.video import TooFewFrames
+from magvit.shapes import Grid
 
 
 class ClipFolder(Dataset[Clip]):
-    """Clips `C T H W` from a folder of videos; for `T = 1` also, or only, of pictures.
+    """Clips `C T H W` of a folder of videos or of a prepared data set; for `T = 1` also, or only, of pictures.
 
-    A clip's class is the first-level sub-folder it lies in (at any depth below), numbered by name; a file directly in
-    `root` has label -1, as have all if no sub-folder holds any. The shorter side is resized to `short_side`, then:
+    In a plain folder a clip's class is the first-level sub-folder it lies in (at any depth below), numbered by name; a
+    file directly in `root` has label -1, as have all if no sub-folder holds any. A folder that `magvit data prepare`
+    wrote says itself which clips, classes and splits there are. The shorter side is resized to `short_side`, then:
 
     * training: a random window of frames, a random crop and, if `flip`, a random left-right flip, all drawn from
       `(seed, epoch, index)`;
@@ -44,7 +49,7 @@ class ClipFolder(Dataset[Clip]):
     first read: a warning names it and the next file in order takes its place (`index` in the clip says which).
 
     Args:
-        root: folder with videos, or with one sub-folder for each class.
+        root: folder with videos, or with one sub-folder for each class; or a prepared folder.
         clip_shape: `(T, H, W)`.
         stride: step between the frames of a clip.
         train: random (True) or central (False) window and crop.
@@ -53,10 +58,11 @@ class ClipFolder(Dataset[Clip]):
         flip: mirror every other training clip, on average. Not for classes that tell left from right.
         cache: keep every video, resized, as uint8 in memory after its first use. For small sets; each data loader
             worker has its own cache.
+        split: which clips of a prepared folder that has splits.
 
     Raises:
         OSError: `root` is not a readable folder.
-        ValueError: nothing usable in it, or `short_side` too small; on access, if no video can be read.
+        ValueError: nothing usable in it, no such split, or `short_side` too small; on access, if no video can be read.
     """
 
     def __init__(
@@ -69,29 +75,33 @@ class ClipFolder(Dataset[Clip]):
         short_side: int | None = None,
         flip: bool = True,
         cache: bool = False,
+        split: str = "train",
     ):
         if min(*clip_shape, stride) < 1:
             raise ValueError(f"clip_shape is {clip_shape} and stride {stride}, expected at least 1")
         height, width = clip_shape[1:]
         if short_side is not None and short_side < max(height, width):
             raise ValueError(f"short_side is {short_side}, expected at least {max(height, width)} for {height}x{width}")
-        self.root = Path(root)
         self.clip_shape, self.stride, self.train, self.seed, self.flip = clip_shape, stride, train, seed, flip
         self.short_side = short_side or max(height, width)
-        self.paths = _find_files(self.root, VIDEO_SUFFIXES + IMAGE_SUFFIXES * (clip_shape[0] == 1))
-        folders = [path.relative_to(self.root).parts[:-1] for path in self.paths]
-        self.classes = sorted({parts[0] for parts in folders if parts})
-        numbers = {name: number for number, name in enumerate(self.classes)}
-        self.labels = [numbers[parts[0]] if parts else -1 for parts in folders]
+        suffixes = VIDEO_SUFFIXES + IMAGE_SUFFIXES * (clip_shape[0] == 1)
+        manifest = _prepared(Path(root), split) or _plain(Path(root), suffixes)
+        self.root, self.records, self.classes = manifest.root, manifest.records, list(manifest.classes)
+        self.paths = [self.root / record.path for record in self.records]
+        self.labels = [record.label for record in self.records]
         self.cache = cache
         self._videos: dict[int, UInt8[Tensor, "3 T H W"]] = {}
         self._counts: dict[int, int] = {}
         self._refused: dict[int, str] = {}  # why a file is left out
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.records)
 
     def __getitem__(self, key: int | tuple[int, int]) -> Clip:
+        return self.draw(key)[0]
+
+    def draw(self, key: int | tuple[int, int]) -> tuple[Clip, ClipIdentity]:
+        """The clip of a draw, and what it was cut from, which `read` reads again."""
         epoch, index = key if isinstance(key, tuple) else (0, key)
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is not among the {len(self)} files of {self.root}")
@@ -101,35 +111,52 @@ class ClipFolder(Dataset[Clip]):
                     return self._clip(candidate, (self.seed, epoch, index))
                 except (OSError, ValueError) as error:
                     self._refused[candidate] = str(error)
-                    warnings.warn(f"left out: {error}", stacklevel=2)
+                    warnings.warn(f"left out: {error}", stacklevel=3)
         raise ValueError(f"none of the {len(self)} files can be used, for example: {self._refused[index]}")
 
-    def _clip(self, index: int, key: tuple[int, int, int]) -> Clip:
+    def read(self, identity: ClipIdentity) -> Float[Tensor, "3 T H W"]:
+        """The clip that an identity names, which may be of another run or of a folder that has moved.
+
+        Raises:
+            OSError, ValueError: no such clip is here, or it cannot be read.
+        """
+        for index, record in enumerate(self.records):
+            if record.name == identity.path:
+                return read_clip(identity, partial(self._frames, index))
+        raise ValueError(f"{self.root} has no clip {identity.path!r}")
+
+    def _clip(self, index: int, key: tuple[int, int, int]) -> tuple[Clip, ClipIdentity]:
         if index not in self._counts:
-            self._counts[index] = self._cached(index).shape[1] if self.cache else self._count(index)
+            counted = self._cached(index).shape[1] if self.cache else count_record(self.root, self.records[index])
+            self._counts[index] = counted
         try:
             return self._cut(index, self._counts[index], key)
         except TooFewFrames as short:  # the header promised more: draw again among the frames there are
             return self._cut(index, short.available, key)
 
-    def _cut(self, index: int, num_frames: int, key: tuple[int, int, int]) -> Clip:
+    def _cut(self, index: int, num_frames: int, key: tuple[int, int, int]) -> tuple[Clip, ClipIdentity]:
         """The window and crop that `key` draws from a video of `num_frames` frames."""
         length, *size = self.clip_shape
-        span = (length - 1) * self.stride + 1
+        span = window_span(length, self.stride)
         if num_frames < span:
             raise ValueError(f"{self.paths[index]} has {num_frames} frames, {length} at stride {self.stride} needed")
         generator = generator_for(*key) if self.train else None
-        start = window_start(num_frames, length, self.stride, generator)
+        start = center_clip(num_frames, span) if generator is None else random_clip(num_frames, span, generator)
+        video, identity = take_clip(
+            self.records[index].name,
+            frame_indices(num_frames, length=length, stride=self.stride, start=start),
+            partial(self._frames, index),
+            (size[0], size[1]),
+            short_side=self.short_side,
+            generator=generator,
+            flip=self.flip,
+        )
+        return {"video": video, "label": self.labels[index], "index": index}, identity
+
+    def _frames(self, index: int, num_frames: int, start: int, stride: int) -> UInt8[Tensor, "3 T H W"]:
         if self.cache:
-            frames = self._cached(index)[:, start : start + span : self.stride]
-        else:
-            frames = self._read(index, length, start, self.stride)
-        if generator is None:
-            frames = center_crop(frames, (size[0], size[1]))
-        else:
-            frames = random_crop(frames, (size[0], size[1]), generator)
-            frames = random_flip(frames, generator) if self.flip else frames
-        return {"video": frames.float().div(255), "label": self.labels[index], "index": index}
+            return self._cached(index)[:, start : start + (num_frames - 1) * stride + 1 : stride]
+        return self._read(index, num_frames, start, stride)
 
     def _cached(self, index: int) -> UInt8[Tensor, "3 T H W"]:
         """A whole video, or its undamaged beginning, resized."""
@@ -141,19 +168,11 @@ class ClipFolder(Dataset[Clip]):
             self._videos[index] = video
         return self._videos[index]
 
-    def _count(self, index: int) -> int:
-        return 1 if self._is_image(index) else count_frames(self.paths[index])
-
     def _read(
         self, index: int, num_frames: int | None = None, start: int = 0, stride: int = 1
     ) -> UInt8[Tensor, "3 T H W"]:
-        path, side = self.paths[index], self.short_side
-        if self._is_image(index):
-            return read_image(path, side)
-        return read_frames(path, num_frames=num_frames, start=start, stride=stride, short_side=side, threads=1)
-
-    def _is_image(self, index: int) -> bool:
-        return self.paths[index].suffix.lower() in IMAGE_SUFFIXES
+        record, side = self.records[index], self.short_side
+        return read_record(self.root, record, num_frames=num_frames, start=start, stride=stride, short_side=side)
 
 
 class EndlessSampler(Sampler[tuple[int, int]]):
@@ -177,18 +196,25 @@ class EndlessSampler(Sampler[tuple[int, int]]):
             epoch, position = epoch + 1, 0
 
 
-def _find_files(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """All files of these kinds below a folder in order of name, hidden files and folders left out."""
-    if not root.exists():
-        raise FileNotFoundError(f"{root} does not exist")
-    if not root.is_dir():
-        raise NotADirectoryError(f"{root} is not a folder")
-    found = []
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        found += [Path(folder, name) for name in names if not name.startswith(".")]
-    files = sorted(path for path in found if path.suffix.lower() in suffixes)
-    if not files:
+def _prepared(root: Path, split: str) -> Manifest | None:
+    """A split of the data set that a folder holds, all of it where there are no splits; None for a plain folder."""
+    if not is_manifest(root):
+        return None
+    manifest = load_manifest(root)
+    if not manifest.root.is_dir():
+        raise FileNotFoundError(f"{root} was prepared from {manifest.root}, which does not exist: prepare it again")
+    return manifest.split(split) if any(record.split for record in manifest.records) else manifest
+
+
+def _plain(root: Path, suffixes: tuple[str, ...]) -> Manifest:
+    """The files of these kinds below a folder, in order of name; the sub-folders that hold some are classes."""
+    paths = [
+        path.relative_to(root) for path in files_below(root, follow_links=False) if path.suffix.lower() in suffixes
+    ]
+    if not paths:
         kinds = "videos or pictures" if set(IMAGE_SUFFIXES) <= set(suffixes) else "videos"
         raise ValueError(f"{root} holds no {kinds} ({' '.join(suffixes)})")
-    return files
+    classes = sorted({path.parts[0] for path in paths if len(path.parts) > 1})
+    numbers = {name: number for number, name in enumerate(classes)}
+    records = [Record(str(path), numbers[path.parts[0]] if len(path.parts) > 1 else -1) for path in paths]
+    return Manifest(root.name, root, tuple(classes), tuple(records))

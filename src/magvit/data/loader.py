@@ -12,7 +12,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from magvit.data.clip import Clip, generator_for
 from magvit.data.datasets import ClipFolder, EndlessSampler
-from magvit.data.synthetic import CLASSES, MovingShapes
+from magvit.data.shard_index import is_shard_folder
+from magvit.data.shards import ShardClips
+from magvit.data.synthetic import SYNTHETIC, SyntheticName
 from magvit.data.token_cache import TokenCache
 from magvit.shapes import Grid
 
@@ -21,17 +23,21 @@ from magvit.shapes import Grid
 class DataConfig:
     """Which clips a run trains on.
 
-    `synthetic_share` of the draws are moving shapes, the others come from `folder` (see `ClipFolder`): videos, and
-    pictures too where `clip_shape` has one frame. Where both are used only the shapes have classes.
+    `synthetic_share` of the draws are of the `SYNTHETIC` set that `synthetic` names, the others come from `folder`
+    (see `ClipFolder`): videos, and pictures too where `clip_shape` has one frame; or one `split` of a data set
+    that `magvit data prepare` wrote there; or shards that `magvit shard` wrote. Where both are used only the synthetic
+    clips have classes.
     """
 
     clip_shape: Grid = (16, 128, 128)
     folder: str | None = None
     synthetic_share: float = 0.0
+    synthetic: SyntheticName = "shapes"
     stride: int = 1
     short_side: int | None = None
     flip: bool = True  # mirror every other clip of the folder
     labels: bool = True  # sub-folders are classes
+    split: str = "train"  # of a prepared folder that has splits
     cache: bool = False
     fps: float = 8.0  # at which results are played
 
@@ -41,7 +47,7 @@ class DataConfig:
             raise ValueError(f"synthetic_share is {self.synthetic_share}, expected a number in [0, 1]")
 
     def from_folder(self, folder: str | os.PathLike[str]) -> "DataConfig":
-        """The same with the clips of a folder, in place of moving shapes if there were nothing else."""
+        """The same with the clips of a folder, in place of synthetic ones if there were nothing else."""
         return replace(self, folder=str(folder), synthetic_share=self.synthetic_share % 1)
 
 
@@ -50,25 +56,17 @@ class TrainingClips(Dataset[Clip]):
 
     def __init__(self, config: DataConfig, seed: int):
         share = config.synthetic_share
-        self.shapes = MovingShapes(config.clip_shape, seed) if share else None
-        self.folder = None
+        self.synthetic = SYNTHETIC[config.synthetic](config.clip_shape, seed) if share else None
+        self.folder: ClipFolder | ShardClips | None = None
         if share < 1:
             if config.folder is None:
                 raise ValueError("no data: give a folder of clips (--data PATH)")
-            self.folder = ClipFolder(
-                config.folder,
-                config.clip_shape,
-                config.stride,
-                seed=seed,
-                short_side=config.short_side,
-                flip=config.flip,
-                cache=config.cache,
-            )
+            self.folder = _clips_of(config, config.folder, seed)
         mixed = 0 < share < 1
         self.length = len(self.folder) if self.folder and not mixed else 1024
-        self.num_shapes = round(share * self.length)
-        self.unlabelled = bool(self.shapes) or not config.labels  # the folder's clips
-        self.classes: tuple[str, ...] = CLASSES if self.shapes else ()
+        self.num_synthetic = round(share * self.length)
+        self.unlabelled = bool(self.synthetic) or not config.labels  # the folder's clips
+        self.classes: tuple[str, ...] = self.synthetic.classes if self.synthetic else ()
         if self.folder and not self.unlabelled:
             self.classes = tuple(self.folder.classes)
 
@@ -77,18 +75,29 @@ class TrainingClips(Dataset[Clip]):
 
     def __getitem__(self, key: tuple[int, int]) -> Clip:
         epoch, index = key
-        if self.shapes and index < self.num_shapes:
-            return self.shapes[epoch * self.num_shapes + index]
+        if self.synthetic and index < self.num_synthetic:
+            return self.synthetic[epoch * self.num_synthetic + index]
         assert self.folder is not None
-        count = self.length - self.num_shapes
-        clip = self.folder[divmod(epoch * count + index - self.num_shapes, len(self.folder))]
+        count = self.length - self.num_synthetic
+        clip = self.folder[divmod(epoch * count + index - self.num_synthetic, len(self.folder))]
         return {**clip, "label": -1} if self.unlabelled else clip
 
     def name(self, index: int, label: int) -> str:
-        """What to call a clip, by its `index` and `label`: the file it is of, or which moving shape it is."""
-        if self.folder is None or (self.shapes and label >= 0):
-            return f"moving shape {index}"
+        """What to call a clip, by its `index` and `label`: the file it is of, or which synthetic one it is."""
+        if self.folder is None or (self.synthetic and label >= 0):
+            assert self.synthetic is not None
+            return f"{self.synthetic.noun} {index}"
+        if isinstance(self.folder, ClipFolder):  # where a file holds many clips, also which of them
+            return str(self.folder.root / self.folder.records[index].name)
         return str(self.folder.paths[index])
+
+
+def _clips_of(config: DataConfig, folder: str, seed: int) -> ClipFolder | ShardClips:
+    """The videos of a folder, or of shards, which are read fast enough without a cache and hold one split."""
+    options: dict[str, Any] = {"seed": seed, "short_side": config.short_side, "flip": config.flip}
+    if is_shard_folder(folder):
+        return ShardClips(folder, config.clip_shape, config.stride, split=config.split, **options)
+    return ClipFolder(folder, config.clip_shape, config.stride, cache=config.cache, split=config.split, **options)
 
 
 class BatchSampler:

@@ -1,10 +1,20 @@
-"""Moving shapes: an endless labelled video set that needs no download, for tests, debugging and the packaged model.
+"""Endless labelled video sets that need no download, for tests, debugging, the demo and the packaged model.
 
-A clip shows one shape (circle, square, triangle, cross) that crosses a smooth background in one of four directions; its
-class is shape x direction. Every clip is a pure function of `(seed, index)`.
+| set | a clip shows | class |
+|---|---|---|
+| `shapes` | one shape that crosses a smooth background | shape x direction, 16 |
+| `digits` | one digit, drawn by strokes, that bounces off the edges | digit, 10 |
+| `scenes` | up to three shapes over a textured ground that a moving camera sees | shape x motion of the front one, 20 |
+
+Every clip is a pure function of `(seed, index)`. Lengths are in units of half the shorter side of the picture, with the
+origin in its middle, x to the right and y down; the time of a clip runs from -1/2 to 1/2.
 """
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,23 +23,27 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from magvit.data.clip import Clip, generator_for
+from magvit.data.drawing import (
+    DIGITS,
+    EXTENT,
+    SHAPES,
+    SHIFT,
+    TEXTURES,
+    ZOOM,
+    camera,
+    distance_field,
+    pick,
+    pixel_points,
+    sample,
+    shape_distance,
+    texture,
+    uniform,
+)
 from magvit.shapes import Grid
 
-SHAPES = ("circle", "square", "triangle", "cross")
 DIRECTIONS = {"right": (1.0, 0.0), "left": (-1.0, 0.0), "down": (0.0, 1.0), "up": (0.0, -1.0)}
+MOTIONS = (*DIRECTIONS, "bouncing")
 CLASSES = tuple(f"{shape} {direction}" for shape in SHAPES for direction in DIRECTIONS)
-
-
-def shape_distance(name: str, x: Tensor, y: Tensor) -> Tensor:
-    """Signed distance (negative inside) of points to a shape of circumradius about 1 centred at the origin."""
-    if name == "circle":
-        return torch.hypot(x, y) - 0.9
-    if name == "square":
-        return torch.maximum(x.abs(), y.abs()) - 0.8
-    if name == "triangle":
-        return torch.maximum(x.abs() * math.sqrt(0.75) - y / 2, y) - 0.5
-    upright = torch.maximum(x.abs() - 0.3, y.abs() - 0.95)
-    return torch.minimum(upright, torch.maximum(x.abs() - 0.95, y.abs() - 0.3))
 
 
 class MovingShapes(Dataset[Clip]):
@@ -39,6 +53,7 @@ class MovingShapes(Dataset[Clip]):
     """
 
     classes = CLASSES
+    noun = "moving shape"
 
     def __init__(self, clip_shape: Grid = (16, 64, 64), seed: int = 0, length: int = 2**62):
         self.clip_shape, self.seed, self.length = clip_shape, seed, length
@@ -87,3 +102,195 @@ def moving_shape(clip_shape: Grid, label: int, generator: torch.Generator) -> Fl
     distance = shape_distance(shape, u / radius, v / radius) * radius * side  # in pixels
     opacity = (0.5 - distance).clamp(0, 1)[None]
     return background[:, None] * (1 - opacity) + colour[..., None] * opacity
+
+
+@dataclass(frozen=True)
+class SceneStyle:
+    """What the clips of a `MovingScenes` show.
+
+    Attributes:
+        figures: of `SHAPES` and `DIGITS`.
+        motions: of `MOTIONS`. A straight one is at constant speed; "bouncing" meets an edge at least once.
+        actors: the largest number of figures. They overlap; the front one, which is the largest, gives the class.
+        textured: a patterned ground, or a smooth one.
+        camera: the ground moves, turns and grows or shrinks as under a moving camera. Motions are those on the screen.
+    """
+
+    figures: tuple[str, ...] = SHAPES
+    motions: tuple[str, ...] = MOTIONS
+    actors: int = 3
+    textured: bool = True
+    camera: bool = True
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what cannot be drawn."""
+        for name, given, known in (
+            ("figures", self.figures, SHAPES + DIGITS),
+            ("motions", self.motions, MOTIONS),
+        ):
+            if not given or not set(given) <= set(known):
+                raise ValueError(f"{name} are {given}, expected some of {', '.join(known)}")
+        if self.actors < 1:
+            raise ValueError(f"actors is {self.actors}, expected at least 1")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Figure x motion, or only the figure where there is one motion."""
+        if len(self.motions) == 1:
+            return self.figures
+        return tuple(f"{figure} {motion}" for figure in self.figures for motion in self.motions)
+
+
+@dataclass(frozen=True)
+class Actor:
+    """A figure and its way through the clip."""
+
+    figure: str
+    motion: str
+    radius: float
+    centre: Float[Tensor, "T 2"]  # x, y
+    angle: Float[Tensor, "T"]
+    slant: float
+    half_width: float  # of a digit's strokes
+    colour: Float[Tensor, "3"]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a clip shows: the ground, and figures from the back to the front."""
+
+    ground: Float[Tensor, "3 T H W"]
+    actors: tuple[Actor, ...]
+
+    def render(self) -> Float[Tensor, "3 T H W"]:
+        """The pixels, in [0, 1]."""
+        video = self.ground
+        for actor in self.actors:
+            video = _draw(actor, video)
+        return video.clamp(0, 1)
+
+
+class MovingScenes(Dataset[Clip]):
+    """`length` clips of a style; item i is `{"video": [3, T, H, W] in [0, 1], "label": int, "index": i}`.
+
+    The label is `i % len(classes)`. `scene(i)` tells all that the clip shows, with every figure and its motion.
+    """
+
+    noun = "synthetic clip"
+
+    def __init__(
+        self, clip_shape: Grid = (16, 64, 64), seed: int = 0, length: int = 2**62, style: SceneStyle | None = None
+    ):
+        self.clip_shape, self.seed, self.length = clip_shape, seed, length
+        self.style = style or SceneStyle()
+        self.classes = self.style.classes
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Clip:
+        scene = self.scene(index)
+        return {"video": scene.render(), "label": index % len(self.classes), "index": index}
+
+    def scene(self, index: int) -> Scene:
+        """What clip `index` shows."""
+        if not 0 <= index < self.length:
+            raise IndexError(index)
+        style, generator = self.style, generator_for(self.seed, index)
+        figure, motion = divmod(index % len(self.classes), len(style.motions))
+        hue = float(uniform(generator, 0.0, 1.0, 1))
+        bright = bool(pick(generator, 2))
+        ground = _ground(self.clip_shape, style, hue, bright, generator)
+        actors = []
+        for behind in range(pick(generator, style.actors), 0, -1):
+            names = (
+                style.figures[pick(generator, len(style.figures))],
+                style.motions[pick(generator, len(style.motions))],
+            )
+            actors.append(_actor(*names, self.clip_shape, hue + behind / (style.actors + 1), bright, 0.6, generator))
+        front = style.figures[figure], style.motions[motion]
+        return Scene(ground, (*actors, _actor(*front, self.clip_shape, hue, bright, 1.0, generator)))
+
+
+def _colour(hue: float, saturation: float, value: float) -> Float[Tensor, "3"]:
+    wheel = 0.5 + 0.5 * torch.cos(2 * math.pi * (hue + torch.tensor([0, 1 / 3, 2 / 3])))
+    return value * (1 - saturation + saturation * wheel)
+
+
+def _ground(
+    clip_shape: Grid, style: SceneStyle, hue: float, bright: bool, generator: torch.Generator
+) -> Float[Tensor, "3 T H W"]:
+    """A muted ground, in colours opposite the front figure's, bright or dark throughout."""
+    T, H, W = clip_shape
+    values = (0.75, 0.95) if bright else (0.12, 0.42)
+    first, second = (_colour(hue + 0.5 + float(uniform(generator, -0.12, 0.12, 1)), 0.45, value) for value in values)
+    size = min(max(math.ceil(1.5 * max(H, W)), 8), 384)
+    if style.textured:
+        pattern = texture(TEXTURES[pick(generator, len(TEXTURES))], size, generator)
+    else:
+        pattern = uniform(generator, 0.0, 1.0, 3, 3)
+    if style.camera:
+        linear, shift = camera(T, generator)
+    else:
+        linear, shift = torch.eye(2)[None], torch.zeros(1, 2)
+    reach = math.hypot(H, W) / min(H, W) * math.exp(ZOOM) + SHIFT  # the farthest point seen, at the pattern's edge
+    level = sample(pattern, pixel_points(linear / reach, shift / reach, H, W)).expand(T, H, W)
+    return first.view(3, 1, 1, 1) + (second - first).view(3, 1, 1, 1) * level
+
+
+def _actor(
+    figure: str, motion: str, clip_shape: Grid, hue: float, bright: bool, scale: float, generator: torch.Generator
+) -> Actor:
+    """A figure with everything but its kind drawn at random; `scale` 1 is the front one."""
+    T, H, W = clip_shape
+    time = torch.linspace(-0.5, 0.5, T)
+    digit = figure in DIGITS
+    radius = scale * float(uniform(generator, 0.42, 0.55, 1) if digit else uniform(generator, 0.3, 0.42, 1))
+    edges = torch.tensor([W, H]) / min(H, W) - radius  # where the centre turns back
+    side = 0.5 if scale == 1 else 0.8
+    if motion == "bouncing":
+        centre = _bounce(time, edges, generator)
+    else:
+        direction = torch.tensor(DIRECTIONS[motion])
+        sideways = direction.flip(0).abs() * uniform(generator, -side, side, 1)
+        travel = uniform(generator, -0.1, 0.1, 1) + time[:, None] * uniform(generator, 0.7, 1.2, 1)
+        centre = sideways + direction * travel
+    angle = uniform(generator, -0.2, 0.2, 1) + time * uniform(generator, -0.3, 0.3, 1)
+    slant = float(uniform(generator, -0.2, 0.2, 1)) if digit else 0.0
+    half_width = float(uniform(generator, 0.11, 0.18, 1)) if digit else 0.0
+    colour = _colour(hue, 0.9, 0.75 if bright else 1.0)
+    return Actor(figure, motion, radius, centre, angle, slant, half_width, colour)
+
+
+def _bounce(time: Float[Tensor, "T"], edges: Float[Tensor, "2"], generator: torch.Generator) -> Float[Tensor, "T 2"]:
+    """A straight way folded at the edges, one of which is met in the middle third of the clip."""
+    met = pick(generator, 2)  # by which axis
+    moment = uniform(generator, -0.17, 0.17, 1)
+    speeds = uniform(generator, 0.9, 1.6, 2) * torch.where(torch.rand(2, generator=generator) < 0.5, -1.0, 1.0)
+    start = uniform(generator, -1.0, 1.0, 2) * edges
+    start[met] = edges[met] * speeds[met].sign() - speeds[met] * moment[0]
+    way = start + speeds * time[:, None]
+    return edges - ((way + edges).remainder(4 * edges) - 2 * edges).abs()
+
+
+def _draw(actor: Actor, video: Float[Tensor, "3 T H W"]) -> Float[Tensor, "3 T H W"]:
+    """The figure over the video, lit from above, with a soft shadow around it."""
+    H, W = video.shape[-2:]
+    cos, sin = actor.angle.cos(), actor.angle.sin()
+    linear = torch.stack((cos - actor.slant * sin, sin + actor.slant * cos, -sin, cos), -1).view(-1, 2, 2)
+    linear = linear / (actor.radius * EXTENT)
+    points = pixel_points(linear, -(linear * actor.centre[:, None]).sum(-1), H, W)
+    distance = (sample(distance_field(actor.figure), points) - actor.half_width) * actor.radius
+    opacity = (0.5 - distance * (min(H, W) / 2)).clamp(0, 1)
+    shadow = 0.4 * (1 - distance / (0.35 * actor.radius)).clamp(0, 1) ** 2
+    light = (1 - 0.22 * EXTENT * points[..., 1]).clamp(0.78, 1.15)  # more at the top
+    return torch.addcmul(video * ((1 - shadow) * (1 - opacity)), actor.colour.view(3, 1, 1, 1), light * opacity)
+
+
+SyntheticName = Literal["shapes", "digits", "scenes"]
+SYNTHETIC: dict[SyntheticName, Callable[[Grid, int], MovingShapes | MovingScenes]] = {
+    "shapes": MovingShapes,
+    "digits": partial(MovingScenes, style=SceneStyle(DIGITS, ("bouncing",), actors=1, textured=False, camera=False)),
+    "scenes": MovingScenes,
+}
+"""The sets by name: `SYNTHETIC[name](clip_shape, seed)`."""

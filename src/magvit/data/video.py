@@ -9,16 +9,19 @@ FFmpeg does not decode. What a reader sees:
 * transparency is composited over white, as on a web page, when the decoder delivers it (FFmpeg's VP9 decoder does not);
 * any bit depth, grey or palette becomes 8-bit RGB, with the colour matrix and range that the file declares.
 
+No file can take the program down: only ordinary files are opened, formats that name other files (playlists) are not,
+and no picture larger than `MAX_FRAME_PIXELS` is decoded, whatever a header claims. `tests/mutation_drill.py` damages
+files by the thousand to show it.
+
 PyAV and Pillow are imported when first needed, so that `import magvit` works without them. PyAV keeps FFmpeg's own log
 silent unless the application turns it on.
 """
 
-import math
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -28,9 +31,12 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from magvit.data.frame_pixels import Converter, display
+from magvit.data.seeking import Inexact, frames_from
 from magvit.data.video_writer import error_reason, import_av, import_image, write_video
 
 __all__ = [
+    "MAX_FRAME_PIXELS",
     "MAX_VIDEO_BYTES",
     "TooFewFrames",
     "VideoInfo",
@@ -44,8 +50,13 @@ __all__ = [
 MAX_VIDEO_BYTES = 4 * 2**30
 """Largest float32 video that is read; more is refused, before decoding where the header tells the length."""
 
+MAX_FRAME_PIXELS = 2**26
+"""Largest picture that is decoded (8192x8192, so that 8K video is read); checked before memory is taken for it."""
 
-_TEXT_ART = ("ansi", "bintext", "idf", "xbin")  # FFmpeg draws any .txt file as such a "video"
+_ONE_THREAD_PIXELS = 2**24  # every decoder thread holds frames, so larger ones are decoded by one
+
+_NOT_FILES = {"concat", "dash", "hls", "image2", "imf", "lavfi", "sdp", "webm_dash_manifest"}  # open other things
+_TEXT_ART = {"adf", "bin", "idf", "tty", "xbin"}  # FFmpeg would draw any .txt file as a terminal screen
 
 
 @dataclass(frozen=True)
@@ -79,8 +90,10 @@ def read_video(
 ) -> Float[Tensor, "3 T H W"]:
     """Read frames `start, start + stride, ...` of a video file as float32 RGB in [0, 1].
 
-    Frames before `start` are decoded but not converted or kept, which is exact for every file. Damage after the last
-    wanted frame goes unnoticed; damage before it is an error, also when all frames are wanted.
+    Decoding starts at a key frame near `start` if the file's timestamps prove which frame it is (see `data.seeking`),
+    and else at the beginning; either way the frames are exactly those of the whole video. Frames that are not wanted
+    are not converted or kept. Damage after the last wanted frame goes unnoticed, and so may damage before the key
+    frame; damage between them is an error.
 
     Args:
         path: any video or image file that FFmpeg reads, or WebP.
@@ -88,12 +101,13 @@ def read_video(
         start: index of the first frame, in presentation order.
         stride: step between frames.
         short_side: resize so that the shorter side has this length (bicubic, aspect kept), frame by frame.
-        threads: decoder threads; 0 lets FFmpeg choose. Use 1 inside data loader workers.
+        threads: decoder threads, at most 16; 0 lets FFmpeg choose. Use 1 inside data loader workers. Pictures larger
+            than 4096x4096 are always decoded by one.
 
     Raises:
         OSError: the file is missing or cannot be opened.
         TooFewFrames: the file is too short, or damaged; a ValueError that says how many frames can be read.
-        ValueError: not a video, or larger than `MAX_VIDEO_BYTES`.
+        ValueError: not a video, or larger than `MAX_FRAME_PIXELS` or `MAX_VIDEO_BYTES`.
         ImportError: PyAV is not installed.
     """
     frames = read_frames(
@@ -122,14 +136,28 @@ def read_frames(
         if value is not None and value < least:
             raise ValueError(f"{name} is {value}, expected at least {least}")
     path = Path(path)
+    try:
+        kept = _window(path, num_frames, start, stride, short_side, threads, seek=True)
+    except Inexact:
+        kept = _window(path, num_frames, start, stride, short_side, threads, seek=False)
+    video = torch.empty(3, len(kept), *kept[0].shape[:2], dtype=torch.uint8)
+    for index in reversed(range(len(kept))):
+        video[:, index] = torch.from_numpy(kept.pop()).permute(2, 0, 1)  # and its memory is free again
+    return video
+
+
+def _window(
+    path: Path, num_frames: int | None, start: int, stride: int, short_side: int | None, threads: int, seek: bool
+) -> list[np.ndarray]:
+    """The wanted frames as arrays `H W 3`."""
     kept: list[np.ndarray] = []
     seen = 0
-    with _open(path, threads) as (info, frames):
-        for seen, frame in enumerate(frames, start=1):
+    with _open(path, threads, start if seek else 0) as (info, skipped, frames):
+        for seen, frame in enumerate(frames, start=skipped + 1):
             if seen <= start or (seen - 1 - start) % stride:
                 continue
             if not kept:
-                convert = _Converter(frame, short_side)
+                convert = Converter(frame, short_side)
             _check_size(path, convert, num_frames or len(range(start, info.num_frames or seen, stride)))
             with _native(path, "has frames that cannot be converted to RGB"):
                 kept.append(convert(frame))
@@ -138,15 +166,12 @@ def read_frames(
     if len(kept) < (num_frames or 1):
         window = "" if (start, stride) == (0, 1) else f" from {start} at stride {stride}"
         raise TooFewFrames(f"{path} has {seen} frame{'s' * (seen != 1)}, {num_frames or 1}{window} needed", seen)
-    video = torch.empty(3, len(kept), *kept[0].shape[:2], dtype=torch.uint8)
-    for index, pixels in enumerate(kept):
-        video[:, index] = torch.from_numpy(pixels).permute(2, 0, 1)
-    return video
+    return kept
 
 
 def probe(path: str | os.PathLike[str]) -> VideoInfo:
     """Size, rate and length of a video, from its header and its first frame. Raises as `read_video` does."""
-    with _open(Path(path), threads=1) as (info, _):
+    with _open(Path(path), threads=1) as (info, _, _):
         return info
 
 
@@ -155,7 +180,7 @@ def count_frames(path: str | os.PathLike[str]) -> int:
     path = Path(path)
     if (known := probe(path).num_frames) is not None:
         return known
-    with _container(path) as (container, stream), _native(path, "is damaged"):
+    with _container(path, threads=1) as (container, stream), _native(path, "is damaged"):
         return sum(1 for packet in container.demux(stream) if packet.size)
 
 
@@ -164,17 +189,24 @@ def _native(path: Path, what: str) -> Iterator[None]:
     """Turn whatever FFmpeg or Pillow raise into one sentence."""
     try:
         yield
+    except Inexact:
+        raise
     except Exception as error:
         raise ValueError(f"{path} {what} ({error_reason(error)})") from error
 
 
 @contextmanager
-def _container(path: Path) -> Iterator[tuple[Any, Any]]:
+def _container(path: Path, threads: int) -> Iterator[tuple[Any, Any]]:
     """Open a file with FFmpeg and choose its video stream."""
     av = import_av()
+    options = {
+        "protocol_whitelist": "file",
+        "format_whitelist": ",".join(sorted(av.formats_available - _NOT_FILES - _TEXT_ART)),
+        "max_pixels": str(MAX_FRAME_PIXELS),
+    }
     with _native(path, "is not a video that FFmpeg can read"):
         # "file:" keeps a name with a colon from being read as a network protocol.
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="ignore")
+        container = av.open(f"file:{path}", options=options, metadata_errors="ignore")
     with container:
         cover = av.stream.Disposition.attached_pic
         streams = [stream for stream in container.streams.video if not stream.disposition & cover]
@@ -184,29 +216,40 @@ def _container(path: Path) -> Iterator[tuple[Any, Any]]:
         if not decodable:
             raise ValueError(f"{path} has video in a codec that FFmpeg cannot decode")
         stream = max(decodable, key=lambda stream: stream.width * stream.height)
-        if stream.codec_context.codec.canonical_name in _TEXT_ART:
-            raise ValueError(f"{path} is a text file, expected a video")
+        _check_picture(path, stream.width, stream.height)
+        stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}  # for a picture that grows later
+        stream.thread_type = "AUTO"
+        large = stream.width * stream.height > _ONE_THREAD_PIXELS
+        stream.codec_context.thread_count = 1 if large else min(threads, 16)
         yield container, stream
 
 
 @contextmanager
-def _open(path: Path, threads: int) -> Iterator[tuple[VideoInfo, Iterator[Any]]]:
-    """Open a video: what is known about it, and its frames as `av.VideoFrame` in presentation order."""
-    with open(path, "rb") as file:  # raises the system's own error for a missing or forbidden file
+def _open(path: Path, threads: int, start: int = 0) -> Iterator[tuple[VideoInfo, int, Iterator[Any]]]:
+    """Open a video: what is known about it, how many frames are skipped, at most `start`, and the frames after them.
+
+    Frames are `av.VideoFrame` in presentation order. Raises `Inexact`, also later, if skipping turns out wrong.
+    """
+    # Raises the system's own error for a missing file, and does not wait for a pipe's other end.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError(f"{path} is a pipe or a device, expected a file")
         head = file.read(12)
     if head[:4] == b"RIFF" and head[8:] == b"WEBP":
-        with _open_webp(path) as opened:
-            yield opened
+        with _open_webp(path) as (info, frames):
+            yield info, 0, frames
         return
-    with _container(path) as (container, stream):
-        stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = threads
-        first, frames = _checked(path, container.decode(stream))
-        width, height = (first.height, first.width) if _display(first)[0] else (first.width, first.height)
+    with _container(path, threads) as (container, stream):
+        with _native(path, "cannot be sought"):
+            found = frames_from(container, stream, start)
+        skipped, decoded = found or (0, container.decode(stream))
+        first, frames = _checked(path, decoded, skipped)
+        width, height = (first.height, first.width) if display(first)[0] else (first.width, first.height)
         rate = stream.average_rate or stream.guessed_rate
-        duration = container.duration / 1e6 if container.duration else None
+        fps = float(rate) if rate and rate > 0 else None
+        duration = container.duration / 1e6 if container.duration and container.duration > 0 else None
         codec = stream.codec_context.codec.canonical_name
-        yield VideoInfo(width, height, float(rate) if rate else None, stream.frames or None, codec, duration), frames
+        yield VideoInfo(width, height, fps, max(stream.frames, 0) or None, codec, duration), skipped, frames
 
 
 @contextmanager
@@ -216,29 +259,40 @@ def _open_webp(path: Path) -> Iterator[tuple[VideoInfo, Iterator[Any]]]:
         image = import_image().open(path, formats=("WEBP",))
         num_frames = getattr(image, "n_frames", 1)
     with image:
+        _check_picture(path, *image.size)
 
         def pictures() -> Iterator[Any]:
             for index in range(num_frames):
                 image.seek(index)
                 yield av.VideoFrame.from_ndarray(np.asarray(image.convert("RGBA")), "rgba")
 
-        first, frames = _checked(path, pictures())
+        first, frames = _checked(path, pictures(), 0)
         milliseconds = image.info.get("duration")  # of the first frame
         fps, duration = (1000 / milliseconds, num_frames * milliseconds / 1000) if milliseconds else (None, None)
         yield VideoInfo(first.width, first.height, fps, num_frames, "webp", duration), frames
 
 
-def _checked(path: Path, decoded: Iterator[Any]) -> tuple[Any, Iterator[Any]]:
-    """The first frame, and then all frames, with the decoder's errors made into sentences."""
-    with _native(path, "is not a video that can be decoded"):
-        first = next(decoded, None)
-    if first is None:
-        raise ValueError(f"{path} has no video frames")
+def _checked(path: Path, decoded: Iterator[Any], skipped: int) -> tuple[Any, Iterator[Any]]:
+    """The first frame, and then all frames, with the decoder's errors made into sentences.
+
+    Raises `Inexact` if frames were skipped and none can be decoded after them: the ones before may tell why.
+    """
+    try:
+        with _native(path, "is not a video that can be decoded"):
+            first = next(decoded, None)
+        if first is None:
+            raise ValueError(f"{path} has no video frames")
+    except ValueError as error:
+        if skipped:
+            raise Inexact from error
+        raise
 
     def rest() -> Iterator[Any]:
-        for good in count(1):
+        for good in count(skipped + 1):
             try:
                 frame = next(decoded, None)
+            except Inexact:
+                raise
             except Exception as error:
                 message = f"{path} is damaged: only its first {good} frames can be decoded ({error_reason(error)})"
                 raise TooFewFrames(message, good) from error
@@ -249,49 +303,12 @@ def _checked(path: Path, decoded: Iterator[Any]) -> tuple[Any, Iterator[Any]]:
     return first, chain([first], rest())
 
 
-def _display(frame: Any) -> tuple[bool, bool, bool]:
-    """How to show a frame as (transpose, flip rows, flip columns), to the nearest quarter turn."""
-    try:
-        data = frame.side_data.get("DISPLAYMATRIX")
-        a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist() if data else (1, 0, 0, 0, 1)
-    except ValueError:  # a kind of side data, such as EXIF, that PyAV does not know hides the matrix: the angle is left
-        angle = math.radians(frame.rotation)
-        a, b, c, d = math.cos(angle), -math.sin(angle), math.sin(angle), math.cos(angle)
-    # The shown place is x' = a x + c y, y' = b x + d y.
-    return (True, b < 0, c < 0) if abs(b) > abs(a) else (False, d < 0, a < 0)
+def _check_picture(path: Path, width: int, height: int) -> None:
+    if width * height > MAX_FRAME_PIXELS:
+        raise ValueError(f"{path} has pictures of {width}x{height}, more than {MAX_FRAME_PIXELS} pixels")
 
 
-class _Converter:
-    """Frames to upright RGB arrays `H W 3`, all of the size of the first one."""
-
-    def __init__(self, first: Any, short_side: int | None):
-        from av.video.reformatter import Interpolation, VideoReformatter
-
-        scale = Fraction(short_side, min(first.width, first.height)) if short_side else 1
-        self.width, self.height = round(first.width * scale), round(first.height * scale)
-        self.transpose, self.flip_rows, self.flip_columns = _display(first)
-        self.reformatter = VideoReformatter()
-        accurate_rounding, full_chroma = 1 << 18, 1 << 13  # swscale's numbers: not every PyAV names them
-        self.quality = int(Interpolation.BICUBIC) | accurate_rounding | full_chroma
-
-    def __call__(self, frame: Any) -> np.ndarray:
-        if frame.format.has_palette or any(component.is_alpha for component in frame.format.components):
-            frame = self._over_white(frame)  # before the resize, which would smear hidden colours
-        pixels = self._reformat(frame, self.width, self.height, "rgb24").to_ndarray()
-        pixels = pixels.transpose(1, 0, 2) if self.transpose else pixels
-        return pixels[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1].copy()
-
-    def _over_white(self, frame: Any) -> Any:
-        rgba = self._reformat(frame, frame.width, frame.height, "rgba").to_ndarray().astype(np.uint16)
-        color, alpha = rgba[..., :3], rgba[..., 3:]
-        blended = (color * alpha + 255 * (255 - alpha) + 127) // 255
-        return type(frame).from_ndarray(blended.astype(np.uint8), "rgb24")
-
-    def _reformat(self, frame: Any, width: int, height: int, pixel_format: str) -> Any:
-        return self.reformatter.reformat(frame, width, height, pixel_format, interpolation=self.quality, threads=1)
-
-
-def _check_size(path: Path, convert: _Converter, num_frames: int) -> None:
+def _check_size(path: Path, convert: Converter, num_frames: int) -> None:
     """Refuse what would not fit in `MAX_VIDEO_BYTES` of float32."""
     size = num_frames * convert.width * convert.height * 3 * 4
     if size > MAX_VIDEO_BYTES:

@@ -1,0 +1,123 @@
+"""What a data set consists of: one record for each clip, and where its frames are.
+
+A prepared data set is a folder with `manifest.json` (name, root, classes) and `records.jsonl` (one record a line).
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from magvit.hub import written_whole
+
+HEADER, RECORDS = "manifest.json", "records.jsonl"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One clip of a data set.
+
+    Attributes:
+        path: file, relative to the manifest's root; a name of its own where `images` are the files.
+        label: class number, -1 for none.
+        split: train, validation, test, ...; "" for none.
+        frames: number of frames, as decoded; None where not counted.
+        fps: frames a second.
+        height, width: of the picture as shown.
+        sha256: of the file; of the clip's bytes in a file that holds many; of its pictures, one after the other.
+        start, end: the part of the file that is the clip, in seconds; None: from its beginning, to its end.
+        offset: byte at which the clip begins in a file that holds many.
+        images: files of the frames, relative to the root, where there is no video file.
+        text: what the clip shows, in words.
+    """
+
+    path: str
+    label: int = -1
+    split: str = ""
+    frames: int | None = None
+    fps: float | None = None
+    height: int | None = None
+    width: int | None = None
+    sha256: str | None = None
+    start: float | None = None
+    end: float | None = None
+    offset: int | None = None
+    images: tuple[str, ...] = ()
+    text: str = ""
+
+    @property
+    def name(self) -> str:
+        """The path, and where several clips can share it what tells them apart."""
+        if self.start is not None or self.end is not None:
+            end = "end" if self.end is None else f"{self.end:.10g}"
+            return f"{self.path}@{self.start or 0:.10g}-{end}"
+        return self.path if self.offset is None else f"{self.path}@{self.offset}"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A data set: its records, the folder their paths are relative to, and the names of its classes in label order."""
+
+    name: str
+    root: Path
+    classes: tuple[str, ...]
+    records: tuple[Record, ...]
+
+    def split(self, name: str) -> "Manifest":
+        """The records of one split.
+
+        Raises:
+            ValueError: there are none.
+        """
+        chosen = tuple(record for record in self.records if record.split == name)
+        if not chosen:
+            known = ", ".join(sorted({repr(record.split) for record in self.records}))
+            raise ValueError(f"{self.name} has no split {name!r}, expected one of {known}")
+        return Manifest(self.name, self.root, self.classes, chosen)
+
+
+def save_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write both files, whole or not at all.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with written_whole(folder / RECORDS) as path:
+        path.write_text("".join(_line(record) for record in manifest.records), encoding="utf-8")
+    header = {"format": 1, "name": manifest.name, "root": str(manifest.root), "classes": manifest.classes}
+    with written_whole(folder / HEADER) as path:
+        path.write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
+
+
+def is_manifest(folder: Path) -> bool:
+    """Whether a folder is a prepared data set."""
+    return (folder / HEADER).is_file() and (folder / RECORDS).is_file()
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """The inverse of `save_manifest`.
+
+    Raises:
+        OSError: the files are not there.
+        ValueError: they are not a manifest's.
+    """
+    try:
+        header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
+        lines = (folder / RECORDS).read_text(encoding="utf-8").splitlines()
+        records = tuple(_record(json.loads(line)) for line in lines)
+        return Manifest(header["name"], Path(header["root"]), tuple(header["classes"]), records)
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{folder} holds no manifest of this version of magvit: {error!r}") from error
+
+
+def _line(record: Record) -> str:
+    """Only what differs from the defaults."""
+    values: Iterable[tuple[str, Any]] = asdict(record).items()
+    defaults = {field.name: field.default for field in fields(Record)}
+    return json.dumps({name: value for name, value in values if value != defaults[name]}) + "\n"
+
+
+def _record(values: dict[str, Any]) -> Record:
+    return Record(**{**values, "images": tuple(values.get("images", ()))})

@@ -1,0 +1,233 @@
+"""From a data set as published to a manifest: every clip is decoded once, and what is wrong is written down.
+
+`prepare` writes into a folder, which then is what `--data` takes:
+
+* `manifest.json`, `records.jsonl`: the clips that can be used (see `magvit.data.manifest`);
+* `problems.jsonl`: one problem a line: kind, path, split, message;
+* `counts.md`: clips of each split beside the published counts.
+"""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from magvit.data.images import IMAGE_SUFFIXES, read_image
+from magvit.data.manifest import Manifest, Record, save_manifest
+from magvit.data.records import part
+from magvit.data.sampling import frames_between
+from magvit.data.sources import SOURCES, Problem, Source, bair
+from magvit.data.tfrecord import read_payload
+from magvit.data.video import TooFewFrames, count_frames, probe, read_frames
+from magvit.hub import written_whole
+
+PROBLEMS, COUNTS = "problems.jsonl", "counts.md"
+_THUMBNAIL = 16  # pixels: decoding is what is tested
+
+Bar = Callable[[Iterable[Record | Problem], int], Iterable[Record | Problem]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What came of a data set: its manifest, what is wrong with it, and clips of each split as its lists name them."""
+
+    manifest: Manifest
+    problems: tuple[Problem, ...]
+    listed: Counter[str]
+
+
+def prepare(
+    name: str,
+    source: Path,
+    output: Path,
+    *,
+    min_frames: int = 16,
+    limit: int | None = None,
+    workers: int = 0,
+    hashes: bool = True,
+    bar: Bar = lambda results, total: results,
+) -> Prepared:
+    """Read a data set of one of the `SOURCES`, try every clip, and write the files above into `output`.
+
+    Args:
+        name: which of `SOURCES`.
+        source: folder of the data set as published; for "folder" also a list of clips.
+        output: folder to write; its files are replaced.
+        min_frames: clips with fewer are too short.
+        limit: try so many clips, evenly spaced over the lists; None is all.
+        workers: threads that decode; 0 works in this one.
+        hashes: read the files once more for their SHA-256, which finds the same clip in two splits.
+        bar: wraps the results, of which there will be the given number, to show progress.
+
+    Raises:
+        OSError: the source has not the lists that its format has, or the output cannot be written.
+        ValueError: no such source, a number is out of range, the lists cannot be understood, or no clip can be used.
+    """
+    if name not in SOURCES:
+        raise ValueError(f"unknown data set {name!r}, expected one of {', '.join(SOURCES)}")
+    for option, value, least in (("min_frames", min_frames, 1), ("limit", limit, 1), ("workers", workers, 0)):
+        if value is not None and value < least:
+            raise ValueError(f"{option} is {value}, expected at least {least}")
+    listing = SOURCES[name].read(source.absolute())
+    listed = Counter(record.split for record in listing.records)
+    listed += Counter(problem.split for problem in listing.problems if problem.kind == "missing")
+    chosen = _evenly(listing.records, limit)
+    inspect = partial(inspect_record, listing.root, min_frames=min_frames, hashes=hashes)
+    results = list(bar(_each(inspect, chosen, workers), len(chosen)))
+    records = tuple(result for result in results if isinstance(result, Record))
+    problems = listing.problems + tuple(result for result in results if isinstance(result, Problem))
+    problems += tuple(duplicates(records))
+    if not records:
+        example = f", for example: {problems[0].message}" if problems else ""
+        raise ValueError(f"none of the {sum(listed.values())} clips of {source} can be used{example}")
+    prepared = Prepared(Manifest(name, listing.root, listing.classes, records), problems, listed)
+    save_manifest(prepared.manifest, output)
+    with written_whole(output / PROBLEMS) as path:
+        path.write_text("".join(json.dumps(asdict(problem)) + "\n" for problem in problems), encoding="utf-8")
+    with written_whole(output / COUNTS) as path:
+        tried = len(chosen) if len(chosen) < len(listing.records) else None
+        path.write_text(counts_table(prepared, SOURCES[name], tried), encoding="utf-8")
+    return prepared
+
+
+def inspect_record(root: Path, record: Record, *, min_frames: int, hashes: bool) -> Record | Problem:
+    """The record with frames, fps, size and hash as found by decoding all of it, or what is wrong with it."""
+    try:
+        if record.offset is not None:
+            measured = _tfrecord(root, record, hashes)
+        elif record.images:
+            measured = _pictures(root, record, record.images, hashes)
+        elif Path(record.path).suffix.lower() in IMAGE_SUFFIXES:
+            measured = _pictures(root, record, (record.path,), hashes)
+        else:
+            measured = _video(root, record, hashes)
+    except FileNotFoundError as error:
+        return Problem("missing", record.name, record.split, f"{error.filename} does not exist")
+    except (OSError, ValueError) as error:
+        return Problem("damaged", record.name, record.split, str(error))
+    is_picture = Path(record.path).suffix.lower() in IMAGE_SUFFIXES
+    frames = measured.frames or 0
+    if frames < min_frames and not is_picture:
+        return Problem("too_short", record.name, record.split, f"{record.name} has {frames} frames, of {min_frames}")
+    return measured
+
+
+def _video(root: Path, record: Record, hashes: bool) -> Record:
+    path = root / record.path
+    info = probe(path)
+    frames = _decoded(path, count_frames(path))
+    timed = replace(record, fps=info.fps)
+    if record.start is not None or record.end is not None:
+        promised = part(path, timed)[1]
+        frames_there = len(frames_between(frames, info.fps, record.start, record.end))
+        if promised and frames_there < promised - 1:  # a frame over is rounding
+            raise ValueError(f"{path} ends before {record.end:g} seconds, after {frames} frames")
+        frames = frames_there
+    digest = _sha256([path]) if hashes else None
+    return replace(timed, frames=frames, height=info.height, width=info.width, sha256=digest)
+
+
+def _decoded(path: Path, promised: int) -> int:
+    """The number of frames, after decoding all of them; an error if damage ends them early."""
+    if promised < 1:
+        raise ValueError(f"{path} has no video frames")
+    try:
+        stride = max(promised - 1, 1)
+        read_frames(path, num_frames=min(promised, 2), stride=stride, short_side=_THUMBNAIL, threads=1)
+    except TooFewFrames as short:
+        if short.__cause__ or not short.available:  # the decoder's complaint, and not just the end
+            raise
+        return short.available  # the header promised more
+    return promised
+
+
+def _tfrecord(root: Path, record: Record, hashes: bool) -> Record:
+    payload = read_payload(root / record.path, record.offset or 0)
+    frames = bair.frames_of(payload, f"{root / record.path} at byte {record.offset}")
+    return replace(record, frames=frames.shape[1], sha256=hashlib.sha256(payload).hexdigest() if hashes else None)
+
+
+def _pictures(root: Path, record: Record, names: tuple[str, ...], hashes: bool) -> Record:
+    paths = [root / name for name in names]
+    first = read_image(paths[0])
+    for path in paths[1:]:
+        read_image(path, _THUMBNAIL)
+    digest = _sha256(paths) if hashes else None
+    return replace(record, frames=len(paths), height=first.shape[-2], width=first.shape[-1], sha256=digest)
+
+
+def _sha256(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def duplicates(records: Iterable[Record]) -> Iterator[Problem]:
+    """Clips that are in more than one split, by their hashes; one problem for each clip after the first."""
+    same: dict[tuple[str, float | None, float | None], list[Record]] = defaultdict(list)
+    for record in records:
+        if record.sha256:
+            same[record.sha256, record.start, record.end].append(record)
+    for group in same.values():
+        first = group[0]
+        for record in group[1:]:
+            if record.split != first.split:
+                message = f"{record.name} is the same clip as {first.name} of {first.split}"
+                yield Problem("duplicate", record.name, record.split, message)
+
+
+def counts_table(prepared: Prepared, source: Source, tried: int | None = None) -> str:
+    """Clips of each split (in the lists, usable, published) and classes, as Markdown. `tried`: how many, if not all."""
+    manifest, listed = prepared.manifest, prepared.listed
+    usable = Counter(record.split for record in manifest.records)
+    published = {split: count for split, count in source.clips.items() if split != "all"}
+    total = sum(source.clips.values())
+    rows = [
+        (split or "(no split)", listed[split], usable[split], published.get(split))
+        for split in dict.fromkeys([*published, *listed])
+    ]
+    rows.append(("all clips", sum(listed.values()), len(manifest.records), total or None))
+    present = len({record.label for record in manifest.records} - {-1})
+    rows.append(("classes", len(manifest.classes), present, source.num_classes))
+    lines = [f"# {manifest.name}", ""]
+    if tried is not None:
+        lines += [f"Only {tried} clips, evenly spaced, were tried.", ""]
+    lines += ["| | listed | usable | published |", "|---|---:|---:|---:|"]
+    lines += [f"| {name} | {a:,} | {b:,} | {'not stated' if c is None else f'{c:,}'} |" for name, a, b, c in rows]
+    if source.stated_by:
+        lines += ["", f"Published counts: {source.stated_by}."]
+    kinds = Counter(problem.kind for problem in prepared.problems)
+    lines += ["", "Problems: " + (", ".join(f"{count:,} {kind}" for kind, count in kinds.items()) or "none") + "."]
+    return "\n".join(lines) + "\n"
+
+
+def _evenly(records: tuple[Record, ...], limit: int | None) -> list[Record]:
+    if limit is None or limit >= len(records):
+        return list(records)
+    return [records[index * len(records) // limit] for index in range(limit)]
+
+
+def _each(
+    inspect: Callable[[Record], Record | Problem], records: list[Record], workers: int
+) -> Iterator[Record | Problem]:
+    """The results in order. Decoding and hashing let other threads run; a few clips for each are under way at once."""
+    if not workers:
+        yield from map(inspect, records)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = iter(records)
+        futures = [pool.submit(inspect, record) for record in islice(waiting, 4 * workers)]
+        try:
+            while futures:
+                yield futures.pop(0).result()
+                futures += [pool.submit(inspect, record) for record in islice(waiting, 1)]
+        finally:
+            pool.shutdown(cancel_futures=True)

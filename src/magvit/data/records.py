@@ -1,0 +1,107 @@
+"""The frames of a manifest's record, wherever they are: in a video or a part of one, a TFRecord file, or pictures."""
+
+import os
+from pathlib import Path
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from magvit.data.images import IMAGE_SUFFIXES, read_image
+from magvit.data.manifest import Record
+from magvit.data.sampling import frames_between
+from magvit.data.sources import bair
+from magvit.data.transforms import resize_short_side
+from magvit.data.video import TooFewFrames, count_frames, probe, read_frames
+
+_ENDLESS = 2**53  # frames of a video whose length is not known
+
+
+def read_record(
+    root: str | os.PathLike[str],
+    record: Record,
+    *,
+    num_frames: int | None = None,
+    start: int = 0,
+    stride: int = 1,
+    short_side: int | None = None,
+    threads: int = 1,
+) -> UInt8[Tensor, "3 T H W"]:
+    """Frames `start, start + stride, ...` of a clip as 8-bit RGB. Options and errors are `read_video`'s.
+
+    Frames are numbered within the clip: where it is a part of a video, 0 is the first frame of that part.
+
+    Args:
+        root: folder that the record's paths are relative to.
+
+    Raises:
+        OSError: a file is missing.
+        TooFewFrames: the clip is too short, or damaged.
+        ValueError: no clip can be read.
+    """
+    path = Path(root, record.path)
+    if record.offset is None and not record.images and path.suffix.lower() not in IMAGE_SUFFIXES:
+        first, frames = part(path, record)
+        if frames is not None:
+            _check_window(path, frames, num_frames, start, stride)
+            num_frames = num_frames or len(range(start, frames, stride))
+        try:
+            return read_frames(
+                path,
+                num_frames=num_frames,
+                start=first + start,
+                stride=stride,
+                short_side=short_side,
+                threads=threads,
+            )
+        except TooFewFrames as short:
+            if first:  # the file's frames, where the clip's are asked for
+                raise TooFewFrames(str(short), max(short.available - first, 0)) from short.__cause__
+            raise
+    if record.offset is not None:
+        clip = bair.read_frames(path, record.offset)
+        chosen = _check_window(path, clip.shape[1], num_frames, start, stride)
+        clip = clip[:, chosen]
+        if short_side in (None, *clip.shape[-1:]):
+            return clip
+        return resize_short_side(clip.float(), short_side or 0).round_().clamp_(0, 255).to(torch.uint8)
+    images = record.images or (record.path,)
+    chosen = _check_window(path, len(images), num_frames, start, stride)
+    return torch.cat([read_image(Path(root, images[index]), short_side) for index in chosen], 1)
+
+
+def count_record(root: str | os.PathLike[str], record: Record) -> int:
+    """Number of frames, by the record or, where it does not say, by the file. Raises as `count_frames` does."""
+    if record.frames is not None:
+        return record.frames
+    path = Path(root, record.path)
+    if record.offset is not None:
+        return bair.NUM_FRAMES
+    if record.images or path.suffix.lower() in IMAGE_SUFFIXES:
+        return len(record.images) or 1
+    first, frames = part(path, record)
+    return count_frames(path) - first if frames is None else frames
+
+
+def part(path: Path, record: Record) -> tuple[int, int | None]:
+    """First frame, and number of frames or None for all, of the part of a video that a record is.
+
+    Raises:
+        OSError, ValueError: as `probe`; or there is a time but no frame rate.
+    """
+    if record.start is None and record.end is None:
+        return 0, None
+    fps = record.fps or probe(path).fps
+    window = frames_between(_ENDLESS, fps, record.start, record.end)
+    return window.start, record.frames or (None if record.end is None else len(window))
+
+
+def _check_window(path: Path, frames: int, num_frames: int | None, start: int, stride: int) -> list[int]:
+    """The frames asked for, among those there are."""
+    if start < 0 or stride < 1 or (num_frames is not None and num_frames < 1):
+        raise ValueError(f"start is {start}, stride {stride}, num_frames {num_frames}, expected at least 0, 1 and 1")
+    chosen = list(range(start, frames, stride))[:num_frames]
+    if len(chosen) < (num_frames or 1):
+        message = f"{path} has a clip of {frames} frames, {num_frames or 1} from {start} at stride {stride} needed"
+        raise TooFewFrames(message, frames)
+    return chosen

@@ -1,0 +1,51 @@
+"""The data sets that `magvit data prepare` knows: how each is read, and how many clips it is published to have."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from magvit.data.sources import bair, folder, kinetics600, nuscenes, objectron, ssv2, ucf101
+from magvit.data.sources.listing import Listing, Problem
+
+__all__ = ["SOURCES", "Listing", "Problem", "Source"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set: `read` lists its clips; the published clips of each split and number of classes, where stated."""
+
+    read: Callable[[Path], Listing]
+    clips: Mapping[str, int] = field(default_factory=dict)
+    num_classes: int | None = None
+    stated_by: str = ""
+
+
+_UCF = "the official lists of split {}, as the TensorFlow Datasets catalogue counts them"
+
+SOURCES: dict[str, Source] = {
+    "ucf101": Source(ucf101.read, {"train": 9537, "test": 3783}, 101, _UCF.format(1)),
+    "ucf101-2": Source(partial(ucf101.read, fold=2), {"train": 9586, "test": 3734}, 101, _UCF.format(2)),
+    "ucf101-3": Source(partial(ucf101.read, fold=3), {"train": 9624, "test": 3696}, 101, _UCF.format(3)),
+    "bair": Source(bair.read, {"train": 43264, "test": 256}, stated_by="the TensorFlow Datasets catalogue"),
+    "kinetics600": Source(
+        kinetics600.read,
+        {"train": 427549, "validation": 29793, "test": 72924},
+        600,
+        "the copy hosted by CVDF, as FiftyOne's catalogue counts it; YouTube has fewer every year",
+    ),
+    "ssv2": Source(
+        ssv2.read,
+        {"train": 168913, "validation": 24777, "test": 27157},
+        174,
+        "its lists as commonly cited; train and validation also by VideoMAE v2",
+    ),
+    "nuscenes": Source(
+        nuscenes.read,
+        {"trainval": 850 * 6, "test": 150 * 6},
+        stated_by="1,000 scenes, 850 of them in trainval, each of six cameras",
+    ),
+    "objectron": Source(objectron.read, {"all": 14588}, 9, "the table in its repository, summed over the classes"),
+    "folder": Source(folder.read),
+}
+"""By the names of the command line. `all` among the published clips is their sum where no splits are stated."""

@@ -1,0 +1,82 @@
+"""What each source makes of a folder: the clips that the data set's own lists name, and what is wrong with them."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from magvit.data.manifest import Record
+
+# fmt: off
+VIDEO_SUFFIXES = (
+    ".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf",
+    ".ogv", ".ts", ".vob", ".webm", ".webp", ".wmv", ".y4m",
+)
+# fmt: on
+"""Files that are taken for videos."""
+
+ProblemKind = Literal["missing", "damaged", "too_short", "duplicate", "group"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a data set.
+
+    `group`: clips cut from one recording are in two splits. `duplicate`: the same clip is in two splits. Clips with
+    these stay in the manifest; missing, damaged and too short ones are left out.
+    """
+
+    kind: ProblemKind
+    path: str
+    split: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A data set before anything is decoded: paths are relative to `root`, classes in label order."""
+
+    root: Path
+    classes: tuple[str, ...]
+    records: tuple[Record, ...]
+    problems: tuple[Problem, ...] = ()
+
+
+def files_below(folder: Path, follow_links: bool = True) -> list[Path]:
+    """All files below a folder in order of name, hidden files and folders left out; a folder linked twice comes once.
+
+    Raises:
+        OSError: it is not a folder.
+    """
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder} does not exist")
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is not a folder")
+    found: list[Path] = []
+    seen: set[str] = set()
+    for parent, subfolders, names in os.walk(folder, followlinks=follow_links):
+        if (real := os.path.realpath(parent)) in seen:  # also ends a link to a folder that it lies in
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        found += [Path(parent, name) for name in names if not name.startswith(".")]
+    return sorted(found)
+
+
+def named(files: list[Path], *names: str) -> Path:
+    """The first file that has one of the names.
+
+    Raises:
+        FileNotFoundError: none has.
+    """
+    for name in names:
+        for path in files:
+            if path.name == name:
+                return path
+    raise FileNotFoundError(f"{' or '.join(names)} not found: give the folder that holds it and the clips")
+
+
+def split_name(name: str) -> str:
+    """`validation` for val, valid and validate; others as they are."""
+    return "validation" if name.strip().lower() in ("val", "valid", "validate", "validation") else name.strip()

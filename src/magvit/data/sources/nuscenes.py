@@ -1,0 +1,81 @@
+"""nuScenes (Caesar et al., arXiv 1903.11027): driving, seen by six cameras at 12 pictures a second.
+
+The source holds `samples/` and `sweeps/` with the pictures and, for each part of the data set, a folder of tables:
+`v1.0-trainval`, `v1.0-test`, `v1.0-mini`. One clip is what one camera saw of one scene: the pictures of `sample_data`,
+key frames and sweeps, in the order of their times. Its split is the part's name, or, where the folder of tables holds a
+`splits.json` (split: list of scene names), the one that names the scene.
+"""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from magvit.data.manifest import Record
+from magvit.data.sources.listing import Listing
+
+VERSION = "v1.0-"
+
+
+def read(source: Path) -> Listing:
+    """The clips of all parts below `source`.
+
+    Raises:
+        OSError: a table is missing.
+        ValueError: a table is not as the schema says.
+    """
+    parts = sorted(path for path in source.glob(f"{VERSION}*") if (path / "sample_data.json").is_file())
+    if not parts:
+        raise FileNotFoundError(f"{source} holds no folder {VERSION}trainval, {VERSION}test or {VERSION}mini of tables")
+    records: list[Record] = []
+    for part in parts:
+        try:
+            records += _clips(part)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{part} has tables that do not fit each other or the schema: {error!r}") from error
+    return Listing(source, (), tuple(records))
+
+
+def _clips(part: Path) -> list[Record]:
+    scenes = {row["token"]: row for row in _table(part, "scene")}
+    scene_of = {row["token"]: row["scene_token"] for row in _table(part, "sample")}
+    sensors = {row["token"]: row for row in _table(part, "sensor")}
+    cameras = {
+        row["token"]: sensors[row["sensor_token"]]["channel"]
+        for row in _table(part, "calibrated_sensor")
+        if sensors[row["sensor_token"]]["modality"] == "camera"
+    }
+    pictures: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in _table(part, "sample_data"):
+        if row["calibrated_sensor_token"] in cameras:
+            pictures[scene_of[row["sample_token"]], cameras[row["calibrated_sensor_token"]]].append(row)
+    splits = {}
+    if (part / "splits.json").is_file():
+        lists = json.loads((part / "splits.json").read_text(encoding="utf-8"))
+        splits = {scene: split for split, names in lists.items() for scene in names}
+    records = []
+    for (token, camera), rows in sorted(pictures.items(), key=lambda item: (scenes[item[0][0]]["name"], item[0][1])):
+        scene = scenes[token]
+        rows.sort(key=lambda row: row["timestamp"])
+        seconds = (rows[-1]["timestamp"] - rows[0]["timestamp"]) / 1e6
+        records.append(
+            Record(
+                path=f"{scene['name']}/{camera}",
+                split=splits.get(scene["name"], part.name.removeprefix(VERSION)),
+                fps=(len(rows) - 1) / seconds if seconds else None,
+                images=tuple(row["filename"] for row in rows),
+                text=scene.get("description", ""),
+            )
+        )
+    return records
+
+
+def _table(part: Path, name: str) -> list[dict[str, Any]]:
+    path = part / f"{name}.json"
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(rows, list):
+        raise ValueError(f"{path} holds a JSON {type(rows).__name__}, expected a list")
+    return rows

@@ -1,0 +1,68 @@
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from magvit.data.datasets import ClipFolder
+from magvit.data.manifest import Manifest, Record, is_manifest, load_manifest, save_manifest
+
+FULL = Record("a/b.mp4", 3, "train", 20, 12.5, 240, 320, "0f", 1.5, 3.0, 77, ("x.jpg", "y.jpg"), "ein Kätzchen")
+
+
+def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
+    assert all(getattr(FULL, field.name) != field.default for field in fields(Record))
+    manifest = Manifest("mine", tmp_path, ("run", "jump"), (FULL, Record("c.mp4")))
+    assert not is_manifest(tmp_path)
+    save_manifest(manifest, tmp_path / "deep" / "er")
+    assert is_manifest(tmp_path / "deep" / "er")
+    assert load_manifest(tmp_path / "deep" / "er") == manifest
+    assert json.loads((tmp_path / "deep/er/records.jsonl").read_text().splitlines()[1]) == {"path": "c.mp4"}
+
+
+def test_splits() -> None:
+    manifest = Manifest("mine", Path(), (), (Record("a", split="x"), Record("b"), Record("c", split="x")))
+    assert [record.path for record in manifest.split("x").records] == ["a", "c"]
+    with pytest.raises(ValueError, match="mine has no split 'y', expected one of '', 'x'"):
+        manifest.split("y")
+
+
+@pytest.mark.parametrize(
+    ("record", "name"),
+    [
+        (Record("a.mp4"), "a.mp4"),
+        (Record("a.tfrecords", offset=0), "a.tfrecords@0"),
+        (Record("a.mp4", start=1.5, end=3.0), "a.mp4@1.5-3"),
+        (Record("a.mp4", end=3.0), "a.mp4@0-3"),
+        (Record("a.mp4", start=2.0), "a.mp4@2-end"),
+        (Record("a.mp4", start=36000.125, end=36001.0), "a.mp4@36000.125-36001"),
+    ],
+)
+def test_clips_of_one_file_have_names_of_their_own(record: Record, name: str) -> None:
+    assert record.name == name
+
+
+@pytest.mark.parametrize(
+    ("header", "records"),
+    [
+        ("{}", ""),
+        ("[]", ""),
+        ("{", ""),
+        ('{"name": "a", "root": ".", "classes": []}', "{"),
+        ('{"name": "a", "root": ".", "classes": []}', '{"path": "a", "of_the_future": 1}'),
+        ('{"name": "a", "root": ".", "classes": []}', '{"label": 1}'),
+        ('{"name": "a", "root": ".", "classes": []}', "[1]"),
+    ],
+)
+def test_what_is_no_manifest_is_told_in_one_sentence(tmp_path: Path, header: str, records: str) -> None:
+    (tmp_path / "manifest.json").write_text(header)
+    (tmp_path / "records.jsonl").write_text(records)
+    with pytest.raises(ValueError, match="holds no manifest of this version of magvit"):
+        load_manifest(tmp_path)
+
+
+def test_clips_that_have_moved(tmp_path: Path) -> None:
+    """One sentence, not a warning for each clip."""
+    save_manifest(Manifest("mine", tmp_path / "gone", (), (Record("a.mp4"),)), tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"was prepared from .*gone, which does not exist: prepare it again"):
+        ClipFolder(tmp_path, (4, 16, 16))
