@@ -3,6 +3,7 @@ import itertools
 import json
 import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -62,14 +63,8 @@ def copied(shards: Path, to: Path) -> Path:
     return to
 
 
-def contents(folder: Path) -> dict[str, object]:
-    """What lies in a shard folder: not the very bytes, as an encoder's last bits may differ between two runs."""
-    index = json.loads((folder / "index.json").read_text())
-    held: dict[str, object] = {name: index[name] for name in ("classes", "split", "shards", "names", "frames")}
-    for path in folder.glob("*.tar"):
-        with tarfile.open(path) as archive:
-            held[path.name] = archive.getnames()
-    return held
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 # --- what is written
@@ -127,6 +122,16 @@ def test_colours_and_detail_are_kept() -> None:
     stored = decode_window(encode_video(video.mul(255).round().byte(), 25.0), range(9), 64) / 255
     assert psnr(stored, video) > 30
     assert (stored - video).mean(dim=(1, 2, 3)).abs().max() < 1 / 255
+
+
+def test_the_same_pictures_are_always_the_same_bytes() -> None:
+    """x264's macroblock tree is off: with it, about one encoding in fifty differed, by where memory lies."""
+    video = (MovingShapes((20, 24, 33), seed=1)[0]["video"] * 127).byte()
+    sizes, elsewhere, seen = random.Random(0), [], set()
+    for _ in range(250):
+        seen.add(encode_video(video, 29.97))
+        elsewhere = [*elsewhere[-20:], bytearray(sizes.randrange(100, 40000))]
+    assert len(seen) == 1
 
 
 def test_the_same_clips_give_the_same_bytes_and_several_processes_the_same(source: Path, shards: Path, tmp_path):
@@ -215,8 +220,7 @@ def test_evaluation_takes_the_middle(shards: Path) -> None:
 
 def test_a_url_gives_the_same_clips_by_ranges(shards: Path) -> None:
     memory = fsspec.filesystem("memory")
-    for path in shards.iterdir():
-        name, content = path.name, path.read_bytes()
+    for name, content in contents(shards).items():
         memory.pipe(f"/bucket/shards/{name}", content)
     here, there = ShardClips(shards, SHAPE), ShardClips("memory://bucket/shards", SHAPE)
     asked: list[tuple[int, int]] = []

@@ -98,7 +98,8 @@ def _write_mp4(path: Path, clips: np.ndarray, fps: float | int) -> None:
     frames = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge")
     bt709 = 1  # the number of its primaries, transfer curve and matrix in H.264
     with av.open(f"file:{path}", "w", format="mp4", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "18"})
+        options = {"crf": "18", "mbtree": "0"}  # with mbtree, the same pictures are not always the same bytes
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context
