@@ -89,6 +89,21 @@ def test_same_seed_same_tokens_whatever_the_batch(pipe: MagvitPipeline) -> None:
     assert not torch.equal(alone, pipe("unconditional", seed=6).tokens)
 
 
+def test_each_clip_has_its_own_label_and_seed(pipe: MagvitPipeline) -> None:
+    clips = torch.stack([random_clip(seed=seed) for seed in range(3)])
+    labels: list[int | str] = ["run", 2, "walk"]
+    together = pipe("class_frame_prediction", clips, labels, num_samples=2, seed=[5, 7, 5]).tokens
+    for number, (label, seed) in enumerate(zip(labels, (5, 7, 5), strict=True)):
+        alone = pipe("class_frame_prediction", clips[number], label, num_samples=2, seed=seed).tokens
+        assert torch.equal(together[2 * number : 2 * number + 2], alone)
+    by_class = pipe("class_generation", label=[0, 1, 2], seed=4).tokens
+    assert [torch.equal(by_class[i : i + 1], pipe("CG", label=i, seed=4).tokens) for i in range(3)] == [True] * 3
+    with pytest.raises(ValueError, match="there are 2 seeds for 3 clips"):
+        pipe("class_frame_prediction", clips, labels, seed=[1, 2])
+    with pytest.raises(ValueError, match="there are 2 labels for 3 clips"):
+        pipe("class_frame_prediction", clips, [0, 1])
+
+
 def test_zero_temperatures_do_not_depend_on_the_seed(pipe: MagvitPipeline) -> None:
     greedy: dict[str, Any] = {"temperature": 0.0, "mask_temperature": 0.0}
     assert torch.equal(pipe("unconditional", seed=1, **greedy).tokens, pipe("unconditional", seed=2, **greedy).tokens)

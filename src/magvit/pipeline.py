@@ -6,9 +6,9 @@ The pipeline joins the pieces and owns none of the mathematics: conditions come 
 
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import torch
 from jaxtyping import Int
@@ -25,7 +25,9 @@ from magvit.tasks import Task, Vocabulary, get_task, mask_ratio
 from magvit.tokenizer import VideoTokenizer
 from magvit.transformer import MaskedTransformer
 
+T = TypeVar("T")
 Precision = Literal["float32", "bfloat16"]
+Label = int | str
 VideoSource = str | Path | Tensor
 """A video file, or float RGB `B C T H W` or `C T H W` in [0, 1]."""
 
@@ -144,7 +146,7 @@ class MagvitPipeline:
         self,
         task: str,
         video: VideoSource | None = None,
-        label: int | str | None = None,
+        label: Label | Sequence[Label] | None = None,
         *,
         num_steps: int = 12,
         mask_temperature: float = 4.5,
@@ -154,7 +156,7 @@ class MagvitPipeline:
         top_k: int = 0,
         top_p: float = 0.0,
         num_samples: int = 1,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         callback: Callable[[DecodingStep], None] | None = None,
     ) -> GenerationOutput:
         """Generate or edit clips with one of the tasks (Algorithm 1).
@@ -162,7 +164,7 @@ class MagvitPipeline:
         Args:
             task: a name or the paper's code: `frame_prediction`, `OPC`, ...; see `magvit.tasks.TASKS`.
             video: what to predict from or edit; see `load_clip`. The generation tasks without a condition take none.
-            label: class number or name, for the class-conditional tasks.
+            label: class number or name, for the class-conditional tasks; or one for each clip.
             num_steps: passes of the transformer, from 1 to the number of tokens of a clip.
             mask_temperature: randomness of the order in which tokens are fixed, annealed to 0.
             temperature: randomness of the tokens themselves; 0 takes the likeliest.
@@ -171,7 +173,7 @@ class MagvitPipeline:
             top_k, top_p: sample among the likeliest tokens only; 0 is off.
             num_samples: results for each clip.
             seed: sample j of each clip draws from a generator of its own, seeded with `(seed, j)`: its tokens do not
-                depend on how many other clips or samples are asked for.
+                depend on how many other clips or samples are asked for. A sequence gives each clip a seed of its own.
             callback: called with the state of each decoding step, see `magvit.decoding.decode`.
 
         Raises:
@@ -179,7 +181,8 @@ class MagvitPipeline:
             OSError: the video file cannot be read.
         """
         chosen = get_task(task)
-        vocabulary, label_number = self._check_condition(chosen, video is not None, label)
+        checked = [self._check_condition(chosen, video is not None, one) for one in _list(label)]
+        vocabulary = checked[0][0]
         T, H, W = self.config.clip_shape
         latent_shape = self.config.tokenizer.latent_shape(self.config.clip_shape)
         _check_options(
@@ -191,11 +194,14 @@ class MagvitPipeline:
             top_k=top_k,
             top_p=top_p,
             num_samples=num_samples,
-            seed=seed,
+            seed=min(_list(seed)),
         )
         mask_ratio(mask_schedule, torch.zeros(()), 1)  # refuses an unknown schedule
 
-        clip = torch.zeros(1, 3, T, H, W, device=self.device) if video is None else self.load_clip(video)
+        count = max(len(_list(label)), len(_list(seed)))
+        clip = torch.zeros(count, 3, T, H, W, device=self.device) if video is None else self.load_clip(video)
+        labels = _for_each("labels", [number for _, number in checked], len(clip))
+        seeds = _for_each("seeds", _list(seed), len(clip))
         condition = chosen.condition(clip, latent_shape, self.config.condition_frames)
         with self._autocast():
             cond_tokens = self.tokenizer.encode(condition.cond_video)
@@ -204,7 +210,7 @@ class MagvitPipeline:
         cond_token_mask = condition.cond_token_mask.repeat_interleave(num_samples, 0)
 
         tokens = decode(
-            self._logits_fn(chosen, vocabulary, label_number, guidance_scale, cond_tokens, cond_token_mask),
+            self._logits_fn(chosen, vocabulary, labels, guidance_scale, cond_tokens, cond_token_mask),
             cond_tokens,
             cond_token_mask,
             mask_mode=self.config.mask_mode,
@@ -215,14 +221,14 @@ class MagvitPipeline:
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
-            generators=[generator_for(seed, sample) for _ in range(len(clip)) for sample in range(num_samples)],
+            generators=[generator_for(one, sample) for one in seeds for sample in range(num_samples)],
             callback=callback,
         )
         with self._autocast():
             result = self.tokenizer.decode(tokens)
         return GenerationOutput(result, tokens, condition.cond_video.repeat_interleave(num_samples, 0))
 
-    def _check_condition(self, task: Task, has_video: bool, label: int | str | None) -> tuple[Vocabulary, int | None]:
+    def _check_condition(self, task: Task, has_video: bool, label: Label | None) -> tuple[Vocabulary, int | None]:
         """The vocabulary and the label's number, once task, video and label are known to go together."""
         classes, vocabulary = self.config.classes, self.config.vocabulary
         if vocabulary is None:
@@ -251,7 +257,7 @@ class MagvitPipeline:
         self,
         task: Task,
         vocabulary: Vocabulary,
-        label: int | None,
+        labels: list[int | None],
         guidance_scale: float,
         cond_tokens: Tokens,
         cond_token_mask: TokenMask,
@@ -259,7 +265,8 @@ class MagvitPipeline:
         """What `decode` asks at each step: `[prefix, latents]` through the transformer; guided, twice in one batch."""
         assert self.transformer is not None
         transformer, has_segments = self.transformer, self.transformer.config.num_segments > 0
-        prefix = vocabulary.prefix(task.family, label).to(self.device).expand(len(cond_tokens), -1)
+        prefixes = torch.stack([vocabulary.prefix(task.family, label).flatten() for label in labels]).to(self.device)
+        prefix = prefixes.repeat_interleave(len(cond_tokens) // len(labels), 0)
         uncond_prefix = vocabulary.prefix("full_generation").to(self.device).expand(len(cond_tokens), -1)
         if self.config.mask_mode == "prefix":
             nothing_given = torch.zeros_like(cond_token_mask)
@@ -282,6 +289,18 @@ class MagvitPipeline:
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
+
+def _list(value: Any) -> list[Any]:
+    """One value or several, as a list."""
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+
+
+def _for_each(what: str, values: list[T], count: int) -> list[T]:
+    """A value for each of `count` clips: one for all, or as many."""
+    if len(values) not in (1, count):
+        raise ValueError(f"there are {len(values)} {what} for {count} clips, expected one for each or one for all")
+    return values if len(values) == count else values * count
 
 
 def _sequence(prefix: Int[Tensor, "B P"], grid: Tokens) -> Int[Tensor, "B L"]:
