@@ -1,5 +1,6 @@
 import itertools
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from magvit.data.datasets import ClipFolder, EndlessSampler
+from magvit.data.manifest import Manifest, Record, save_manifest
 from magvit.data.video import probe, write_video
 
 
@@ -36,8 +38,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_classes_are_the_folders_that_hold_videos(root: Path) -> None:
     dataset = ClipFolder(root, (4, 16, 16))
     assert dataset.classes == ["run", "walk"]
-    names = [path.name for path in dataset.paths]
-    assert dict(zip(names, dataset.labels, strict=True)) == {"a.mp4": 1, "b.mp4": 1, "c.webp": 0, "loose.mp4": -1}
+    labels = {Path(dataset.name(index)).name: dataset.label(index) for index in range(len(dataset))}
+    assert labels == {"a.mp4": 1, "b.mp4": 1, "c.webp": 0, "loose.mp4": -1}
     assert ClipFolder(root / "walk" / "deep", (4, 16, 16)).classes == []
     assert ClipFolder(root / "walk" / "deep", (4, 16, 16))[0]["label"] == -1
 
@@ -49,8 +51,8 @@ def test_items(root: Path) -> None:
         assert clip["video"].shape == (3, 4, 16, 16)
         assert clip["video"].dtype == torch.float32
         assert 0 <= clip["video"].min() <= clip["video"].max() <= 1
-        assert (clip["index"], clip["label"]) == (index, dataset.labels[index])
-        level = {"a.mp4": 0.2, "b.mp4": 0.4, "c.webp": 0.6, "loose.mp4": 0.8}[dataset.paths[index].name]
+        assert (clip["index"], clip["label"]) == (index, dataset.label(index))
+        level = {"a.mp4": 0.2, "b.mp4": 0.4, "c.webp": 0.6, "loose.mp4": 0.8}[Path(dataset.path(index)).name]
         assert clip["video"][2].mean().item() == pytest.approx(level, abs=0.03)
 
 
@@ -100,6 +102,46 @@ def test_evaluation_takes_the_middle(root: Path) -> None:
     assert clip[1].mean().item() == pytest.approx(0.5, abs=0.03)
 
 
+@pytest.mark.parametrize("cache", [False, True])
+def test_videos_are_resampled_to_one_rate(tmp_path: Path, cache: bool) -> None:
+    """Of the same motion filmed at 24 and at 8 frames a second, clips at 8 a second, or at 4 by a stride, are equal."""
+    fast = torch.rand(3, 36, 24, 24, generator=torch.Generator().manual_seed(0))
+    for name, video, fps in (("a", fast, 24), ("b", fast[:, ::3], 8)):
+        write_video(tmp_path / f"{name}.mp4", video, fps=fps)
+    same = ClipFolder(tmp_path, (4, 24, 24), cache=cache, target_fps=8.0, train=False)
+    assert same.draw(0)[1].frames == (13, 16, 19, 22)
+    assert same.draw(1)[1].frames == (4, 5, 6, 7)
+    drawn = [
+        ClipFolder(tmp_path, (4, 24, 24), cache=cache, target_fps=8.0, stride=2).draw((epoch, 0)) for epoch in range(9)
+    ]
+    for clip, identity in drawn:
+        assert [later - first for first, later in pairwise(identity.frames)] == [6, 6, 6]
+        assert torch.equal(same.read(identity), clip["video"])
+    assert len({identity.frames for _, identity in drawn}) > 3
+
+
+def test_a_video_without_a_rate_is_left_out_of_resampling(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", 0.5)
+    write_clip(tmp_path / "b.mp4", 0.5)
+    assert ClipFolder(tmp_path, (1, 24, 24), target_fps=8.0)[0]["index"] == 0  # one frame needs no rate
+    records = (Record("a", images=("a.png",) * 8), Record("b.mp4"))
+    save_manifest(Manifest("two", tmp_path, (), records), tmp_path / "prepared")
+    clips = ClipFolder(tmp_path / "prepared", (4, 24, 24), target_fps=8.0)
+    with pytest.warns(UserWarning, match="does not say its frame rate"):
+        assert clips[0]["index"] == 1
+    with pytest.raises(ValueError, match="target_fps is 0"):
+        ClipFolder(tmp_path, (4, 24, 24), target_fps=0.0)
+
+
+def test_even_clips_are_spread_over_a_video(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mp4", 0.5)
+    clips = ClipFolder(tmp_path, (4, 16, 16))
+    assert [clips.even_clip(0, number, 3)[1].frames[0] for number in range(3)] == [0, 4, 8]
+    assert clips.even_clip(0, 0, 1)[1] == ClipFolder(tmp_path, (4, 16, 16), train=False).draw(0)[1]
+    with pytest.raises(ValueError, match="has 12 frames, 13 frames at stride 1 needed"):
+        ClipFolder(tmp_path, (13, 16, 16)).even_clip(0, 0, 1)
+
+
 @pytest.mark.parametrize("size", [(16, 24), (24, 16), (8, 40)])
 def test_any_crop_fits_by_default(tmp_path: Path, size: tuple[int, int]) -> None:
     write_clip(tmp_path / "wide.mp4", 0.5, size=(16, 48))
@@ -126,7 +168,7 @@ def test_unusable_files_are_named_once_and_replaced(tmp_path: Path, cache: bool)
         warnings.simplefilter("error")
         assert torch.equal(dataset[2, 0]["video"], clip["video"])  # also now that the files are known to be bad
     fresh = ClipFolder(tmp_path, (4, 16, 16), cache=cache)
-    with pytest.warns(UserWarning, match="has 3 frames, 4 at stride 1 needed"):
+    with pytest.warns(UserWarning, match="has 3 frames, 4 frames at stride 1 needed"):
         assert fresh[0, 1]["index"] == 2
 
 
@@ -161,9 +203,9 @@ def test_pictures_are_clips_of_one_frame(tmp_path: Path, cache: bool) -> None:
         write_picture(tmp_path / name, level)
     write_clip(tmp_path / "e.mp4", 0.5)  # videos may lie among them
     dataset = ClipFolder(tmp_path, (1, 16, 16), cache=cache)
-    names = [path.relative_to(tmp_path).as_posix() for path in dataset.paths]
+    names = [dataset.name(index) for index in range(len(dataset))]
     assert names == [*levels, "e.mp4"]
-    assert (dataset.classes, dataset.labels) == (["cat", "dog"], [0, 0, 1, 1, -1])
+    assert (dataset.classes, [*map(dataset.label, range(5))]) == (["cat", "dog"], [0, 0, 1, 1, -1])
     for index, level in enumerate([*levels.values(), 0.5]):
         clips = [dataset[epoch, index]["video"] for epoch in range(20)]
         assert clips[0].shape == (3, 1, 16, 16)
@@ -204,10 +246,10 @@ def test_a_folder_without_one_usable_video(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"")
     (tmp_path / "b.mp4").write_bytes(b"")
     dataset = ClipFolder(tmp_path, (4, 16, 16))
-    with pytest.warns(UserWarning, match="left out"), pytest.raises(ValueError, match="none of the 2 files") as caught:
+    with pytest.warns(UserWarning, match="left out"), pytest.raises(ValueError, match="none of the 2 videos") as caught:
         dataset[0]
     assert "\n" not in str(caught.value)
-    with pytest.raises(ValueError, match="none of the 2 files"):
+    with pytest.raises(ValueError, match="none of the 2 videos"):
         dataset[1]
 
 

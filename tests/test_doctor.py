@@ -11,9 +11,13 @@ import pytest
 import torch
 
 from magvit.cli.doctor import Doctor
+from magvit.data.datasets import ClipFolder
+from magvit.data.manifest import Manifest, Record, load_manifest, save_manifest
+from magvit.data.shard_writer import write_shards
+from magvit.data.shards import ShardClips
 from magvit.data.video import write_video
 from magvit.doctor import Result
-from magvit.doctor.data import check_data
+from magvit.doctor.data import check_clips
 from magvit.doctor.installation import check_extra, check_installation
 from magvit.doctor.run import check_model, check_run, is_run_folder
 from magvit.training.log import RunLog
@@ -210,7 +214,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_all_that_can_be_wrong_with_videos(clips: Path) -> None:
-    results = list(check_data(clips, (8, 32, 32)))
+    results = list(check_clips(ClipFolder(clips, (8, 32, 32))))
     found = by_name(results)
     assert found["videos"][0].message == "6 of 9 videos give clips of 8 frames at stride 1"
     assert all(result.status == "error" for result in found["damaged"])
@@ -220,7 +224,7 @@ def test_all_that_can_be_wrong_with_videos(clips: Path) -> None:
     assert found["damaged"][-1].message == "2 videos are damaged and will be left out"
     (short,) = found["too_short"]
     assert short.status == "warning"
-    assert "short.mp4 has 3 frames, 8 needed" in short.message
+    assert "short.mp4 has 3 frames, 8 frames at stride 1 needed" in short.message
     assert "black.mp4" in found["one_colour"][0].message
     assert found["classes"][0].message == "2: run 3, walk 2"
     assert found["classes"][1].message.startswith("1 videos lie in no class folder")
@@ -240,12 +244,44 @@ def test_good_videos_and_a_limit(clips: Path) -> None:
         seen.extend(numbers)
         return list(numbers)
 
-    assert problems(list(check_data(clips / "walk", (8, 32, 32)))) == []
-    results = list(check_data(clips, (8, 32, 32), limit=4, bar=bar))
+    assert problems(list(check_clips(ClipFolder(clips / "walk", (8, 32, 32))))) == []
+    results = list(check_clips(ClipFolder(clips, (8, 32, 32)), limit=4, bar=bar))
     assert seen == [0, 3, 6]
     assert " of 3 videos (9 in all) give clips of 8 frames" in by_name(results)["videos"][0].message
-    (nothing,) = by_name(list(check_data(clips / "walk", (20, 32, 32))))["videos"]
+    (nothing,) = by_name(list(check_clips(ClipFolder(clips / "walk", (20, 32, 32)))))["videos"]
     assert (nothing.status, nothing.message) == ("error", "0 of 2 videos give clips of 20 frames at stride 1")
+
+
+def test_prepared_sets_and_shards(clips: Path, tmp_path: Path) -> None:
+    """Parts of one file, several clips of the same content, rates that the target makes equal."""
+    records = [Record("loose.mp4", 0, "train", start=0.0, end=1.0), Record("loose.mp4", 0, "train", start=1.0)]
+    records += [
+        Record("walk/a.mp4", 1, "train"),
+        Record("run/copy_of_a.mp4", 1, "train"),
+        Record("walk/b.mp4", 1, "test"),
+    ]
+    save_manifest(Manifest("some", clips, ("slow", "walk"), tuple(records)), tmp_path / "prepared")
+    results = by_name(list(check_clips(ClipFolder(tmp_path / "prepared", (4, 32, 32)))))
+    assert results["videos"][0].message == "4 of 4 videos give clips of 4 frames at stride 1"
+    assert results["classes"][0].message == "2: slow 2, walk 2"
+    assert results["frame_rates"][1].status == "warning"
+    assert [pair.message.count("a.mp4") for pair in results["duplicates"]] == [2]
+    resampled = by_name(list(check_clips(ClipFolder(tmp_path / "prepared", (4, 32, 32), target_fps=4.0))))
+    assert resampled["videos"][0].message == "2 of 4 videos give clips of 4 frames at stride 1 and 4 frames a second"
+    assert "copy_of_a.mp4 has 12 frames" in resampled["too_short"][1].message
+    assert len(resampled["frame_rates"]) == 1
+
+    write_shards(
+        load_manifest(tmp_path / "prepared").split("train"), tmp_path / "shards", short_side=32, progress=False
+    )
+    results = by_name(list(check_clips(ShardClips(tmp_path / "shards", (4, 32, 32)))))
+    assert results["videos"][0].message == "4 of 4 videos give clips of 4 frames at stride 1"
+    assert results["frame_rates"][0].message == "5 (2), 25 (2)"
+    assert len(results["duplicates"]) == 1
+    shard = tmp_path / "shards" / "clips-000000.tar"
+    shard.write_bytes(shard.read_bytes().replace(b"mdat", b"tadm", 1))
+    results = by_name(list(check_clips(ShardClips(tmp_path / "shards", (4, 32, 32)))))
+    assert "clip 0 of clips-000000.tar is damaged" in results["damaged"][0].message
 
 
 # --- The command -----------------------------------------------------------------------------------------------------
@@ -253,19 +289,27 @@ def test_good_videos_and_a_limit(clips: Path) -> None:
 
 def test_exit_codes(clips: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shape = (8, 32, 32)
-    Doctor(clips / "walk", clip_shape=shape).run()
-    Doctor(run).run()
-    Doctor(run / "model").run()
+    Doctor(str(clips / "walk"), clip_shape=shape).run()
+    Doctor(str(run)).run()
+    Doctor(str(run / "model")).run()
     lines = capsys.readouterr().out.splitlines()
     assert all(line.split()[0] == "ok" for line in lines)
     assert any("finished" in line for line in lines)
     with pytest.raises(SystemExit) as ended:
-        Doctor(clips, clip_shape=shape).run()
+        Doctor(str(clips), clip_shape=shape).run()
     assert ended.value.code == 1
     assert any(line.startswith("error    damaged              ") for line in capsys.readouterr().out.splitlines())
+    records = (Record("walk/a.mp4", split="train"), Record("run/short.mp4", split="test"))
+    save_manifest(Manifest("some", clips, (), records), prepared := run.parent / "prepared")
+    Doctor(str(prepared), clip_shape=shape).run()
+    with pytest.raises(SystemExit):
+        Doctor(str(prepared), clip_shape=shape, split="test").run()
+    write_shards(load_manifest(prepared).split("train"), shards := run.parent / "shards", short_side=32, progress=False)
+    Doctor(str(shards), clip_shape=shape).run()  # not taken for a model, which has a config.json too
+    assert "1 of 1 videos give clips" in capsys.readouterr().out
     with pytest.raises(FileNotFoundError):
-        Doctor(clips / "missing").run()
+        Doctor(str(clips / "missing")).run()
     with pytest.raises(NotADirectoryError):
-        Doctor(clips / "loose.mp4").run()
+        Doctor(str(clips / "loose.mp4")).run()
     with pytest.raises(ValueError, match="limit is 0"):
-        Doctor(clips, limit=0).run()
+        Doctor(str(clips), limit=0).run()

@@ -195,10 +195,12 @@ def test_what_cannot_be_read_is_left_out_and_a_good_beginning_kept(tmp_path: Pat
 
 def test_draws_are_those_of_the_folder(source: Path, shards: Path) -> None:
     """The same windows, crops and flips as from the files, but for the loss of the second compression."""
-    files, stored = (kind(folder, SHAPE, 2, seed=5) for kind, folder in ((ClipFolder, source), (ShardClips, shards)))
+    files, stored = (
+        kind(folder, SHAPE, stride=2, seed=5) for kind, folder in ((ClipFolder, source), (ShardClips, shards))
+    )
     assert (len(stored), stored.classes) == (len(files), files.classes)
-    assert list(stored.index.names) == [path.relative_to(source).as_posix() for path in files.paths]
-    assert stored.paths[0] == shards / "clips-000000.tar" / "5.mp4"
+    assert list(stored.index.names) == [files.name(index) for index in range(len(files))]
+    assert stored.path(0) == str(shards / "clips-000000.tar" / "5.mp4")
     kinds = set()
     for key in itertools.product(range(3), range(NUM_CLIPS)):
         a, b = files[key], stored[key]
@@ -216,6 +218,23 @@ def test_evaluation_takes_the_middle(shards: Path) -> None:
     middle = decode_window(content, range(8, 12), 24)[..., 4:20, 9:25]
     assert torch.equal(dataset[2]["video"], middle.float() / 255)
     assert torch.equal(dataset[5, 2]["video"], dataset[2]["video"])
+
+
+def test_videos_are_resampled_as_in_the_folder(tmp_path: Path) -> None:
+    for name, frames, fps in (("a", 36, 24), ("b", 12, 8), ("c", 9, 24)):
+        write_video(tmp_path / "clips" / f"{name}.mp4", torch.rand(3, frames, 16, 16), fps=fps)
+    write_shards(clips_of(tmp_path / "clips", None), tmp_path / "shards", short_side=16, progress=False)
+    with pytest.warns(UserWarning, match="left out: 1 of the 3 clips of .* are too short"):
+        stored = ShardClips(tmp_path / "shards", SHAPE, target_fps=8.0)
+    files = ClipFolder(tmp_path / "clips", SHAPE, target_fps=8.0)
+    for epoch in range(5):
+        for index in (0, 1):
+            assert stored.draw((epoch, index))[1] == files.draw((epoch, index))[1]
+    clip, identity = stored.draw((3, 0))
+    assert torch.equal(stored.read(identity), clip["video"])
+    assert stored[2]["index"] == 0
+    with pytest.raises(ValueError, match=r"none of the 3 clips of .* has 4 frames at stride 5 and 8 frames a second"):
+        ShardClips(tmp_path / "shards", SHAPE, target_fps=8.0, stride=5)
 
 
 def test_a_url_gives_the_same_clips_by_ranges(shards: Path) -> None:
@@ -343,7 +362,7 @@ def test_wrong_folders_are_one_sentence(shards: Path, source: Path, tmp_path: Pa
     (tmp_path / "clips-000002.tar").unlink()
     with pytest.raises(FileNotFoundError, match=r"lacks 1 of its shards, for example clips-000002.tar"):
         ShardClips(tmp_path, SHAPE)
-    with pytest.raises(ValueError, match="short_side is 32, expected at least 16 for the clips' size and at most 24"):
+    with pytest.raises(ValueError, match="short_side is 32, expected at most 24, that of the videos"):
         ShardClips(shards, SHAPE, short_side=32)
     with pytest.raises(IndexError):
         ShardClips(shards, SHAPE)[NUM_CLIPS]
@@ -358,7 +377,7 @@ def test_shards_are_of_one_split(source: Path, tmp_path: Path) -> None:
         write_shards(clips_of(tmp_path / "prepared", split), folder, short_side=24, progress=False)
         clips = ShardClips(folder, SHAPE, split=split or "train")
         assert list(clips.index.names) == [name]
-        assert clips.name(0) == f"{folder}/{name}"
+        assert (clips.name(0), clips.path(0)) == (name, f"{folder}/clips-000000.tar/{name}")
         with pytest.raises(ValueError, match=f"are of the split '{split or 'train'}', not of 'validation'"):
             ShardClips(folder, SHAPE, split="validation")
 

@@ -19,6 +19,7 @@ from magvit.data.clip import generator_for
 from magvit.data.transforms import fit_clip
 from magvit.data.video import read_video
 from magvit.decoding import DecodingStep, Logits, decode, guide
+from magvit.device import usable_device
 from magvit.model_config import ModelConfig
 from magvit.shapes import TokenMask, Tokens, Video, check_video
 from magvit.tasks import Task, Vocabulary, get_task, mask_ratio
@@ -79,7 +80,7 @@ class MagvitPipeline:
             OSError: it is not there.
             ValueError: something in it is wrong, or the device is unknown; one sentence says what.
         """
-        where = _device(device)
+        where = usable_device(device)
         folder = hub.resolve(name)
         config = ModelConfig.from_dict(hub.load_config(folder), str(folder / hub.CONFIG))
         tokenizer = VideoTokenizer(config.tokenizer)
@@ -109,7 +110,7 @@ class MagvitPipeline:
 
     def to(self, device: str | torch.device) -> "MagvitPipeline":
         """Move the networks; returns the pipeline."""
-        where = _device(device)
+        where = usable_device(device)
         self.tokenizer.to(where)
         if self.transformer is not None:
             self.transformer.to(where)
@@ -306,19 +307,6 @@ def _for_each(what: str, values: list[T], count: int) -> list[T]:
 def _sequence(prefix: Int[Tensor, "B P"], grid: Tokens) -> Int[Tensor, "B L"]:
     """The prefix before each token grid, row-major with time slowest."""
     return torch.cat([prefix, grid.flatten(1)], 1)
-
-
-def _device(name: str | torch.device) -> torch.device:
-    """The device, once it is known to exist on this machine."""
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).split("\n")[0].split(". ")[0]  # PyTorch goes on for paragraphs
-        raise ValueError(f"device {str(name)!r} cannot be used here: {reason}") from error
-    if device.type == "meta":
-        raise ValueError("device 'meta' cannot be used here: it holds no numbers")
-    return device
 
 
 def _check_options(num_tokens: int, **options: int | float) -> None:

@@ -1,15 +1,19 @@
-"""`magvit doctor`: is the installation, this run folder or this folder of videos as it should be."""
+"""`magvit doctor`: is the installation, this run folder or this set of clips as it should be."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
+
+if TYPE_CHECKING:
+    from magvit.doctor import Result
 
 
 @dataclass(frozen=True)
 class Doctor:
-    """Say what is wrong with an installation, a run folder or a folder of videos, and what to do about it.
+    """Say what is wrong with an installation, a run folder or a set of clips, and what to do about it.
 
     One line for each thing looked at: ok, warning or error; its name; what was found. The exit code is 0 if there was
     no error, 1 if there was one, and 2 if there is nothing to look at. For example
@@ -17,43 +21,63 @@ class Doctor:
         magvit doctor
         magvit doctor runs/debug-tokenizer
         magvit doctor my_clips --clip-shape 16 64 64
+        magvit doctor prepared/ucf101 --split test --limit 200
     """
 
-    folder: Positional[Path | None] = None
-    """A run folder, a model folder or a folder of videos; without one, the installation."""
+    folder: Positional[str | None] = None
+    """A run folder, a model folder, or clips: a folder of videos, a prepared data set, shards (here or behind a URL), a
+    token cache. Without one, the installation."""
     clip_shape: tuple[int, int, int] = (16, 128, 128)
-    """Of videos: frames, height and width to train on."""
+    """Of clips: frames, height and width to train on."""
     stride: int = 1
-    """Of videos: step between the frames of a clip."""
+    """Of clips: step between the frames."""
+    target_fps: float | None = None
+    """Of clips: rate that videos are resampled to."""
+    split: str = "train"
+    """Of a prepared data set: which of its clips."""
     limit: int | None = None
-    """Of videos: look at so many, evenly spaced; without it, at all."""
+    """Of clips: look at so many videos, evenly spaced; without it, at all."""
 
     def run(self) -> None:
         """Look, and print."""
-        from tqdm import tqdm
-
-        from magvit import hub
-        from magvit.doctor.data import check_data
-        from magvit.doctor.installation import check_installation
-        from magvit.doctor.run import check_model, check_run, is_run_folder
-
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit is {self.limit}, expected at least 1")
-        if self.folder is None:
-            results = check_installation()
-        elif is_run_folder(self.folder):
-            results = check_run(self.folder)
-        elif (self.folder / hub.CONFIG).is_file():
-            results = check_model(self.folder)
-        else:
-
-            def bar(videos: Sequence[int]) -> Iterable[int]:
-                return tqdm(videos, unit="video", disable=None, leave=False)
-
-            results = check_data(self.folder, self.clip_shape, self.stride, self.limit, bar)
         errors = 0
-        for result in results:
+        for result in self._results():
             errors += result.status == "error"
             print(result, flush=True)
         if errors:
             raise SystemExit(1)
+
+    def _results(self) -> "Iterable[Result]":
+        from tqdm import tqdm
+
+        from magvit import hub
+        from magvit.data.loader import DataConfig, clips_of
+        from magvit.data.shard_index import is_shard_folder
+        from magvit.data.token_cache import TokenCache, is_token_cache
+        from magvit.doctor import Result
+        from magvit.doctor.data import check_clips
+        from magvit.doctor.installation import check_installation
+        from magvit.doctor.run import check_model, check_run, is_run_folder
+
+        if self.folder is None:
+            return check_installation()
+        path = Path(self.folder)
+        if not is_shard_folder(self.folder):
+            if is_run_folder(path):
+                return check_run(path)
+            if is_token_cache(path):
+                cache = TokenCache(path)
+                told = (
+                    f"{len(cache)} clips, {cache.config.epochs} epochs, all {cache.config.num_shards} files are whole"
+                )
+                return [Result("ok", "tokens", told)]
+            if (path / hub.CONFIG).is_file():
+                return check_model(path)
+
+        def bar(videos: Sequence[int]) -> Iterable[int]:
+            return tqdm(videos, unit="video", disable=None, leave=False)
+
+        config = DataConfig(self.clip_shape, stride=self.stride, target_fps=self.target_fps, split=self.split)
+        return check_clips(clips_of(config, self.folder), self.limit, bar)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from magvit.data.manifest import Manifest
     from magvit.training.config import TransformerRun
 
-DATA = ("clip_shape", "stride", "short_side", "flip", "labels", "synthetic_share", "synthetic", "split")
+DATA = ("clip_shape", "stride", "target_fps", "short_side", "flip", "labels", "synthetic_share", "synthetic", "split")
 """The fields of `DataConfig` that are options here."""
 OF_TOKENS = ("recipe", "tokenizer", "epochs", "tasks", "condition_frames", "precision", "batch_size")
 """Options that say that tokens are wanted, as do those of `DATA` but for the two that shards have too."""
@@ -64,6 +64,8 @@ class Shard:
     """Frames, height and width; without it the recipe's, or the model's."""
     stride: int | None = None
     """Step between the frames of a clip; without it the recipe's, or 1."""
+    target_fps: float | None = None
+    """Rate that videos are resampled to; without it the recipe's, or as stored."""
     short_side: int | None = None
     """Of shards: shorter side of the videos, 128 without it. Of tokens: shorter side before the crop; without it the
     recipe's, or that of the crop."""
@@ -117,12 +119,10 @@ class Shard:
         print(told + (f", {left_out} clips that cannot be read left out" if left_out else ""))
 
     def _write_tokens(self) -> None:
-        import torch
-
+        from magvit.device import usable_device
         from magvit.training.cache_tokens import cache_tokens
 
-        auto = "cuda" if torch.cuda.is_available() else "cpu"
-        device = auto if self.device == "auto" else self.device
+        device = usable_device(self.device)
         run = self.of_training()
         cache_tokens(run, self.output, epochs=self.epochs, batch_size=self.batch_size, device=device)
         print(f"wrote {self.output}")

@@ -45,7 +45,7 @@ def command(recipe: Callable[[], Run], train: Callable[..., Path], default_outpu
     def parse(
         config: Run = default,  # type: ignore[assignment]
         output: Path = default_output,
-        data: Path | None = None,
+        data: str | None = None,
         resume: bool = False,
         seed: int | None = None,
         machine: Machine = THIS_MACHINE,
@@ -55,7 +55,7 @@ def command(recipe: Callable[[], Run], train: Callable[..., Path], default_outpu
         Args:
             config: The run.
             output: Run folder: model/, checkpoints/, samples/, metrics.jsonl.
-            data: Folder of clips, classes in sub-folders; short for --data.folder.
+            data: Folder of clips, classes in sub-folders, or folder or URL of shards; short for --data.folder.
             resume: Go on from the newest checkpoint in the run folder, or start if there is none.
             seed: Short for --loop.seed.
             machine: Where to run.

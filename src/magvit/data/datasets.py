@@ -5,153 +5,92 @@ or resumed run. A draw is the pair `(epoch, index)`: `EndlessSampler` yields suc
 """
 
 import os
-import warnings
 from collections.abc import Iterator
 from functools import partial
-from itertools import chain
 from pathlib import Path
+from typing import Unpack
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 
-from magvit.data.clip import Clip, generator_for
+from magvit.data.clip import generator_for
+from magvit.data.clip_set import ClipOptions, ClipSet, Source
 from magvit.data.images import IMAGE_SUFFIXES
 from magvit.data.manifest import Manifest, Record, is_manifest, load_manifest
-from magvit.data.records import count_record, read_record
-from magvit.data.sampling import (
-    ClipIdentity,
-    center_clip,
-    frame_indices,
-    random_clip,
-    read_clip,
-    take_clip,
-    window_span,
-)
+from magvit.data.records import count_record, rate_of_record, read_record
 from magvit.data.sources.listing import VIDEO_SUFFIXES, files_below
 from magvit.data.video import TooFewFrames
 from magvit.shapes import Grid
 
 
-class ClipFolder(Dataset[Clip]):
-    """Clips `C T H W` of a folder of videos or of a prepared data set; for `T = 1` also, or only, of pictures.
+class ClipFolder(ClipSet):
+    """Clips of a folder of videos or of a prepared data set; for `T = 1` also, or only, of pictures. See `ClipSet`.
 
     In a plain folder a clip's class is the first-level sub-folder it lies in (at any depth below), numbered by name; a
     file directly in `root` has label -1, as have all if no sub-folder holds any. A folder that `magvit data prepare`
-    wrote says itself which clips, classes and splits there are. The shorter side is resized to `short_side`, then:
-
-    * training: a random window of frames, a random crop and, if `flip`, a random left-right flip, all drawn from
-      `(seed, epoch, index)`;
-    * otherwise: the middle window and the middle crop.
-
-    `dataset[epoch, index]` is one draw; `dataset[index]` is epoch 0. A damaged or too short file is found when it is
-    first read: a warning names it and the next file in order takes its place (`index` in the clip says which).
+    wrote says itself which clips, classes and splits there are. A damaged or too short file is found when it is read.
 
     Args:
         root: folder with videos, or with one sub-folder for each class; or a prepared folder.
         clip_shape: `(T, H, W)`.
-        stride: step between the frames of a clip.
-        train: random (True) or central (False) window and crop.
-        seed: of the training randomness.
-        short_side: shorter side before the crop, at least `max(H, W)`, which is also the default.
-        flip: mirror every other training clip, on average. Not for classes that tell left from right.
         cache: keep every video, resized, as uint8 in memory after its first use. For small sets; each data loader
             worker has its own cache.
         split: which clips of a prepared folder that has splits.
+        **options: those of `ClipSet`.
 
     Raises:
         OSError: `root` is not a readable folder.
-        ValueError: nothing usable in it, no such split, or `short_side` too small; on access, if no video can be read.
+        ValueError: nothing usable in it, no such split, or numbers that make no clip.
     """
 
     def __init__(
         self,
         root: str | os.PathLike[str],
         clip_shape: Grid,
-        stride: int = 1,
-        train: bool = True,
-        seed: int = 0,
-        short_side: int | None = None,
-        flip: bool = True,
+        *,
         cache: bool = False,
         split: str = "train",
+        **options: Unpack[ClipOptions],
     ):
-        if min(*clip_shape, stride) < 1:
-            raise ValueError(f"clip_shape is {clip_shape} and stride {stride}, expected at least 1")
-        height, width = clip_shape[1:]
-        if short_side is not None and short_side < max(height, width):
-            raise ValueError(f"short_side is {short_side}, expected at least {max(height, width)} for {height}x{width}")
-        self.clip_shape, self.stride, self.train, self.seed, self.flip = clip_shape, stride, train, seed, flip
-        self.short_side = short_side or max(height, width)
+        super().__init__(os.fspath(root), clip_shape, **options)
         suffixes = VIDEO_SUFFIXES + IMAGE_SUFFIXES * (clip_shape[0] == 1)
         manifest = _prepared(Path(root), split) or _plain(Path(root), suffixes)
         self.root, self.records, self.classes = manifest.root, manifest.records, list(manifest.classes)
-        self.paths = [self.root / record.path for record in self.records]
-        self.labels = [record.label for record in self.records]
         self.cache = cache
         self._videos: dict[int, UInt8[Tensor, "3 T H W"]] = {}
-        self._counts: dict[int, int] = {}
-        self._refused: dict[int, str] = {}  # why a file is left out
+        self._known: dict[int, tuple[int, float | None]] = {}  # frames, as the file says, and frames a second
+        self._left_out: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> Clip:
-        return self.draw(key)[0]
+    def name(self, index: int) -> str:
+        """The path within the folder, and where several clips share it which of them."""
+        return self.records[index].name
 
-    def draw(self, key: int | tuple[int, int]) -> tuple[Clip, ClipIdentity]:
-        """The clip of a draw, and what it was cut from, which `read` reads again."""
-        epoch, index = key if isinstance(key, tuple) else (0, key)
-        if not 0 <= index < len(self):
-            raise IndexError(f"index {index} is not among the {len(self)} files of {self.root}")
-        for candidate in chain(range(index, len(self)), range(index)):
-            if candidate not in self._refused:
-                try:
-                    return self._clip(candidate, (self.seed, epoch, index))
-                except (OSError, ValueError) as error:
-                    self._refused[candidate] = str(error)
-                    warnings.warn(f"left out: {error}", stacklevel=3)
-        raise ValueError(f"none of the {len(self)} files can be used, for example: {self._refused[index]}")
+    def path(self, index: int) -> str:
+        """The file, likewise."""
+        return str(self.root / self.records[index].name)
 
-    def read(self, identity: ClipIdentity) -> Float[Tensor, "3 T H W"]:
-        """The clip that an identity names, which may be of another run or of a folder that has moved.
+    def label(self, index: int) -> int:
+        """Class number, or -1."""
+        return self.records[index].label
 
-        Raises:
-            OSError, ValueError: no such clip is here, or it cannot be read.
-        """
-        for index, record in enumerate(self.records):
-            if record.name == identity.path:
-                return read_clip(identity, partial(self._frames, index))
-        raise ValueError(f"{self.root} has no clip {identity.path!r}")
+    def _is_left_out(self, index: int) -> bool:
+        return index in self._left_out
 
-    def _clip(self, index: int, key: tuple[int, int, int]) -> tuple[Clip, ClipIdentity]:
-        if index not in self._counts:
-            counted = self._cached(index).shape[1] if self.cache else count_record(self.root, self.records[index])
-            self._counts[index] = counted
-        try:
-            return self._cut(index, self._counts[index], key)
-        except TooFewFrames as short:  # the header promised more: draw again among the frames there are
-            return self._cut(index, short.available, key)
+    def _leave_out(self, index: int) -> None:
+        self._left_out.add(index)
 
-    def _cut(self, index: int, num_frames: int, key: tuple[int, int, int]) -> tuple[Clip, ClipIdentity]:
-        """The window and crop that `key` draws from a video of `num_frames` frames."""
-        length, *size = self.clip_shape
-        span = window_span(length, self.stride)
-        if num_frames < span:
-            raise ValueError(f"{self.paths[index]} has {num_frames} frames, {length} at stride {self.stride} needed")
-        generator = generator_for(*key) if self.train else None
-        start = center_clip(num_frames, span) if generator is None else random_clip(num_frames, span, generator)
-        video, identity = take_clip(
-            self.records[index].name,
-            frame_indices(num_frames, length=length, stride=self.stride, start=start),
-            partial(self._frames, index),
-            (size[0], size[1]),
-            short_side=self.short_side,
-            generator=generator,
-            flip=self.flip,
-        )
-        return {"video": video, "label": self.labels[index], "index": index}, identity
+    def open(self, index: int) -> Source:
+        """See `ClipSet`."""
+        if index not in self._known:
+            record = self.records[index]
+            frames = self._cached(index).shape[1] if self.cache else count_record(self.root, record)
+            self._known[index] = frames, rate_of_record(self.root, record) if self.target_fps else None
+        return Source(*self._known[index], partial(self._frames, index))
 
     def _frames(self, index: int, num_frames: int, start: int, stride: int) -> UInt8[Tensor, "3 T H W"]:
         if self.cache:

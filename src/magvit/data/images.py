@@ -7,6 +7,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from magvit.data.video import MAX_FRAME_PIXELS
 from magvit.data.video_writer import error_reason, import_image
 
 IMAGE_SUFFIXES = (".avif", ".bmp", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff")
@@ -21,7 +22,7 @@ def read_image(path: str | os.PathLike[str], short_side: int | None = None) -> U
 
     Raises:
         OSError: the file is missing or cannot be opened.
-        ValueError: not a picture that Pillow reads, or damaged.
+        ValueError: not a picture that Pillow reads, or damaged, or of more than `MAX_FRAME_PIXELS` when resized.
         ImportError: Pillow is not installed.
     """
     image = import_image()
@@ -43,5 +44,8 @@ def read_image(path: str | os.PathLike[str], short_side: int | None = None) -> U
             raise ValueError(f"{path} is not a whole picture that can be read ({error_reason(error)})") from error
     if short_side:
         scale = short_side / min(rgb.size)
-        rgb = rgb.resize((round(rgb.width * scale), round(rgb.height * scale)), image.Resampling.BICUBIC)
+        width, height = round(rgb.width * scale), round(rgb.height * scale)
+        if width * height > MAX_FRAME_PIXELS:
+            raise ValueError(f"{path} is {rgb.width}x{rgb.height}, too narrow for a shorter side of {short_side}")
+        rgb = rgb.resize((width, height), image.Resampling.BICUBIC)
     return torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[:, None]

@@ -3,14 +3,18 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from magvit.data.clip import Clip, generator_for
+from magvit.data.clip_set import ClipOptions, ClipSet
 from magvit.data.datasets import ClipFolder, EndlessSampler
 from magvit.data.shard_index import is_shard_folder
 from magvit.data.shards import ShardClips
@@ -34,6 +38,7 @@ class DataConfig:
     synthetic_share: float = 0.0
     synthetic: SyntheticName = "shapes"
     stride: int = 1
+    target_fps: float | None = None  # resample the folder's videos to so many frames a second; None: as stored
     short_side: int | None = None
     flip: bool = True  # mirror every other clip of the folder
     labels: bool = True  # sub-folders are classes
@@ -57,11 +62,11 @@ class TrainingClips(Dataset[Clip]):
     def __init__(self, config: DataConfig, seed: int):
         share = config.synthetic_share
         self.synthetic = SYNTHETIC[config.synthetic](config.clip_shape, seed) if share else None
-        self.folder: ClipFolder | ShardClips | None = None
+        self.folder: ClipSet | None = None
         if share < 1:
             if config.folder is None:
                 raise ValueError("no data: give a folder of clips (--data PATH)")
-            self.folder = _clips_of(config, config.folder, seed)
+            self.folder = clips_of(config, config.folder, seed)
         mixed = 0 < share < 1
         self.length = len(self.folder) if self.folder and not mixed else 1024
         self.num_synthetic = round(share * self.length)
@@ -87,17 +92,25 @@ class TrainingClips(Dataset[Clip]):
         if self.folder is None or (self.synthetic and label >= 0):
             assert self.synthetic is not None
             return f"{self.synthetic.noun} {index}"
-        if isinstance(self.folder, ClipFolder):  # where a file holds many clips, also which of them
-            return str(self.folder.root / self.folder.records[index].name)
-        return str(self.folder.paths[index])
+        return self.folder.path(index)
 
 
-def _clips_of(config: DataConfig, folder: str, seed: int) -> ClipFolder | ShardClips:
-    """The videos of a folder, or of shards, which are read fast enough without a cache and hold one split."""
-    options: dict[str, Any] = {"seed": seed, "short_side": config.short_side, "flip": config.flip}
+def clips_of(config: DataConfig, folder: str, seed: int = 0) -> ClipSet:
+    """The videos of a folder, or of shards, which are read fast enough without a cache and hold one split.
+
+    Raises:
+        OSError, ValueError: as `ClipFolder` and `ShardClips`.
+    """
+    options = ClipOptions(
+        stride=config.stride,
+        target_fps=config.target_fps,
+        seed=seed,
+        short_side=config.short_side,
+        flip=config.flip,
+    )
     if is_shard_folder(folder):
-        return ShardClips(folder, config.clip_shape, config.stride, split=config.split, **options)
-    return ClipFolder(folder, config.clip_shape, config.stride, cache=config.cache, split=config.split, **options)
+        return ShardClips(folder, config.clip_shape, split=config.split, **options)
+    return ClipFolder(folder, config.clip_shape, cache=config.cache, split=config.split, **options)
 
 
 class BatchSampler:
@@ -131,6 +144,23 @@ def _outlive_sigterm(worker: int) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+class PipedLoader(DataLoader[Any]):
+    """Small batches, which workers hand over as bytes: a tensor in shared memory takes 0.5 ms each to be found."""
+
+    def __init__(self, entries: TokenCache, **options: Any):
+        super().__init__(entries, collate_fn=_as_arrays, **options)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:  # type: ignore[override]
+        """The batches as tensors."""
+        for batch in super().__iter__():
+            tensors = {name: torch.from_numpy(array) for name, array in batch.items()}
+            yield {name: tensor.pin_memory() for name, tensor in tensors.items()} if self.pin_memory else tensors
+
+
+def _as_arrays(entries: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+    return {name: np.stack([np.asarray(entry[name]) for entry in entries]) for name in entries[0]}
+
+
 def make_loader(
     clips: TrainingClips | TokenCache,
     batch_size: int,
@@ -146,12 +176,12 @@ def make_loader(
 
     Of clips `{"video": [B, 3, T, H, W], "label": [B], "index": [B]}`; of a token cache see `TokenEntry`.
     """
-    return DataLoader(
-        clips,
-        batch_sampler=BatchSampler(len(clips), seed, batch_size, start, rank, world_size),
-        num_workers=num_workers,
-        pin_memory=pin_memory,
-        persistent_workers=num_workers > 0,
-        worker_init_fn=_outlive_sigterm if hasattr(signal, "sigwaitinfo") else None,
-        generator=generator_for(seed, start),  # or it draws from the global one, which the networks' dropout shares
-    )
+    options: dict[str, Any] = {
+        "batch_sampler": BatchSampler(len(clips), seed, batch_size, start, rank, world_size),
+        "num_workers": num_workers,
+        "pin_memory": pin_memory,
+        "persistent_workers": num_workers > 0,
+        "worker_init_fn": _outlive_sigterm if hasattr(signal, "sigwaitinfo") else None,
+        "generator": generator_for(seed, start),  # or it draws from the global one, which the networks' dropout shares
+    }
+    return PipedLoader(clips, **options) if isinstance(clips, TokenCache) else DataLoader(clips, **options)

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from jaxtyping import UInt8
@@ -40,7 +41,7 @@ def read_record(
         ValueError: no clip can be read.
     """
     path = Path(root, record.path)
-    if record.offset is None and not record.images and path.suffix.lower() not in IMAGE_SUFFIXES:
+    if _is_video(path, record):
         first, frames = part(path, record)
         if frames is not None:
             _check_window(path, frames, num_frames, start, stride)
@@ -83,6 +84,32 @@ def count_record(root: str | os.PathLike[str], record: Record) -> int:
     return count_frames(path) - first if frames is None else frames
 
 
+class Appearance(NamedTuple):
+    """Size of the pictures as shown, and frames a second or None."""
+
+    height: int
+    width: int
+    fps: float | None
+
+
+def rate_of_record(root: str | os.PathLike[str], record: Record) -> float | None:
+    """Frames a second, by the record or by the file; None if neither says it. Raises as `probe` does."""
+    path = Path(root, record.path)
+    return record.fps or (probe(path).fps if _is_video(path, record) else None)
+
+
+def appearance(root: str | os.PathLike[str], record: Record) -> Appearance:
+    """Size and rate, by the record or by the file. Raises as `read_record` does."""
+    if record.height and record.width:
+        return Appearance(record.height, record.width, rate_of_record(root, record))
+    path = Path(root, record.path)
+    if _is_video(path, record):
+        info = probe(path)
+        return Appearance(info.height, info.width, record.fps or info.fps)
+    height, width = read_record(root, record, num_frames=1).shape[-2:]
+    return Appearance(height, width, record.fps)
+
+
 def part(path: Path, record: Record) -> tuple[int, int | None]:
     """First frame, and number of frames or None for all, of the part of a video that a record is.
 
@@ -105,3 +132,7 @@ def _check_window(path: Path, frames: int, num_frames: int | None, start: int, s
         message = f"{path} has a clip of {frames} frames, {num_frames or 1} from {start} at stride {stride} needed"
         raise TooFewFrames(message, frames)
     return chosen
+
+
+def _is_video(path: Path, record: Record) -> bool:
+    return record.offset is None and not record.images and path.suffix.lower() not in IMAGE_SUFFIXES

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from magvit.data.video_writer import error_reason
@@ -46,6 +46,7 @@ class ShardIndex:
         short_side: of the stored videos.
         shards: file names.
         columns: for each clip its shard's number, first byte, bytes, frames, label or -1, and CRC-32.
+        fps: frames a second, 0 where not known.
         names: the clips' files before they were put into shards (`Record.name`).
     """
 
@@ -54,6 +55,7 @@ class ShardIndex:
     short_side: int
     shards: tuple[str, ...]
     columns: Int[Tensor, "clips 6"]
+    fps: Float[Tensor, " clips"]
     names: Names
 
     def __len__(self) -> int:
@@ -63,7 +65,8 @@ class ShardIndex:
         """The contents of `index.json`."""
         columns = dict(zip(COLUMNS, self.columns.T.tolist(), strict=True))
         head = {"format": 1, "classes": self.classes, "split": self.split, "short_side": self.short_side}
-        return json.dumps({**head, "shards": self.shards, **columns, "names": list(self.names)}) + "\n"
+        rest = {"fps": self.fps.tolist(), "names": list(self.names)}
+        return json.dumps({**head, "shards": self.shards, **columns, **rest}) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str) -> "ShardIndex":
@@ -74,9 +77,10 @@ class ShardIndex:
                 raise ValueError(f"format is {values['format']!r}, expected 1")
             columns = torch.tensor([values[name] for name in COLUMNS]).T.contiguous()
             shards, names = tuple(values["shards"]), Names(values["names"])
-            if columns.ndim != 2 or columns.is_floating_point() or len(names) != len(columns):
+            fps = torch.tensor(values["fps"], dtype=torch.float64)
+            if columns.ndim != 2 or columns.is_floating_point() or not len(names) == len(fps) == len(columns):
                 raise ValueError("its columns differ in length")
-            return cls(tuple(values["classes"]), values["split"], values["short_side"], shards, columns, names)
+            return cls(tuple(values["classes"]), values["split"], values["short_side"], shards, columns, fps, names)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{where} is no index of shards: {error!r}; without it one is made") from error
 
@@ -188,18 +192,20 @@ def build_index(storage: Storage, shards: Sequence[str]) -> ShardIndex:
         ValueError: a shard is damaged or holds something else.
         OSError: a shard cannot be read.
     """
-    rows, names, classes, split, short_side = [], [], dict[int, str](), "", 0
+    rows, rates, names, classes, split, short_side = [], [], [], dict[int, str](), "", 0
     for number, shard in enumerate(shards):
         with storage.file(shard) as file:
             for video, info in _members(file, f"{storage.folder}/{shard}"):
                 place = number, video.offset_data, video.size
                 rows.append((*place, info["frames"], info["label"], info["crc32"]))
+                rates.append(info["fps"] or 0.0)
                 names.append(info["path"])
                 classes[info["label"]] = info["class"]
                 split, short_side = info["split"], info["short_side"]
     named = tuple(classes.get(label, str(label)) for label in range(max(classes, default=-1) + 1))
     columns = torch.tensor(rows, dtype=torch.int64).reshape(-1, len(COLUMNS))
-    return ShardIndex(named, split, short_side, tuple(shards), columns, Names(names))
+    fps = torch.tensor(rates, dtype=torch.float64)
+    return ShardIndex(named, split, short_side, tuple(shards), columns, fps, Names(names))
 
 
 def _members(file: Any, where: str) -> Iterator[tuple[tarfile.TarInfo, dict[str, Any]]]:

@@ -28,11 +28,10 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from magvit import hub
-from magvit.data.images import IMAGE_SUFFIXES
 from magvit.data.manifest import Manifest, Record
-from magvit.data.records import read_record
+from magvit.data.records import rate_of_record, read_record
 from magvit.data.shard_index import INDEX, ShardIndex, Storage, build_index, save_index
-from magvit.data.video import TooFewFrames, probe
+from magvit.data.video import TooFewFrames
 from magvit.data.video_writer import import_av
 
 KEY_FRAME_EVERY = 8
@@ -158,7 +157,7 @@ class _EncodedClips(Dataset[Encoded]):
         record = self.manifest.records[number]
         try:
             video = self._read(record)
-            fps = record.fps or self._fps(record)
+            fps = rate_of_record(self.manifest.root, record)
         except (OSError, ValueError) as error:
             return Encoded(number, b"", {"reason": str(error)})
         content = encode_video(video, fps)
@@ -178,12 +177,6 @@ class _EncodedClips(Dataset[Encoded]):
                 "crc32": zlib.crc32(content),
             },
         )
-
-    def _fps(self, record: Record) -> float | None:
-        """What the file says, if it is a video."""
-        path = Path(self.manifest.root, record.path)
-        is_video = record.offset is None and not record.images and path.suffix.lower() not in IMAGE_SUFFIXES
-        return probe(path).fps if is_video else None
 
     def _read(self, record: Record) -> Tensor:
         """A whole clip, or its undamaged beginning."""

@@ -59,10 +59,9 @@ class TokenCacheConfig:
         """Read `folder/config.json`. OSError if there is none; ValueError if it is not that of a token cache."""
         if not (folder / hub.CONFIG).is_file():
             raise FileNotFoundError(f"{folder} is not a token cache: it has no {hub.CONFIG}")
-        values = hub.load_config(folder)
-        if "entries_per_shard" not in values:
+        if not is_token_cache(folder):
             raise ValueError(f"{folder} is not a token cache: its {hub.CONFIG} is that of something else")
-        return hub.config_from_dict(cls, values, str(folder / hub.CONFIG))
+        return hub.config_from_dict(cls, hub.load_config(folder), str(folder / hub.CONFIG))
 
     @property
     def num_shards(self) -> int:
@@ -73,6 +72,11 @@ class TokenCacheConfig:
         """The entries that a file holds."""
         start = shard * self.entries_per_shard
         return range(start, min(start + self.entries_per_shard, self.clips_per_epoch * self.epochs))
+
+
+def is_token_cache(folder: Path) -> bool:
+    """Whether a folder says that it is one."""
+    return (folder / hub.CONFIG).is_file() and "entries_per_shard" in hub.load_config(folder)
 
 
 class TokenEntry(TypedDict):

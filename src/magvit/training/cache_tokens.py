@@ -163,8 +163,8 @@ def made_of(run: TransformerRun, tokenizer: VideoTokenizer, clips: TrainingClips
     data = {f"data.{name}": value for name, value in asdict(run.data).items() if name not in NOT_OF_THE_TOKENS}
     parts = {"tokenizer": fingerprint(tokenizer), "seed": run.loop.seed, "condition_frames": run.condition_frames}
     if clips is not None and clips.folder is not None:
-        names = "\n".join(path.relative_to(clips.folder.root).as_posix() for path in clips.folder.paths)
-        parts["videos"] = hashlib.sha256(names.encode()).hexdigest()
+        kind, names = type(clips.folder).__name__, map(clips.folder.name, range(len(clips.folder)))
+        parts["videos"] = hashlib.sha256("\n".join((kind, *names)).encode()).hexdigest()
     return json.loads(json.dumps(parts | data))
 
 

@@ -1,0 +1,233 @@
+"""Clips cut from videos, wherever these lie: which clip a draw is, and what takes the place of a bad video."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
+from itertools import chain
+from typing import NamedTuple, TypedDict
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from magvit.data.clip import Clip, generator_for
+from magvit.data.sampling import (
+    ClipIdentity,
+    Reader,
+    center_clip,
+    even_clips,
+    frame_indices,
+    random_clip,
+    read_clip,
+    take_clip,
+    window_span,
+)
+from magvit.data.video import TooFewFrames
+from magvit.shapes import Grid
+
+
+class Source(NamedTuple):
+    """A video that is about to be cut: its frames, its rate if that is known, and how to read some of them."""
+
+    num_frames: int
+    fps: float | None
+    read: Reader
+
+
+class ClipOptions(TypedDict, total=False):
+    """What `ClipSet` takes beside the folder and the clips' shape."""
+
+    stride: int
+    target_fps: float | None
+    train: bool
+    seed: int
+    short_side: int | None
+    flip: bool
+
+
+class Choice(NamedTuple):
+    """Where a window begins, of (frames there are, frames it spans), and what draws the place of the crop, if any."""
+
+    first: Callable[[int, int], int]
+    generator: torch.Generator | None
+
+
+def _random(*key: int) -> Choice:
+    generator = generator_for(*key)
+    return Choice(partial(random_clip, generator=generator), generator)
+
+
+def _central() -> Choice:
+    return Choice(center_clip, None)
+
+
+class ClipSet(Dataset[Clip], ABC):
+    """Clips `C T H W` of a set of videos, one a draw.
+
+    The shorter side is resized to `short_side`, and the frames of a clip are `stride` apart, after the video was
+    resampled to `target_fps` frames a second if that is given. Then:
+
+    * training: a random window of frames, a random crop and, if `flip`, a random left-right flip, all drawn from
+      `(seed, epoch, index)`;
+    * otherwise: the middle window and the middle crop.
+
+    `dataset[epoch, index]` is one draw; `dataset[index]` is epoch 0. The next usable video in order takes the place of
+    one that cannot be used, and a warning says why, once (`index` in the clip says which it is).
+
+    Args:
+        folder: what messages call the set.
+        clip_shape: `(T, H, W)`.
+        stride: step between the frames of a clip.
+        target_fps: rate to resample to; a video that does not say its own cannot be used then. None: as stored.
+        train: random (True) or central (False) window and crop.
+        seed: of the training randomness.
+        short_side: shorter side before the crop, at least `max(H, W)`, which is also the default.
+        flip: mirror every other training clip, on average. Not for classes that tell left from right.
+
+    Raises:
+        ValueError: numbers that make no clip.
+    """
+
+    classes: list[str]
+    """Names in label order."""
+    unusable: tuple[type[Exception], ...] = (OSError, ValueError)
+    """What says that a video cannot be used; all else ends the run."""
+
+    def __init__(
+        self,
+        folder: str,
+        clip_shape: Grid,
+        stride: int = 1,
+        target_fps: float | None = None,
+        train: bool = True,
+        seed: int = 0,
+        short_side: int | None = None,
+        flip: bool = True,
+    ):
+        if min(*clip_shape, stride) < 1:
+            raise ValueError(f"clip_shape is {clip_shape} and stride {stride}, expected at least 1")
+        height, width = clip_shape[1:]
+        if short_side is not None and short_side < max(height, width):
+            raise ValueError(f"short_side is {short_side}, expected at least {max(height, width)} for {height}x{width}")
+        if target_fps is not None and not 0 < target_fps < float("inf"):
+            raise ValueError(f"target_fps is {target_fps}, expected a number of frames a second")
+        self.folder, self.clip_shape, self.stride = folder, clip_shape, stride
+        self.target_fps = target_fps if clip_shape[0] > 1 else None  # one frame has no rate
+        self.train, self.seed, self.flip = train, seed, flip
+        self.short_side = short_side or max(height, width)
+
+    @property
+    def wanted(self) -> str:
+        """Of a video, in words."""
+        rate = f" and {self.target_fps:g} frames a second" if self.target_fps else ""
+        return f"{self.clip_shape[0]} frames at stride {self.stride}{rate}"
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """What a clip's identity calls video `index`."""
+
+    @abstractmethod
+    def path(self, index: int) -> str:
+        """Where video `index` is, for messages."""
+
+    @abstractmethod
+    def label(self, index: int) -> int:
+        """Class number of video `index`, or -1."""
+
+    @abstractmethod
+    def open(self, index: int) -> Source:
+        """Get ready to read video `index`. Raises what is `unusable`, and what ends the run."""
+
+    @abstractmethod
+    def _is_left_out(self, index: int) -> bool: ...
+
+    @abstractmethod
+    def _leave_out(self, index: int) -> None:
+        """Take down that a video is not to be tried again."""
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Clip:
+        return self.draw(key)[0]
+
+    def draw(self, key: int | tuple[int, int]) -> tuple[Clip, ClipIdentity]:
+        """The clip of a draw, and what it was cut from, which `read` reads again.
+
+        Raises:
+            IndexError: there is no such video.
+            ValueError: none can be used.
+        """
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} is not among the {len(self)} videos of {self.folder}")
+        choose = partial(_random, self.seed, epoch, index) if self.train else _central
+        why = ""
+        for candidate in chain(range(index, len(self)), range(index)):
+            if not self._is_left_out(candidate):
+                try:
+                    return self._take(candidate, choose)
+                except self.unusable as error:
+                    why = f", for example: {error}"
+                    warnings.warn(f"left out: {error}", stacklevel=3)
+                    self._leave_out(candidate)
+        raise ValueError(f"none of the {len(self)} videos of {self.folder} can be used{why}")
+
+    def even_clip(self, index: int, number: int, of: int) -> tuple[Clip, ClipIdentity]:
+        """One of `of` windows spread evenly over video `index`, with the middle crop, whatever `train` says.
+
+        Raises:
+            OSError, ValueError: it cannot be read, or is too short.
+        """
+        return self._take(index, lambda: Choice(lambda frames, span: even_clips(frames, of, span)[number], None))
+
+    def read(self, identity: ClipIdentity) -> Float[Tensor, "3 T H W"]:
+        """The clip that an identity names, which may be of another run or of a folder that has moved.
+
+        Raises:
+            OSError, ValueError: no such clip is here, or it cannot be read.
+        """
+        for index in range(len(self)):
+            if self.name(index) == identity.path:
+                return read_clip(identity, self.open(index).read)
+        raise ValueError(f"{self.folder} has no clip {identity.path!r}")
+
+    def _take(self, index: int, choose: Callable[[], Choice]) -> tuple[Clip, ClipIdentity]:
+        source = self.open(index)
+        try:
+            return self._cut(index, source, choose())
+        except TooFewFrames as short:
+            if short.available < self._span(source):
+                raise
+            # The header promised more: choose again, and alike, among those there are. They are not remembered, as a
+            # draw must not depend on the draws before it.
+            return self._cut(index, source._replace(num_frames=short.available), choose())
+
+    def _span(self, source: Source) -> int:
+        return window_span(self.clip_shape[0], self.stride, source.fps, self.target_fps)
+
+    def _cut(self, index: int, source: Source, choice: Choice) -> tuple[Clip, ClipIdentity]:
+        (length, height, width), (num_frames, fps, read) = self.clip_shape, source
+        span = self._span(source)
+        if num_frames < span:
+            raise TooFewFrames(f"{self.path(index)} has {num_frames} frames, {self.wanted} needed", num_frames)
+        frames = frame_indices(
+            num_frames,
+            fps,
+            length=length,
+            stride=self.stride,
+            target_fps=self.target_fps,
+            start=choice.first(num_frames, span),
+        )
+        video, identity = take_clip(
+            self.name(index),
+            frames,
+            read,
+            (height, width),
+            short_side=self.short_side,
+            generator=choice.generator,
+            flip=self.flip,
+        )
+        return {"video": video, "label": self.label(index), "index": index}, identity
