@@ -35,7 +35,7 @@ def test_there_and_back(tmp_path):
 
 def test_there_is_nothing_in_a_new_run(tmp_path):
     assert load_newest_checkpoint(tmp_path / "nowhere") is None
-    (tmp_path / "step_00000001.part").write_bytes(b"unfinished")
+    (tmp_path / ".77.step_00000001.pt").write_bytes(b"unfinished")
     assert load_newest_checkpoint(tmp_path) is None
 
 

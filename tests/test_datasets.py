@@ -8,8 +8,10 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from magvit.data.clip_set import Choice
 from magvit.data.datasets import ClipFolder, EndlessSampler
 from magvit.data.manifest import Manifest, Record, save_manifest
+from magvit.data.sampling import even_clips
 from magvit.data.video import probe, write_video
 
 
@@ -136,10 +138,12 @@ def test_a_video_without_a_rate_is_left_out_of_resampling(tmp_path: Path) -> Non
 def test_even_clips_are_spread_over_a_video(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mp4", 0.5)
     clips = ClipFolder(tmp_path, (4, 16, 16))
-    assert [clips.even_clip(0, number, 3)[1].frames[0] for number in range(3)] == [0, 4, 8]
-    assert clips.even_clip(0, 0, 1)[1] == ClipFolder(tmp_path, (4, 16, 16), train=False).draw(0)[1]
+    for number, first in enumerate((0, 4, 8)):
+        choice = Choice(lambda frames, span, number=number: even_clips(frames, 3, span)[number])
+        assert clips.take(0, lambda choice=choice: choice)[1].frames[0] == first
+    assert clips.take(0)[1] == ClipFolder(tmp_path, (4, 16, 16), train=False).draw(0)[1]
     with pytest.raises(ValueError, match="has 12 frames, 13 frames at stride 1 needed"):
-        ClipFolder(tmp_path, (13, 16, 16)).even_clip(0, 0, 1)
+        ClipFolder(tmp_path, (13, 16, 16)).take(0)
 
 
 @pytest.mark.parametrize("size", [(16, 24), (24, 16), (8, 40)])

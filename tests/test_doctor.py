@@ -113,11 +113,11 @@ def test_running_and_interrupted(run: Path) -> None:
 def test_torn_checkpoints(run: Path) -> None:
     newest = run / "checkpoints" / "step_00000004.pt"
     newest.write_bytes(newest.read_bytes()[:-1000])
-    (run / "checkpoints" / "step_00000006.part").write_bytes(b"")
+    (run / "checkpoints" / ".77.step_00000006.pt").write_bytes(b"")
     results = by_name(list(check_run(run)))["checkpoint"]
     assert [result.status for result in results] == ["warning", "warning", "ok"]
     assert str(newest) in results[0].message
-    assert "step_00000006.part" in results[1].message
+    assert ".77.step_00000006.pt" in results[1].message
     assert "1, the newest of step 2" in results[2].message
     (run / "checkpoints" / "step_00000002.pt").write_bytes(b"nothing")
     assert ("error", "checkpoint") in problems(list(check_run(run)))

@@ -21,6 +21,7 @@ DATA = Path(os.environ.get("MAGVIT_TEST_DATA", Path(__file__).parents[2] / "shar
 NETWORKS = {
     "resnet50": ResNet50,
     "resnet50-official": lambda: ResNet50("official"),
+    "alexnet": lambda: LPIPS("alexnet"),
     "vgg16": lambda: LPIPS("vgg16"),
     "squeezenet": lambda: LPIPS("squeezenet"),
 }
@@ -119,7 +120,7 @@ def test_gradient_is_finite_where_all_features_vanish():
 def test_images_that_are_too_small():
     with pytest.raises(ValueError, match=r"images are 32x16, this LPIPS network needs at least 17x17$"):
         made("squeezenet")(torch.rand(1, 3, 32, 16), torch.rand(1, 3, 32, 16))
-    for name, size in (("vgg16", 16), ("squeezenet", 17)):
+    for name, size in (("alexnet", 31), ("vgg16", 16), ("squeezenet", 17)):
         assert made(name)(images(size), images(size, seed=1)).isfinite()
 
 
@@ -146,6 +147,7 @@ def test_names_and_sizes_are_torchvisions():
     assert state["layer3.0.conv2.weight"].shape == (256, 256, 3, 3)
     assert state["fc.weight"].shape == (1000, 2048)
     for name, size, last in (
+        ("alexnet", 2_469_696, "features.10.bias"),
         ("vgg16", 14_714_688, "features.28.bias"),
         ("squeezenet", 722_496, "features.12.expand3x3.bias"),
     ):
@@ -169,7 +171,8 @@ def test_parity_with_torchvision(tmp_path):
         expected = theirs(Normalize()(images(224)))
     torch.testing.assert_close(ours.logits(images(224)), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
 
-    for name, kind in {"vgg16": models.vgg16, "squeezenet": models.squeezenet1_1}.items():
+    kinds = {"alexnet": models.alexnet, "vgg16": models.vgg16, "squeezenet": models.squeezenet1_1}
+    for name, kind in kinds.items():
         theirs, ours = kind(weights=None).eval(), LPIPS(name)
         heads = {key: value for key, value in ours.state_dict().items() if key.startswith("lin")}
         torch.save(theirs.state_dict() | heads, tmp_path / f"{name}.pth")
@@ -277,8 +280,10 @@ def test_published_files():
     files = {file.file: file for source in weights.SOURCES.values() for file in source.files}
     assert set(files) == {
         "resnet50-0676ba61.pth",
+        "alexnet-owt-7be5be79.pth",
         "vgg16-397923af.pth",
         "squeezenet1_1-b8a52dc0.pth",
+        "lpips-v0.1-alex.pth",
         "lpips-v0.1-vgg.pth",
         "lpips-v0.1-squeeze.pth",
     }
@@ -330,7 +335,7 @@ def test_no_network(cache, monkeypatch):
         raise urllib.error.URLError("Name or service not known")
 
     monkeypatch.setattr(torch.hub, "urlopen", unreachable)
-    for name in ("resnet50", "vgg16", "squeezenet"):
+    for name in ("resnet50", "alexnet", "vgg16", "squeezenet"):
         text = refusal(OSError, name)
         assert "download.pytorch.org" in text
         assert "Name or service not known" in text
@@ -387,6 +392,17 @@ def test_caffe_input_is_taken_into_the_first_layer(trained):
     caffe = 255 * images().flip(1) - torch.tensor([104.0, 117.0, 123.0]).view(3, 1, 1)
     expected = F.conv2d(caffe, weight, bias, stride=2)
     torch.testing.assert_close(trained.features[0](trained.normalize(images())), expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg16", "squeezenet"])
+def test_published_heads(name):
+    path = DATA / "weights" / "lpips_heads" / f"v0.1_{name.removesuffix('net').removesuffix('16')}.pth"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    assert sha256(path) == weights.SOURCES[name].files[1].sha256
+    heads = torch.load(path, map_location="cpu", weights_only=True)
+    ours = {key: tensor.shape for key, tensor in made(name).state_dict().items() if key.startswith("lin")}
+    assert {key: tensor.shape for key, tensor in heads.items()} == ours
 
 
 @pytest.mark.parametrize("folder", ["ucf101", "faces", "everyday"])

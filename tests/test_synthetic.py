@@ -16,6 +16,7 @@ from magvit.data.synthetic import (
     SceneStyle,
     moving_shape,
 )
+from magvit.data.synthetic_videos import HELD_OUT, SyntheticVideos
 
 PLAIN = SceneStyle(textured=False, camera=False, actors=1)
 
@@ -299,3 +300,19 @@ def test_digits_can_be_told_apart():
 def test_styles_refuse_what_cannot_be_drawn(arguments, message):
     with pytest.raises(ValueError, match=message):
         SceneStyle(**arguments)
+
+
+@pytest.mark.parametrize("name", list(SYNTHETIC))
+def test_synthetic_videos_are_a_clip_set_of_held_out_clips(name: str) -> None:
+    videos = SyntheticVideos(f"synthetic:{name}", (4, 16, 16), stride=2, seed=5, length=30)
+    source = SYNTHETIC[name]((7, 16, 16), 5 + HELD_OUT)
+    assert videos.classes == list(source.classes)
+    for index in (0, 7, 29):
+        clip, identity = videos.take(index)
+        assert (clip["label"], clip["index"]) == (source[index]["label"], index)
+        assert (clip["video"] - source[index]["video"][:, ::2]).abs().max() <= 0.5 / 255 + 1e-6
+        assert torch.equal(videos.read(identity), clip["video"])
+    assert len(videos) == 30
+    assert not torch.equal(SYNTHETIC[name]((7, 16, 16), 5)[0]["video"], source[0]["video"])
+    with pytest.raises(ValueError, match="unknown synthetic set 'cats', expected one of shapes"):
+        SyntheticVideos("synthetic:cats", (4, 16, 16))

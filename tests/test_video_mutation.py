@@ -36,9 +36,9 @@ def run(program: str, *arguments: str) -> str:
 def test_short_drill(sources: str) -> None:
     """The long form is `python tests/mutation_drill.py --count 2000`."""
     program = "import sys, mutation_drill; sys.exit(mutation_drill.main())"
-    arguments = ["--count", "45", "--own"] if sources == "own" else ["--count", "15", "--seed", "1", "--shuffle"]
+    arguments = ["--count", "96", "--own"] if sources == "own" else ["--count", "15", "--seed", "1", "--shuffle"]
     total = next(line for line in run(program, *arguments).splitlines() if line.startswith("| all |"))
-    tried, read, refused, crashed, hung = map(int, total.strip("| ").split(" | ")[1:])
+    tried, read, refused, crashed, hung = map(int, total.strip("| ").split(" | ")[1:6])
     assert tried == read + refused == int(arguments[1])
     assert (crashed, hung) == (0, 0)
     assert min(read, refused) > 0
@@ -49,18 +49,22 @@ def test_the_drill_sees_crashes_and_hangs(tmp_path: Path) -> None:
 import os, signal, sys, time, mutation_drill as drill
 drill.SECONDS = 1
 def ends(attempt):
-    drill.attempt = attempt
-    return drill.in_child(None)[:2]
+    drill.attempt = lambda path, window: attempt(path)
+    return drill.in_child(None, None)[:2]
 def error(path):
     raise KeyError("surprise")
+def busy(path):
+    while True:
+        pass
 print(ends(lambda path: ("read", "")), ends(lambda path: os.kill(os.getpid(), signal.SIGSEGV)))
 print(ends(error), ends(lambda path: os._exit(0))[0], ends(lambda path: time.sleep(9))[0])
 print(ends(lambda path: bytearray(2 * drill.ADDRESS_SPACE)))
+print(ends(busy)[0])
 """
     found = run(program).splitlines()
     assert found[0] == "('read', '') ('crashed', 'SIGSEGV')"
     assert found[1] == "('crashed', \"KeyError('surprise')\") read hung"
-    assert found[2] == "('crashed', 'MemoryError()')"
+    assert found[2:] == ["('crashed', 'MemoryError()')", "hung"]
 
 
 @pytest.fixture(scope="module")

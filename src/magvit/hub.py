@@ -1,19 +1,22 @@
 """Model folders: `config.json` and one `NAME.safetensors` per network, written whole or not at all, read strictly.
 
 Whatever is wrong with a folder is told in one sentence that names the file and the thing: an unknown field, a missing
-tensor, a shape that differs. Nothing is loaded by halves.
+tensor, a shape that differs. Nothing is loaded by halves. Weights that others published are fetched and read here too.
 """
 
 import dataclasses
 import json
 import os
 import re
+import shutil
 import types
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -47,16 +50,37 @@ def save_folder(folder: str | Path, config: Mapping[str, Any], tensors: Mapping[
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, with its suffix; what is written to it becomes `path` if all goes well."""
+    """A temporary file beside `path`, with its suffix; what is written to it becomes `path` if all goes well.
+
+    It is flushed to disk and renamed, so that a crash leaves the old file or the new one.
+    """
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         temporary.touch()
         mode = temporary.stat().st_mode
         yield temporary
         temporary.chmod(mode)  # safetensors makes its files private
+        _flush(temporary)
         os.replace(temporary, path)
+        with suppress(OSError):  # not every system can flush a folder, which makes the renaming last
+            _flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def check_space(folder: Path, needed: int, what: str) -> None:
+    """OSError, in one sentence, if so many bytes would not fit into a folder."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(f"{folder} has {free / 2**20:,.0f} MiB free, {what} need {needed / 2**20:,.0f}")
 
 
 def load_config(folder: str | Path) -> dict[str, Any]:
@@ -221,3 +245,65 @@ def _download(repository: str) -> Path:
     except (OSError, ValueError, RuntimeError) as error:  # unknown, private, offline, no space: many types
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise OSError(f"{start} the hub did not give it: {reason}") from error
+
+
+class Published(NamedTuple):
+    """A file of weights on the net, its name in the cache, and as much of its SHA-256 as is known."""
+
+    url: str
+    file: str
+    sha256: str
+
+
+def fetch(published: Published) -> Path:
+    """The file, downloaded once to where `torch.hub` keeps its downloads; with another hash it does not get there.
+
+    Raises:
+        OSError: it cannot be had.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / published.file
+    if not path.is_file():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(published.url, str(path), published.sha256)
+        except (OSError, HTTPException, RuntimeError) as error:  # the last: another hash
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise OSError(f"{published.file} could not be fetched from {published.url} ({reason})") from error
+    return path
+
+
+def files_at(path: Path, name: str, suffixes: tuple[str, ...]) -> list[Path]:
+    """Where the weights of `name` are: the file `path`, or the files with one of these suffixes in the folder `path`.
+
+    Raises:
+        FileNotFoundError: there is nothing at `path`, or no such file in it.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise FileNotFoundError(f"there are no weights of {name} at {path}")
+    if files := sorted(file for file in path.iterdir() if file.suffix in suffixes):
+        return files
+    raise FileNotFoundError(f"the folder {path} holds no {', '.join(suffixes[:-1])} or {suffixes[-1]} file")
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a `.safetensors` file or of a state dict, on the CPU; nothing but tensors is ever unpickled.
+
+    Raises:
+        OSError: it is not there or may not be read.
+        ValueError: it is damaged or holds something else.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except PermissionError as error:
+        raise PermissionError(f"{path} may not be read") from error
+    except Exception as error:  # bytes that are no pickle can fail in any way
+        raise ValueError(f"{path} is not a readable file of weights ({type(error).__name__})") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path} holds something other than tensors by name")
+    return state

@@ -36,8 +36,6 @@ LEFT_OUT = {  # "file.npz:key pattern" -> reason
     "t_maskgvt_step.npz:*/metrics/l2_loss": "a term that is switched off (0) in every released config",
     "t_vqgan_step.npz:*/metrics/logit_laplace_loss": "a term that is switched off (0) in every released config",
     "t_vqgan_step.npz:*/metrics/perceptual_loss": "its weight is 0 in this file; see k_perceptual_by_recipe.npz",
-    "k_metrics.npz:*": "metrics come with the evaluation",
-    "k_networks_by_recipe.npz:*": "I3D and C3D, the networks of the metrics, come with the evaluation",
 }
 
 

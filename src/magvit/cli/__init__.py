@@ -18,6 +18,7 @@ from magvit.cli.commands import Demo, Generate, Presets, Reconstruct, TrainHelp
 from magvit.cli.convert import Official
 from magvit.cli.data import Prepare
 from magvit.cli.doctor import Doctor
+from magvit.cli.evaluate import Compare, Evaluate
 from magvit.cli.shard import Shard
 
 
@@ -35,6 +36,8 @@ app.command(name="generate")(Generate)
 app.command(name="reconstruct")(Reconstruct)
 app.command(name="presets")(Presets)
 app.command(name="train")(TrainHelp)
+app.command(name="evaluate")(Evaluate)
+app.command(name="compare")(Compare)
 app.command(name="doctor")(Doctor)
 app.command(name="shard")(Shard)
 

@@ -157,7 +157,7 @@ class Reconstruct:
 
 @dataclass(frozen=True)
 class Presets:
-    """List the packaged models, the tasks, the named sizes of the paper, and the training recipes.
+    """List the packaged models, the tasks, the named sizes of the paper, the training recipes, and the protocols.
 
     For example
 
@@ -166,6 +166,7 @@ class Presets:
 
     def run(self) -> None:
         """Print the lists."""
+        from magvit.evaluation.protocols import PROTOCOLS
         from magvit.hub import packaged_models
         from magvit.presets import TOKENIZERS, TRANSFORMERS
         from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
@@ -188,6 +189,10 @@ class Presets:
             print(f"  magvit train {stage} RECIPE")
             for name, recipe in recipes.items():
                 print(f"    {name:24} {(recipe.__doc__ or '').splitlines()[0]}")
+        print("\nprotocols of magvit evaluate")
+        for protocol in PROTOCOLS.values():
+            samples = f"{protocol.num_samples:,} samples x {protocol.repeats}" if protocol.num_samples else "all clips"
+            print(f"  {protocol.name:28} {protocol.subject}, {samples}: {', '.join(protocol.metrics)}")
 
 
 @dataclass(frozen=True)

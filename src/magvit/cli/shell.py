@@ -49,13 +49,9 @@ def check_folder(folder: Path) -> None:
 
 
 def load_pipeline(model: str, device: str) -> "MagvitPipeline":
-    """The model on `device`; "auto" is the GPU if CUDA has one, else the CPU."""
-    import torch
-
+    """The model on `device`."""
     from magvit.pipeline import MagvitPipeline
 
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     return MagvitPipeline.from_pretrained(model, device)
 
 

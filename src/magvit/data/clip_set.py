@@ -7,19 +7,20 @@ from functools import partial
 from itertools import chain
 from typing import NamedTuple, TypedDict
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from magvit.data.clip import Clip, generator_for
 from magvit.data.sampling import (
+    ChoosePlace,
     ClipIdentity,
     Reader,
     center_clip,
-    even_clips,
+    center_place,
     frame_indices,
     random_clip,
+    random_place,
     read_clip,
     take_clip,
     window_span,
@@ -48,19 +49,17 @@ class ClipOptions(TypedDict, total=False):
 
 
 class Choice(NamedTuple):
-    """Where a window begins, of (frames there are, frames it spans), and what draws the place of the crop, if any."""
+    """Where a window begins, of (frames there are, frames it spans); and where its pictures are cut."""
 
-    first: Callable[[int, int], int]
-    generator: torch.Generator | None
+    first: Callable[[int, int], int] = center_clip
+    place: ChoosePlace = center_place
 
 
-def _random(*key: int) -> Choice:
+def random_choice(*key: int, crop: bool = True, flip: bool = True) -> Choice:
+    """A random window, and if `crop` a random place, mirrored half of the time if `flip`, all drawn from a key."""
     generator = generator_for(*key)
-    return Choice(partial(random_clip, generator=generator), generator)
-
-
-def _central() -> Choice:
-    return Choice(center_clip, None)
+    place = partial(random_place, generator=generator, flip=flip) if crop else center_place
+    return Choice(partial(random_clip, generator=generator), place)
 
 
 class ClipSet(Dataset[Clip], ABC):
@@ -163,25 +162,33 @@ class ClipSet(Dataset[Clip], ABC):
         epoch, index = key if isinstance(key, tuple) else (0, key)
         if not 0 <= index < len(self):
             raise IndexError(f"index {index} is not among the {len(self)} videos of {self.folder}")
-        choose = partial(_random, self.seed, epoch, index) if self.train else _central
+        choose = partial(random_choice, self.seed, epoch, index, flip=self.flip) if self.train else Choice
         why = ""
         for candidate in chain(range(index, len(self)), range(index)):
             if not self._is_left_out(candidate):
                 try:
-                    return self._take(candidate, choose)
+                    return self.take(candidate, choose)
                 except self.unusable as error:
                     why = f", for example: {error}"
                     warnings.warn(f"left out: {error}", stacklevel=3)
                     self._leave_out(candidate)
         raise ValueError(f"none of the {len(self)} videos of {self.folder} can be used{why}")
 
-    def even_clip(self, index: int, number: int, of: int) -> tuple[Clip, ClipIdentity]:
-        """One of `of` windows spread evenly over video `index`, with the middle crop, whatever `train` says.
+    def take(self, index: int, choose: Callable[[], Choice] = Choice) -> tuple[Clip, ClipIdentity]:
+        """The clip of video `index` that a fresh choice makes, whatever `train` says; the middle one by default.
 
         Raises:
             OSError, ValueError: it cannot be read, or is too short.
         """
-        return self._take(index, lambda: Choice(lambda frames, span: even_clips(frames, of, span)[number], None))
+        source = self.open(index)
+        try:
+            return self._cut(index, source, choose())
+        except TooFewFrames as short:
+            if short.available < self.span(source):
+                raise
+            # The header promised more: choose again, and alike, among those there are. They are not remembered, as a
+            # draw must not depend on the draws before it.
+            return self._cut(index, source._replace(num_frames=short.available), choose())
 
     def read(self, identity: ClipIdentity) -> Float[Tensor, "3 T H W"]:
         """The clip that an identity names, which may be of another run or of a folder that has moved.
@@ -194,23 +201,13 @@ class ClipSet(Dataset[Clip], ABC):
                 return read_clip(identity, self.open(index).read)
         raise ValueError(f"{self.folder} has no clip {identity.path!r}")
 
-    def _take(self, index: int, choose: Callable[[], Choice]) -> tuple[Clip, ClipIdentity]:
-        source = self.open(index)
-        try:
-            return self._cut(index, source, choose())
-        except TooFewFrames as short:
-            if short.available < self._span(source):
-                raise
-            # The header promised more: choose again, and alike, among those there are. They are not remembered, as a
-            # draw must not depend on the draws before it.
-            return self._cut(index, source._replace(num_frames=short.available), choose())
-
-    def _span(self, source: Source) -> int:
+    def span(self, source: Source) -> int:
+        """Frames of a video from the first of a clip to the last."""
         return window_span(self.clip_shape[0], self.stride, source.fps, self.target_fps)
 
     def _cut(self, index: int, source: Source, choice: Choice) -> tuple[Clip, ClipIdentity]:
         (length, height, width), (num_frames, fps, read) = self.clip_shape, source
-        span = self._span(source)
+        span = self.span(source)
         if num_frames < span:
             raise TooFewFrames(f"{self.path(index)} has {num_frames} frames, {self.wanted} needed", num_frames)
         frames = frame_indices(
@@ -227,7 +224,6 @@ class ClipSet(Dataset[Clip], ABC):
             read,
             (height, width),
             short_side=self.short_side,
-            generator=choice.generator,
-            flip=self.flip,
+            choose=choice.place,
         )
         return {"video": video, "label": self.label(index), "index": index}, identity

@@ -19,6 +19,7 @@ from magvit.data.datasets import ClipFolder, EndlessSampler
 from magvit.data.shard_index import is_shard_folder
 from magvit.data.shards import ShardClips
 from magvit.data.synthetic import SYNTHETIC, SyntheticName
+from magvit.data.synthetic_videos import PREFIX, SyntheticVideos
 from magvit.data.token_cache import TokenCache
 from magvit.shapes import Grid
 
@@ -96,7 +97,7 @@ class TrainingClips(Dataset[Clip]):
 
 
 def clips_of(config: DataConfig, folder: str, seed: int = 0) -> ClipSet:
-    """The videos of a folder, or of shards, which are read fast enough without a cache and hold one split.
+    """The videos of a folder; of shards, which are read fast enough without a cache and hold one split; or synthetic.
 
     Raises:
         OSError, ValueError: as `ClipFolder` and `ShardClips`.
@@ -108,6 +109,8 @@ def clips_of(config: DataConfig, folder: str, seed: int = 0) -> ClipSet:
         short_side=config.short_side,
         flip=config.flip,
     )
+    if folder.startswith(PREFIX):
+        return SyntheticVideos(folder, config.clip_shape, **options)
     if is_shard_folder(folder):
         return ShardClips(folder, config.clip_shape, split=config.split, **options)
     return ClipFolder(folder, config.clip_shape, cache=config.cache, split=config.split, **options)

@@ -8,7 +8,8 @@ picture is cut and whether it is mirrored (`random_place`, `center_place`). The 
     span = window_span(length, stride, fps, target_fps)
     start = random_clip(num_frames, span, generator)
     frames = frame_indices(num_frames, fps, length=length, stride=stride, target_fps=target_fps, start=start)
-    clip, identity = take_clip(path, frames, read, size, short_side=short_side, generator=generator, flip=flip)
+    place = partial(random_place, generator=generator, flip=flip)
+    clip, identity = take_clip(path, frames, read, size, short_side=short_side, choose=place)
 """
 
 import json
@@ -31,6 +32,8 @@ from magvit.data.video import read_frames
 
 Reader = Callable[[int, int, int], Tensor]
 """`read(num_frames, start, stride)`: those frames of one video as uint8 `3 T H W`."""
+ChoosePlace = Callable[[tuple[int, int], tuple[int, int]], "Place"]
+"""Of (height, width) of a picture and of a crop."""
 
 
 def frame_indices(
@@ -86,8 +89,7 @@ def frames_between(num_frames: int, fps: float | None, start: float | None, end:
 def random_clip(num_frames: int, span: int, generator: torch.Generator) -> int:
     """The first frame of a window of `span` frames, all places equally likely: the rule of training.
 
-    Raises:
-        ValueError: the window is longer than the video.
+    Raises ValueError if the window is longer than the video.
     """
     return _draw(_room(num_frames, span) + 1, generator)
 
@@ -129,6 +131,14 @@ def random_place(
     rows, columns = _margins(picture, size)
     top, left = _draw(rows + 1, generator), _draw(columns + 1, generator)
     return Place(top, left, flip and bool(_draw(2, generator)))
+
+
+def even_places(picture: tuple[int, int], size: tuple[int, int], k: int) -> list[Place]:
+    """`k` > 1 places spread evenly along the wider margin, in the middle of the other. Raises as the one above."""
+    rows, columns = _margins(picture, size)
+    if rows > columns:
+        return [Place(rows * i // (k - 1), columns // 2) for i in range(k)]
+    return [Place(rows // 2, columns * i // (k - 1)) for i in range(k)]
 
 
 def center_place(picture: tuple[int, int], size: tuple[int, int]) -> Place:
@@ -209,19 +219,15 @@ def take_clip(
     size: tuple[int, int],
     *,
     short_side: int | None = None,
-    generator: torch.Generator | None = None,
-    flip: bool = True,
+    choose: ChoosePlace = center_place,
 ) -> tuple[Float[Tensor, "3 T H W"], ClipIdentity]:
-    """Read frames and cut a clip of `size` from a random place, mirrored half of the time if `flip`; and its identity.
-
-    Without a generator the place is the middle and nothing is mirrored. `read` resizes to `short_side`.
+    """Read frames, which `read` resizes to `short_side`, and cut a clip of `size` where `choose` says.
 
     Raises:
         ValueError: the crop is larger than the picture; and what `read` raises.
     """
     pictures = read_at(frames, read)
-    picture = (pictures.shape[-2], pictures.shape[-1])
-    place = center_place(picture, size) if generator is None else random_place(picture, size, generator, flip)
+    place = choose((pictures.shape[-2], pictures.shape[-1]), size)
     identity = ClipIdentity(path, tuple(frames), short_side, place.top, place.left, *size, place.flipped)
     return identity.cut(pictures), identity
 

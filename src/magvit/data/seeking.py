@@ -34,7 +34,7 @@ def frames_from(container: Any, stream: Any, start: int) -> tuple[int, Iterator[
 
     Raises:
         Inexact: here or while iterating; open the file anew and decode from its beginning.
-        av.FFmpegError: as decoding does.
+        av.FFmpegError: as demuxing and decoding do; raised here, it does not say that the beginning is damaged too.
     """
     if start < REORDERING or stream.codec_context.codec.canonical_name in _HIDDEN_FRAMES:
         return None
@@ -47,6 +47,8 @@ def frames_from(container: Any, stream: Any, start: int) -> tuple[int, Iterator[
             return None
     packets = (packet for packet in container.demux(stream) if packet.size)
     head = list(islice(packets, REORDERING))
+    if not head:
+        raise Inexact
     if not indexed:
         marks, keys = _marks((packet.pts, packet) for packet in chain(head, islice(packets, start + 1 - len(head))))
     number = max((number for number in keys if number <= start - reordered), default=0)

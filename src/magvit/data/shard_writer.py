@@ -9,7 +9,6 @@ now and then encodes the same pictures differently (in 1 to 3 of 100 clips).
 import hashlib
 import io
 import json
-import os
 import tarfile
 import warnings
 import zlib
@@ -217,13 +216,10 @@ def _reported(clips: Iterator[Encoded], bar: Any) -> Iterator[Encoded]:
 
 def _write(shard: Path, clips: Iterator[Encoded]) -> None:
     """One shard; the same clips give the same bytes."""
-    with hub.written_whole(shard) as path, open(path, "wb") as file:
-        with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-            for clip in clips:
-                text = (json.dumps(clip.info) + "\n").encode()
-                for suffix, content in (("mp4", clip.video), ("json", text)):
-                    member = tarfile.TarInfo(f"{clip.number:06d}.{suffix}")
-                    member.size = len(content)
-                    tar.addfile(member, io.BytesIO(content))
-        file.flush()
-        os.fsync(file.fileno())
+    with hub.written_whole(shard) as path, tarfile.open(path, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for clip in clips:
+            text = (json.dumps(clip.info) + "\n").encode()
+            for suffix, content in (("mp4", clip.video), ("json", text)):
+                member = tarfile.TarInfo(f"{clip.number:06d}.{suffix}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))

@@ -9,12 +9,11 @@ FFmpeg does not decode. What a reader sees:
 * transparency is composited over white, as on a web page, when the decoder delivers it (FFmpeg's VP9 decoder does not);
 * any bit depth, grey or palette becomes 8-bit RGB, with the colour matrix and range that the file declares.
 
-No file can take the program down: only ordinary files are opened, formats that name other files (playlists) are not,
-and no picture larger than `MAX_FRAME_PIXELS` is decoded, whatever a header claims. `tests/mutation_drill.py` damages
-files by the thousand to show it.
+No damage can take the program down: only ordinary files are opened, no playlists; no picture above `MAX_FRAME_PIXELS`
+is decoded, whatever a header claims; no MP4 may count more frames than bytes (see `tests/mutation_drill.py`). A file
+made for the purpose may cost gigabytes: FFmpeg's own limit is 2 GiB a table, such as the compressed text in a PNG.
 
-PyAV and Pillow are imported when first needed, so that `import magvit` works without them. PyAV keeps FFmpeg's own log
-silent unless the application turns it on.
+PyAV and Pillow are imported when first needed. PyAV keeps FFmpeg's own log silent unless the application turns it on.
 """
 
 import os
@@ -32,6 +31,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from magvit.data.frame_pixels import Converter, display
+from magvit.data.sample_counts import check_counts, frames_by_header
 from magvit.data.seeking import Inexact, frames_from
 from magvit.data.video_writer import error_reason, import_av, import_image, write_video
 
@@ -101,8 +101,7 @@ def read_video(
         start: index of the first frame, in presentation order.
         stride: step between frames.
         short_side: resize so that the shorter side has this length (bicubic, aspect kept), frame by frame.
-        threads: decoder threads, at most 16; 0 lets FFmpeg choose. Use 1 inside data loader workers. Pictures larger
-            than 4096x4096 are always decoded by one.
+        threads: at most 16; 0 lets FFmpeg choose; 1 is best in data loader workers, and taken above 4096x4096 pixels.
 
     Raises:
         OSError: the file is missing or cannot be opened.
@@ -235,21 +234,24 @@ def _open(path: Path, threads: int, start: int = 0) -> Iterator[tuple[VideoInfo,
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ValueError(f"{path} is a pipe or a device, expected a file")
         head = file.read(12)
+        check_counts(path, file)
     if head[:4] == b"RIFF" and head[8:] == b"WEBP":
         with _open_webp(path) as (info, frames):
             yield info, 0, frames
         return
     with _container(path, threads) as (container, stream):
-        with _native(path, "cannot be sought"):
+        try:
             found = frames_from(container, stream, start)
+        except Exception as error:  # the beginning may be whole, or will say what is wrong
+            raise Inexact from error
         skipped, decoded = found or (0, container.decode(stream))
         first, frames = _checked(path, decoded, skipped)
         width, height = (first.height, first.width) if display(first)[0] else (first.width, first.height)
         rate = stream.average_rate or stream.guessed_rate
         fps = float(rate) if rate and rate > 0 else None
         duration = container.duration / 1e6 if container.duration and container.duration > 0 else None
-        codec = stream.codec_context.codec.canonical_name
-        yield VideoInfo(width, height, fps, max(stream.frames, 0) or None, codec, duration), skipped, frames
+        num_frames, codec = frames_by_header(container, stream), stream.codec_context.codec.canonical_name
+        yield VideoInfo(width, height, fps, num_frames, codec, duration), skipped, frames
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
 import torch
 
-from magvit.data.clip_set import ClipSet
+from magvit.data.clip_set import Choice, ClipSet
 from magvit.data.datasets import ClipFolder
 from magvit.data.records import Appearance, appearance
 from magvit.data.shards import ShardClips
@@ -35,7 +35,7 @@ def check_clips(clips: ClipSet, limit: int | None = None, bar: Bar = iter) -> It
     for index in bar(chosen):
         path = clips.path(index)
         try:
-            video = clips.even_clip(index, 0, of=2)[0]["video"]
+            video = clips.take(index, lambda: Choice(lambda frames, span: 0))[0]["video"]
             looks = appearance(clips.root, clips.records[index]) if isinstance(clips, ClipFolder) else None
         except TooFewFrames as error:
             (damaged if error.__cause__ else short).append(str(error))  # the decoder's complaint, or just the end

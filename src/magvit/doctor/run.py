@@ -99,7 +99,7 @@ def _checkpoints(folder: Path) -> tuple[int, list[Result]]:
             whole.append((step, path.stat().st_size))
     results += [
         Result("warning", "checkpoint", f"{path} was left by a crash in mid-write, or is being written now")
-        for path in (folder / CHECKPOINTS).glob("*.part")
+        for path in (folder / CHECKPOINTS).glob(".*.step_*.pt")
     ]
     if not whole:
         torn = "none can be read, so the run has to start again" if results else "none yet"

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from magvit.perceptual.imagenet import Normalize
 
 Images = Float[Tensor, "n 3 H W"]
-BackboneName = Literal["vgg16", "squeezenet"]
+BackboneName = Literal["alexnet", "vgg16", "squeezenet"]
 
 
 class Fire(nn.Module):
@@ -34,6 +34,24 @@ class Fire(nn.Module):
         """Both expansions, one after the other along the channels."""
         x = F.relu(self.squeeze(x))
         return torch.cat((self.expand1x1(x), self.expand3x3(x)), dim=1).relu_()
+
+
+def _alexnet() -> nn.Sequential:
+    """The variant with 64 channels first ("one weird trick", Krizhevsky 2014)."""
+    return nn.Sequential(
+        nn.Conv2d(3, 64, 11, stride=4, padding=2),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(64, 192, 5, padding=2),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(192, 384, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(384, 256, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(256, 256, 3, padding=1),
+        nn.ReLU(inplace=True),
+    )
 
 
 def _vgg16() -> nn.Sequential:
@@ -75,6 +93,7 @@ class Backbone(NamedTuple):
 
 
 BACKBONES: dict[BackboneName, Backbone] = {
+    "alexnet": Backbone(_alexnet, {1: 64, 4: 192, 7: 384, 9: 256, 11: 256}, 31),
     "vgg16": Backbone(_vgg16, {3: 64, 8: 128, 15: 256, 22: 512, 29: 512}, 16),
     "squeezenet": Backbone(_squeezenet, {1: 64, 4: 128, 7: 256, 9: 384, 10: 384, 11: 512, 12: 512}, 17),
 }

@@ -5,32 +5,23 @@ SHA-256 as it is downloaded. They are kept where `torch.hub` keeps its downloads
 """
 
 from collections.abc import Callable
-from http.client import HTTPException
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from magvit import hub
+from magvit.hub import Published
 from magvit.perceptual.lpips import LPIPS
 from magvit.perceptual.resnet import ResNet50
 
-PerceptualNetwork = Literal["resnet50", "resnet50-official", "vgg16", "squeezenet"]
+PerceptualNetwork = Literal["resnet50", "resnet50-official", "alexnet", "vgg16", "squeezenet"]
 
 REMEDY = (
     "give the weights with --losses.perceptual-weights PATH (a .pth or .safetensors file, or a folder of them) "
     "or set --losses.perceptual none"
 )
-
-
-class Published(NamedTuple):
-    """A file of weights, its name in the cache, and as much of its SHA-256 as is known."""
-
-    url: str
-    file: str
-    sha256: str
 
 
 def _torchvision(file: str) -> Published:
@@ -53,6 +44,13 @@ class Source(NamedTuple):
 SOURCES: dict[PerceptualNetwork, Source] = {
     "resnet50": Source(ResNet50, (_torchvision("resnet50-0676ba61.pth"),)),
     "resnet50-official": Source(lambda: ResNet50("official"), ()),
+    "alexnet": Source(
+        lambda: LPIPS("alexnet"),
+        (
+            _torchvision("alexnet-owt-7be5be79.pth"),
+            _lpips_heads("alex.pth", "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"),
+        ),
+    ),
     "vgg16": Source(
         lambda: LPIPS("vgg16"),
         (
@@ -70,81 +68,47 @@ SOURCES: dict[PerceptualNetwork, Source] = {
 }
 
 
-def load(name: PerceptualNetwork, weights: str | None = None) -> nn.Module:
+def load(name: PerceptualNetwork, weights: str | None = None, remedy: str = REMEDY) -> nn.Module:
     """A frozen network `(real, fake) -> mean distance` of images `[n, 3, H, W]` in [0, 1], on the CPU.
 
     Args:
         name: `resnet50`: logits, as in the official trainer but with torchvision's weights; `resnet50-official`: with
             weights of the official (Flax) network, whose images are not normalised (`interop.official.resnet50`);
-            `vgg16`, `squeezenet`: LPIPS.
+            `alexnet`, `vgg16`, `squeezenet`: LPIPS.
         weights: None = the published files, downloaded once. Else a `.pth` or `.safetensors` file that holds all
             tensors, or a folder whose `.pth` and `.safetensors` files are read together, for instance the published
             backbone and heads of LPIPS. Names are torchvision's (`features.0.weight`), the heads' those of LPIPS
             (`lin0.model.1.weight`); a classifier behind LPIPS's features is ignored.
+        remedy: what messages advise.
 
     Raises:
         OSError: the published files cannot be had, or there is nothing at `weights`; the sentence says what to do.
         ValueError: a file is damaged or holds other tensors.
     """
+    try:
+        return _load(name, weights)
+    except (OSError, ValueError) as error:
+        raise type(error)(f"{error}: {remedy}") from error
+
+
+def _load(name: PerceptualNetwork, weights: str | None) -> nn.Module:
     source = SOURCES[name]
     if weights is not None:
-        paths = _files_at(Path(weights).expanduser(), name)
+        paths = hub.files_at(Path(weights).expanduser(), name, (".pth", ".safetensors"))
     elif source.files:
-        paths = [_download(file, name) for file in source.files]
+        paths = [hub.fetch(file) for file in source.files]
     else:
-        raise ValueError(f"no weights of {name} were ever published: {REMEDY}")
+        raise ValueError(f"no weights of {name} were ever published")
     tensors: dict[str, Tensor] = {}
     for path in paths:
-        state = _read(path)
+        state = hub.read_tensors(path)
         if both := sorted(tensors.keys() & state.keys()):
-            raise ValueError(f"{path} holds {both[0]} as another file of its folder does: {REMEDY}")
+            raise ValueError(f"{path} holds {both[0]} as another file of its folder does")
         tensors |= state
     unused = [key for key in tensors if key.endswith(".num_batches_tracked") or key.startswith("classifier.")]
     for key in unused:
         del tensors[key]
     with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
         network = source.network()
-    try:
-        hub.load_state(network, tensors, weights or " and ".join(map(str, paths)))
-    except ValueError as error:
-        raise ValueError(f"{error}: {REMEDY}") from error
+    hub.load_state(network, tensors, weights or " and ".join(map(str, paths)))
     return network
-
-
-def _files_at(path: Path, name: PerceptualNetwork) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise FileNotFoundError(f"there are no weights of {name} at {path}: {REMEDY}")
-    files = sorted(file for file in path.iterdir() if file.suffix in (".pth", ".safetensors"))
-    if not files:
-        raise FileNotFoundError(f"the folder {path} holds no .pth or .safetensors file: {REMEDY}")
-    return files
-
-
-def _download(file: Published, name: PerceptualNetwork) -> Path:
-    """The cached file; what does not have the right hash never gets into the cache."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / file.file
-    if not path.is_file():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(file.url, str(path), file.sha256)
-        except (OSError, HTTPException, RuntimeError) as error:  # the last: another hash
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise OSError(f"the weights of {name} could not be fetched from {file.url} ({reason}): {REMEDY}") from error
-    return path
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """A flat dict of tensors; nothing but tensors is ever unpickled."""
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except PermissionError as error:
-        raise PermissionError(f"{path} may not be read: {REMEDY}") from error
-    except Exception as error:  # bytes that are no pickle can fail in any way
-        raise ValueError(f"{path} is not a readable file of weights ({type(error).__name__}): {REMEDY}") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{path} holds something other than tensors by name: {REMEDY}")
-    return state

@@ -7,8 +7,6 @@ tokenizer, clip and task, and the clip is one of seed, epoch and index: all can 
 import hashlib
 import json
 import math
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -74,7 +72,8 @@ def cache_tokens(
     config = _begin(folder, config)
     missing = missing_shards(folder, config)
     total, todo = len(clips) * config.epochs, sum(len(config.entries(shard)) for shard in missing)
-    _check_space(folder, todo * (1 + len(conditions)) * math.prod(latent_shape) * stored_as(tokenizer).itemsize)
+    needed = todo * (1 + len(conditions)) * math.prod(latent_shape) * stored_as(tokenizer).itemsize
+    hub.check_space(folder, needed, "the tokens")
     loader = DataLoader(
         clips,
         batch_sampler=_draws(config, missing, batch_size),
@@ -226,12 +225,6 @@ def _begin(folder: Path, config: TokenCacheConfig) -> TokenCacheConfig:
     return config
 
 
-def _check_space(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise OSError(f"{folder} has {free / 2**20:,.0f} MiB free, the tokens need {needed / 2**20:,.0f}")
-
-
 def _draws(config: TokenCacheConfig, shards: Iterable[int], batch_size: int) -> Iterator[list[tuple[int, int]]]:
     """The draws `(epoch, index)` of the shards in batches, none of which crosses from one shard to the next."""
     for shard in shards:
@@ -246,5 +239,3 @@ def _write(folder: Path, shard: int, arrays: dict[str, Tensor]) -> None:
             save_file({name: array.contiguous() for name, array in arrays.items()}, path)
         except SafetensorError as error:  # what safetensors makes of a full disk
             raise OSError(f"{folder} cannot be written: {error}") from error
-        with open(path, "rb+") as file:
-            os.fsync(file.fileno())

@@ -1,8 +1,6 @@
 """Checkpoints of a run: written whole or not at all, and the newest complete one found again."""
 
 import json
-import os
-import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,44 +8,33 @@ from typing import Any
 
 import torch
 
+from magvit import hub
 from magvit.hub import written_whole
 
-FREE_FIELDS = ("log_every", "sample_every", "checkpoint_every", "keep_checkpoints", "num_workers", "wandb")
-"""Of the loop's config: what a resumed run may have otherwise, without a word."""
+FREE_FIELDS = (
+    "log_every",
+    "sample_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "num_workers",
+    "wandb",
+    "evaluation",
+)
+"""Of the loop's config, and `evaluation`: what a resumed run may have otherwise, without a word."""
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
     """Write `state` as `folder/step_NNNNNNNN.pt` and delete all but the newest `keep`.
 
-    The file is written under a temporary name, flushed to disk and renamed, so a crash leaves the previous one.
+    A crash leaves the previous one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step_{step:08d}.pt"
-    temporary = path.with_suffix(".part")
-    try:
-        with open(temporary, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _flush_folder(folder)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path) as temporary, open(temporary, "wb") as file:  # a file's errors are the system's own
+        torch.save(state, file)
     for old in [other for other in sorted(folder.glob("step_*.pt")) if other <= path][:-keep]:
         old.unlink()
     return path
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make a renaming last, where the system can."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def check_space(folder: Path, parts: Mapping[str, Any], keep: int) -> None:
@@ -59,11 +46,7 @@ def check_space(folder: Path, parts: Mapping[str, Any], keep: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     there = sum(path.stat().st_size for path in folder.glob("step_*.pt"))
     needed = (keep + 1) * sum(_num_bytes(part) for part in parts.values()) - there
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise OSError(
-            f"{folder} has {free / 2**20:,.0f} MiB free, {keep + 1} checkpoints of this run need {needed / 2**20:,.0f}"
-        )
+    hub.check_space(folder, needed, f"{keep + 1} checkpoints of this run")
 
 
 def _num_bytes(part: Any) -> int:
@@ -78,7 +61,9 @@ def write_config(path: Path, config: dict[str, Any]) -> None:
         before = json.loads(path.read_text())
     except (OSError, ValueError):
         before = config
-    changed = [name for name in _differences(before, config) if name.removeprefix("loop.") not in FREE_FIELDS]
+    changed = [
+        name for name in _differences(before, config) if name.removeprefix("loop.").partition(".")[0] not in FREE_FIELDS
+    ]
     if changed:
         warnings.warn(f"{path} was written with other values of {', '.join(changed)}", stacklevel=2)
     with written_whole(path) as temporary:

@@ -54,6 +54,30 @@ class LoopConfig:
 
 
 @dataclass(frozen=True)
+class EvaluationConfig:
+    """A small evaluation during training: the central clips of some videos, logged as `eval/TASK/METRIC`.
+
+    `metrics` are names that `magvit evaluate` takes; those that need weights take them from `i3d`, `c3d`, `lpips`.
+    """
+
+    every: int = 0  # steps; 0: never
+    metrics: tuple[str, ...] = ("psnr", "ssim")
+    num_samples: int = 32
+    tasks: tuple[str, ...] = ()  # of a transformer; without any, the first task of the run
+    data: str | None = None  # clips to evaluate on; None: those of the training
+    split: str | None = None  # of them, where they are a prepared set; None: that of the training
+    i3d: str | None = None
+    c3d: str | None = None
+    lpips: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for values that cannot be evaluated."""
+        for name, least in (("every", 0), ("num_samples", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"evaluation.{name} is {getattr(self, name)}, expected at least {least}")
+
+
+@dataclass(frozen=True)
 class TokenizerLossConfig:
     """Weights of the tokenizer's losses (paper appendix; official `vqgan3d_ucf101`).
 
@@ -104,6 +128,7 @@ class TokenizerRun:
     init_from: str | None = None  # model to start from: a tokenizer like this one, or its 2D sibling, which is inflated
     inflation: Literal["central", "average"] = "central"
     codebook_init: Literal["uniform", "latents"] = "uniform"  # latents: of the first clips, so that every code is near
+    evaluation: EvaluationConfig = EvaluationConfig()
 
     def __post_init__(self) -> None:
         """Raise ValueError where the parts do not fit each other."""
@@ -146,6 +171,7 @@ class TransformerRun:
         default=OptimizerConfig(betas=(0.9, 0.96), weight_decay=0.045, clip_norm=1.0, warmup_steps=5000)
     )
     ema_decay: float = 0.0  # 0: no average, as in the paper
+    evaluation: EvaluationConfig = EvaluationConfig()
 
     def __post_init__(self) -> None:
         """Raise ValueError where the parts do not fit each other."""

@@ -1,5 +1,5 @@
-"""A run folder's records: `metrics.jsonl`, `warnings.jsonl`, sample videos; TensorBoard events where that package is
-installed, and Weights & Biases where the run names a project.
+"""A run folder's records: `metrics.jsonl`, `evaluations.jsonl`, `warnings.jsonl`, sample videos; TensorBoard events
+where that package is installed, and Weights & Biases where the run names a project.
 """
 
 import importlib
@@ -17,7 +17,7 @@ from tqdm import tqdm
 from magvit.data.video import write_video
 from magvit.hub import written_whole
 
-METRICS, WARNINGS = "metrics.jsonl", "warnings.jsonl"
+METRICS, WARNINGS, EVALUATIONS = "metrics.jsonl", "warnings.jsonl", "evaluations.jsonl"
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
@@ -48,6 +48,7 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.history: list[dict[str, Any]] = self._kept(METRICS, resume_step)
+        self._kept(EVALUATIONS, resume_step)
         self._known = {record["name"] for record in self._kept(WARNINGS, resume_step)}
         self.wandb = _wandb_run(folder, wandb, resume_step > 0, config) if wandb else None
         try:
@@ -75,6 +76,14 @@ class RunLog:
         """One line of `metrics.jsonl` and one point a curve."""
         self.history.append({"step": step, **values})
         self._append(METRICS, self.history[-1])
+        self._curves(step, values)
+
+    def evaluation(self, step: int, values: dict[str, float]) -> None:
+        """The same for `evaluations.jsonl`."""
+        self._append(EVALUATIONS, {"step": step, **values})
+        self._curves(step, values)
+
+    def _curves(self, step: int, values: dict[str, float]) -> None:
         if self.wandb:
             self.wandb.log(values, step=step)
         if self.events:

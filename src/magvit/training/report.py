@@ -11,7 +11,7 @@ from typing import Any
 from magvit import hub
 from magvit.hub import written_whole
 from magvit.training.charts import line_chart
-from magvit.training.log import METRICS, WARNINGS, read_records
+from magvit.training.log import EVALUATIONS, METRICS, WARNINGS, read_records
 
 REPORT = "report.html"
 EMBEDDED_BYTES = 8 * 2**20
@@ -96,7 +96,7 @@ def write_report(run_folder: Path) -> Path:
         _tiles(lines, config),
         _findings(read_records(run_folder / WARNINGS)),
         _samples(run_folder),
-        _curves(lines),
+        _curves(lines + read_records(run_folder / EVALUATIONS)),
     ]
     if config:
         shown = escape(json.dumps(config, indent=2))

@@ -18,10 +18,13 @@ from magvit.training.checkpoint import check_space, restore, save_checkpoint, wr
 from magvit.training.checks import check_schedule
 from magvit.training.config import TokenizerRun, TransformerRun
 from magvit.training.engine import StopRequest, share
+from magvit.training.evaluation import Evaluator
 from magvit.training.guards import Guard
 from magvit.training.log import RunLog
 from magvit.training.optim import OptimizerConfig
 from magvit.training.report import write_report
+
+LEFT_BY_A_KILL = (".*.report.html", "model/.*.safetensors", "checkpoints/.*.step_*.pt")
 
 
 class Run:
@@ -57,6 +60,8 @@ class Run:
         progress: bool,
     ):
         self.fabric, self.loop, self.output, self.parts = fabric, config.loop, output, parts
+        self.evaluator = Evaluator(config) if config.evaluation.every else None
+        self.evaluate_every = config.evaluation.every
         self.progress = progress
         check_space(output / "checkpoints", parts, self.loop.keep_checkpoints)
         self.start = restore(output / "checkpoints", parts, resume)
@@ -71,7 +76,7 @@ class Run:
             if fabric.is_global_zero:
                 self.log = RunLog(output, self.start, self.loop.wandb, asdict(config))
                 write_config(output / "config.json", json.loads(json.dumps(asdict(config))))
-                for left_by_a_kill in (*output.glob(".*.report.html"), *output.glob("model/.*.safetensors")):
+                for left_by_a_kill in [path for kind in LEFT_BY_A_KILL for path in output.glob(kind)]:
                     left_by_a_kill.unlink()
         everywhere = partial(share, fabric)
         self.guard = Guard(self.log, output / "checkpoints", clip_name, everywhere, self.loop.num_steps)
@@ -139,6 +144,15 @@ class Run:
         self.bar.set_postfix_str(
             ", ".join(f"{name} {values[name]:.4g}" for name in ("total_loss", shown) if name in values)
         )
+
+    def evaluate(self, done: int, model: Callable[[], MagvitPipeline]) -> None:
+        """A small evaluation, where one is due; its samples and numbers are in `evaluations/`."""
+        if self.evaluator is None or not self.due(done, self.evaluate_every):
+            return
+        pipeline = model()
+        with self.together():
+            if self.log is not None:
+                self.log.evaluation(done, self.evaluator(pipeline, self.output / "evaluations" / f"step_{done:08d}"))
 
     def save(self, done: int, model: Callable[[], MagvitPipeline]) -> None:
         """Write the model folder, then the checkpoint, so that whoever finds a checkpoint finds a model as new.

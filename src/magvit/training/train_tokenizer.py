@@ -150,6 +150,7 @@ def train_tokenizer(
                 if run.log is not None:
                     clip = video[:1].float()
                     run.log.video(done, "reconstruction", torch.cat([clip, averaged.reconstruct(clip)], dim=4)[0].cpu())
+        run.evaluate(done, lambda: MagvitPipeline(model_config, averaged))
         if run.stop.agreed(done) or run.due(done, loop.checkpoint_every):
             run.save(done, lambda: MagvitPipeline(model_config, averaged))
     return output / "model"

@@ -127,6 +127,8 @@ def train_transformer(
                 if run.log is not None:
                     sample(run.log, done, pipe, tasks[done // loop.sample_every % len(tasks)], batch)
             transformer.train()
+        run.evaluate(done, model)
+        transformer.train()
         if run.stop.agreed(done) or run.due(done, loop.checkpoint_every):
             run.save(done, model)
             transformer.train()

@@ -1,0 +1,119 @@
+"""What is evaluated: a model that generates or reconstructs, or the clips of a folder."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, TypedDict
+
+import torch
+from torch import Tensor
+
+from magvit.data.clip_set import ClipSet
+from magvit.evaluation.features import weights_hash
+from magvit.evaluation.protocols import Protocol
+from magvit.evaluation.samples import fingerprint
+from magvit.pipeline import MagvitPipeline
+from magvit.shapes import Tokens, Video
+from magvit.tasks import get_task
+
+
+class Batch(TypedDict):
+    """Real clips, their classes, and for two folders the other one's clips."""
+
+    video: Video
+    label: Tensor
+    fake: Video
+
+
+class Sampled(NamedTuple):
+    """Clips to be judged, and what they were decoded from."""
+
+    video: Video
+    tokens: Tokens | None = None
+
+
+Sampler = Callable[[Batch, list[int]], Sampled]
+"""Clips for a batch of real ones, with a seed for each."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated.
+
+    Attributes:
+        samplers: by task.
+        made_of: what its clips depend on, for the record.
+        codebook_size: of its tokenizer, or 0.
+        clips: for two folders, those of the other one.
+        classes: names in the order of the labels, which are those of the data.
+    """
+
+    samplers: dict[str, Sampler]
+    made_of: dict[str, Any]
+    codebook_size: int = 0
+    clips: ClipSet | None = None
+
+
+def of_pipeline(pipe: MagvitPipeline, protocol: Protocol, classes: list[str], name: str = "") -> Subject:
+    """A model, called `name`, that generates or reconstructs; `classes` are the data's, found among its own by name.
+
+    Raises:
+        ValueError: the model cannot do what the protocol asks for.
+    """
+    for what, asked, given in (
+        ("clip_shape", protocol.clip_shape, pipe.config.clip_shape),
+        ("condition_frames", protocol.condition_frames, pipe.config.condition_frames),
+    ):
+        wanted = what == "clip_shape" or any("frame" in task for task in protocol.tasks)
+        if (
+            asked is not None
+            and wanted
+            and tuple(torch.tensor(asked).flatten()) != tuple(torch.tensor(given).flatten())
+        ):
+            raise ValueError(f"the model's {what} is {given}, {protocol.name} needs {asked}")
+    networks = {name: network for name in ("tokenizer", "transformer") if (network := getattr(pipe, name)) is not None}
+    if protocol.subject == "reconstruction":
+        networks.pop("transformer", None)
+
+        def reconstruct(batch: Batch, seeds: list[int]) -> Sampled:
+            with torch.inference_mode(), torch.autocast(pipe.device.type, torch.bfloat16, pipe.precision == "bfloat16"):
+                tokens = pipe.tokenizer.encode(batch["video"].to(pipe.device))
+                return Sampled(pipe.tokenizer.decode(tokens).float(), tokens)
+
+        samplers: dict[str, Sampler] = {"reconstruction": reconstruct}
+    else:
+        samplers = {task: _generator(pipe, task, protocol, classes) for task in protocol.tasks}
+    hashes = {name: weights_hash(network) for name, network in networks.items()}
+    config = hashlib.sha256(json.dumps(pipe.config.to_dict()).encode()).hexdigest()
+    made_of = {"name": name, **hashes, "config": config, "precision": pipe.precision}
+    return Subject(samplers, made_of, pipe.config.tokenizer.codebook_size)
+
+
+def _generator(pipe: MagvitPipeline, name: str, protocol: Protocol, classes: list[str]) -> Sampler:
+    task, numbers = get_task(name), {word: number for number, word in enumerate(pipe.config.classes)}
+    if pipe.transformer is None:
+        raise ValueError(f"this model holds a tokenizer only, so it cannot do {name}")
+    if task.class_conditional and not classes:
+        raise ValueError(f"{name} needs the classes of the real clips, and the data has none")
+    if task.class_conditional and (unknown := [word for word in classes if word not in numbers]):
+        raise ValueError(f"{name} needs the model's classes, and the data has {unknown[0]!r}, which is none of them")
+
+    def generate(batch: Batch, seeds: list[int]) -> Sampled:
+        labels = [numbers[classes[label]] for label in batch["label"].tolist()] if task.class_conditional else None
+        made = pipe(
+            name,
+            batch["video"] if task.needs_video else None,
+            labels,
+            seed=seeds,
+            **asdict(protocol.decoding),
+        )
+        return Sampled(made.video, made.tokens)
+
+    return generate
+
+
+def of_folder(clips: ClipSet) -> Subject:
+    """The clips of another folder, taken as the protocol takes the real ones."""
+    made_of = {"folder": clips.folder, "sha256": fingerprint(clips)}
+    return Subject({"folder": lambda batch, seeds: Sampled(batch["fake"])}, made_of, clips=clips)

@@ -1,0 +1,529 @@
+"""From clips to numbers: which clips a protocol takes, resuming, parts, known answers, and what is refused."""
+
+import json
+import math
+import shutil
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from magvit.cli import main
+from magvit.cli.evaluate import Evaluate
+from magvit.data.clip_set import ClipSet
+from magvit.data.datasets import ClipFolder
+from magvit.data.synthetic import MovingShapes
+from magvit.data.video import write_video
+from magvit.evaluation import features
+from magvit.evaluation.networks import Networks, WeightFiles, load_networks
+from magvit.evaluation.protocols import PROTOCOLS, Decoding, Pixels, Protocol, RealSet
+from magvit.evaluation.results import Results, Score, compare
+from magvit.evaluation.run import evaluate
+from magvit.evaluation.samples import RealClips, fingerprint
+from magvit.evaluation.scores import METRICS
+from magvit.evaluation.subjects import Subject, of_folder, of_pipeline
+from magvit.metrics.frechet import FeatureStatistics, frechet_distance
+from magvit.metrics.i3d import I3D
+from magvit.pipeline import MagvitPipeline
+from magvit.shapes import Video
+from tiny_model import CLASSES, CLIP_SHAPE, tiny_pipeline
+
+CPU = torch.device("cpu")
+NUM_VIDEOS = 6
+
+
+def mean_colours(video: Video) -> torch.Tensor:
+    """Features that a test can compute by hand: mean and deviation of each channel, and the mean change in time."""
+    flat = video.flatten(2)
+    change = (video[:, :, 1:] - video[:, :, :-1]).abs().mean(dim=(1, 2, 3, 4))
+    return torch.cat([flat.mean(2), flat.std(2), change[:, None]], 1)
+
+
+NETWORKS = Networks({"features": mean_colours}, {}, {"features": "0" * 64})
+PROTOCOL = Protocol(
+    name="test",
+    source="ours",
+    subject="reconstruction",
+    metrics=("frechet_distance", "psnr", "ssim", "codebook_usage"),
+    num_samples=10,
+)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six videos of 12 frames in the tiny model's classes."""
+    root = tmp_path_factory.mktemp("videos")
+    for number in range(NUM_VIDEOS):
+        video = MovingShapes((12, 20, 24), seed=3)[number]["video"]
+        write_video(root / CLASSES[number % 3] / f"{number}.mp4", video)
+    return root
+
+
+def clips(videos: Path, shape: tuple[int, int, int] = CLIP_SHAPE) -> ClipFolder:
+    return ClipFolder(videos, shape)
+
+
+def reconstruction(protocol: Protocol = PROTOCOL) -> Subject:
+    return of_pipeline(tiny_pipeline(), protocol, list(CLASSES), "tiny")
+
+
+def run(
+    videos: Path, output: Path, protocol: Protocol = PROTOCOL, subject: Subject | None = None, **options
+) -> Results:
+    results = evaluate(
+        protocol, clips(videos), subject or reconstruction(protocol), NETWORKS, output, device=CPU, **options
+    )
+    assert results is not None
+    return results
+
+
+def numbers(results: Results) -> dict[tuple[str, str], float]:
+    return {(score.task, score.metric): score.mean for score in results.scores}
+
+
+# --- which clips
+
+
+def test_real_clips_of_each_rule(videos: Path) -> None:
+    def frames(protocol: Protocol) -> list[tuple[str, int]]:
+        real = RealClips(clips(videos), protocol, seed=0)
+        identities = [real.draw(number)[1] for number in range(len(real))]
+        return [(identity.path, identity.frames[0]) for identity in identities]
+
+    names = [clips(videos).name(index) for index in range(NUM_VIDEOS)]
+    assert frames(replace(PROTOCOL, num_samples=0, real=RealSet("first"))) == [(name, 0) for name in names]
+    assert frames(replace(PROTOCOL, real=RealSet("center"))) == [(name, 2) for name in names]
+    even = frames(replace(PROTOCOL, real=RealSet("even", per_video=3)))
+    assert even == [(name, start) for name in names for start in (0, 2, 4)]
+    drawn = frames(PROTOCOL)
+    assert len(drawn) == PROTOCOL.num_samples
+    assert sorted(name for name, _ in drawn[:NUM_VIDEOS]) == names  # every video once before one comes again
+    assert frames(PROTOCOL) == drawn
+    with pytest.raises(ValueError, match="6 videos, which give 6 real clips; test needs 7"):
+        RealClips(clips(videos), replace(PROTOCOL, real=RealSet("first", count=7)), seed=0)
+
+
+def test_repeats_draw_other_real_clips(videos: Path) -> None:
+    first, second = (RealClips(clips(videos), PROTOCOL, 0, repeat).draws for repeat in (0, 1))
+    assert first + second == RealClips(clips(videos), replace(PROTOCOL, num_samples=20), 0).draws
+
+
+def test_windows_are_drawn_among_all_without_replacement(videos: Path) -> None:
+    """Of 12 frames, clips of 8 begin at 0 to 4, or 2 apart at 0, 2 and 4."""
+    for step, starts in ((1, range(5)), (2, range(0, 5, 2))):
+        protocol = replace(PROTOCOL, num_samples=0, real=RealSet("windows", window_step=step))
+        real = RealClips(clips(videos), protocol, seed=0)
+        found = [(identity.path, identity.frames[0]) for identity in (real.draw(n)[1] for n in range(len(real)))]
+        names = [clips(videos).name(index) for index in range(NUM_VIDEOS)]
+        assert sorted(found) == sorted((name, start) for name in names for start in starts)
+        assert found != sorted(found)
+    first, second = (RealClips(clips(videos), replace(protocol, num_samples=9), 0, repeat).draws for repeat in (0, 1))
+    assert sorted(first + second) == sorted(real.draws)
+    with pytest.raises(ValueError, match="18 windows 2 apart, test needs 27"):
+        RealClips(clips(videos), replace(protocol, num_samples=9), 0, 2)
+
+
+def test_crops_along_the_longer_side(videos: Path) -> None:
+    """20x24 at short side 16 is 16x19: crops at columns 0, 1 and 3."""
+    protocol = replace(PROTOCOL, num_samples=0, real=RealSet("even", per_video=2, crops=3))
+    real = RealClips(clips(videos), protocol, seed=0)
+    identities = [real.draw(number)[1] for number in range(6)]
+    assert [(identity.frames[0], identity.left) for identity in identities] == [
+        (start, left) for start in (0, 4) for left in (0, 1, 3)
+    ]
+    assert len(real) == NUM_VIDEOS * 6
+
+
+def test_random_clips_of_the_first_videos_cut_in_the_middle(videos: Path) -> None:
+    protocol = replace(PROTOCOL, real=RealSet(random_crop=False, first_videos=2))
+    identities = [RealClips(clips(videos), protocol, 0).draw(number)[1] for number in range(10)]
+    assert {identity.path for identity in identities} == {clips(videos).name(0), clips(videos).name(1)}
+    assert {(identity.top, identity.left, identity.flipped) for identity in identities} == {(0, 1, False)}
+    assert len({identity.frames[0] for identity in identities}) > 2
+    flipped = replace(PROTOCOL, real=RealSet(flip=True))
+    assert {RealClips(clips(videos), flipped, 0).draw(number)[1].flipped for number in range(10)} == {True, False}
+
+
+def test_samples_go_through_the_clips_again_and_again(videos: Path, tmp_path: Path) -> None:
+    """As MAGVIT's repeats do, one long run cut into parts; and clips count as often as they were used, if wanted."""
+    protocol = replace(PROTOCOL, num_samples=4, repeats=2, real=RealSet("first"))
+    parts = [RealClips(clips(videos), protocol, 0, repeat).of_sample for repeat in range(2)]
+    assert parts == [[0, 1, 2, 3], [4, 5, 0, 1]]
+    protocol = replace(protocol, num_samples=10, repeats=1, metrics=("frechet_distance",))
+    each, used = (
+        run(videos, tmp_path / str(as_used), replace(protocol, real=RealSet("first", as_used=as_used)))
+        for as_used in (False, True)
+    )
+    counts = [FeatureStatistics.load(tmp_path / f"{name}" / "real-0.features.npz")[0].count for name in (False, True)]
+    assert counts == [6, 10]
+    assert each.scores != used.scores
+
+
+def test_covariances_divided_by_n(videos: Path, tmp_path: Path) -> None:
+    protocol = replace(PROTOCOL, metrics=("frechet_distance",))
+    unbiased, biased = (
+        run(videos, tmp_path / str(unbiased), replace(protocol, unbiased=unbiased)).scores[0].mean
+        for unbiased in (True, False)
+    )
+    rows = [features.load(tmp_path / "True" / name, 10)["features"] for name in ("real-0", "reconstruction-0")]
+    of_means = (rows[0].double().mean(0) - rows[1].double().mean(0)).square().sum().item()
+    assert biased - of_means == pytest.approx((unbiased - of_means) * 9 / 10)
+
+
+def test_what_the_networks_see(videos: Path) -> None:
+    video = torch.rand(2, 3, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+    shapes: dict[str, tuple[int, ...]] = {}
+    networks = {"i3d": lambda shown: shown.flatten(1)[:, :4], "features": lambda shown: shown.flatten(1)}
+
+    def spied(name: str):
+        def network(shown: torch.Tensor) -> torch.Tensor:
+            shapes[name] = tuple(shown.shape[3:])
+            return networks[name](shown)
+
+        return network
+
+    spies = {name: spied(name) for name in networks}
+    plain = features.of_clips(video, spies, Pixels())
+    assert shapes == {"i3d": (16, 16), "features": (16, 16)}
+    assert torch.equal(plain["features"], video.flatten(1))
+    features.of_clips(video, spies, Pixels(resize_first=12, i3d_resize="half_pixel"))
+    assert shapes == {"i3d": (224, 224), "features": (12, 12)}
+    rounded, cut = (features.seen(video, Pixels(eight_bit=how)) * 255 for how in ("round", "truncate"))
+    assert torch.allclose(rounded, (video * 255).round(), atol=1e-4)
+    assert torch.allclose(cut, (video * 255).floor(), atol=1e-4)
+
+
+def test_fingerprint_knows_names_and_classes(videos: Path, tmp_path: Path) -> None:
+    shutil.copytree(videos, tmp_path / "copy")
+    assert fingerprint(clips(tmp_path / "copy")) == fingerprint(clips(videos))
+    (tmp_path / "copy" / CLASSES[0] / "0.mp4").rename(tmp_path / "copy" / CLASSES[1] / "0.mp4")
+    assert fingerprint(clips(tmp_path / "copy")) != fingerprint(clips(videos))
+
+
+def test_protocols_are_possible() -> None:
+    for name, protocol in PROTOCOLS.items():
+        assert protocol.name == name
+        assert set(protocol.metrics) <= METRICS.keys()
+        assert protocol.source
+    for wrong in ({"num_samples": -1}, {"repeats": 0}, {"tasks": ("frame_prediction",)}, {"metrics": ()}):
+        with pytest.raises(ValueError, match=r"expected|no metrics"):
+            replace(PROTOCOL, **wrong)
+
+
+# --- numbers
+
+
+def test_numbers_are_those_of_the_clips(videos: Path, tmp_path: Path) -> None:
+    """All of them computed here once more, from the clips themselves."""
+    found = numbers(run(videos, tmp_path / "out", batch_size=4))
+    pipe, real = tiny_pipeline(), RealClips(clips(videos), PROTOCOL, seed=0)
+    originals = torch.stack([real[number]["video"] for number in range(10)])
+    tokens = pipe.tokenizer.encode(originals)
+    with torch.no_grad():
+        copies = pipe.tokenizer.decode(tokens)
+    errors = (originals - copies).square().mean(dim=(1, 3, 4))
+    assert found["reconstruction", "psnr"] == pytest.approx((-10 * errors.log10()).mean().item(), abs=1e-4)
+    assert found["reconstruction", "codebook_usage"] == len(tokens.unique()) / 32
+    a, b = (FeatureStatistics.of(mean_colours(videos)) for videos in (copies, originals))
+    assert found["reconstruction", "frechet_distance"] == pytest.approx(frechet_distance(a, b), rel=1e-4)
+
+
+def test_a_folder_against_itself_and_against_worse_copies(videos: Path, tmp_path: Path) -> None:
+    """Identity is 0, infinite, 1; more noise is further away, in every metric."""
+    protocol = replace(
+        PROTOCOL, subject="folder", metrics=("frechet_distance", "psnr", "ssim"), num_samples=0, real=RealSet("first")
+    )
+    found = [numbers(run(videos, tmp_path / "same", protocol, of_folder(clips(videos))))]
+    assert found[0]["folder", "frechet_distance"] == pytest.approx(0, abs=1e-9)
+    assert (found[0]["folder", "psnr"], found[0]["folder", "ssim"]) == (math.inf, pytest.approx(1))
+    assert Results.load(tmp_path / "same").scores[1].mean == math.inf
+    for level in (0.05, 0.2):
+        for path in videos.rglob("*.mp4"):
+            index = int(path.stem)
+            noise = torch.randn(3, 12, 20, 24, generator=torch.Generator().manual_seed(index)) * level
+            video = (MovingShapes((12, 20, 24), seed=3)[index]["video"] + noise).clamp(0, 1)
+            write_video(tmp_path / str(level) / path.relative_to(videos), video)
+        subject = of_folder(clips(tmp_path / str(level)))
+        found.append(numbers(run(videos, tmp_path / f"out{level}", protocol, subject)))
+    for metric in protocol.metrics:
+        values = [of_folder["folder", metric] for of_folder in found]
+        assert values == sorted(values, reverse=METRICS[metric].higher_is_better)
+        assert len(set(values)) == 3
+
+
+def test_generation_and_the_average_over_tasks(videos: Path, tmp_path: Path) -> None:
+    tasks = ("frame_prediction", "class_generation")
+    protocol = replace(PROTOCOL, subject="generation", tasks=tasks, metrics=("frechet_distance", "psnr"), repeats=2)
+    protocol = replace(protocol, decoding=Decoding(num_steps=2), num_samples=5)
+    subject = of_pipeline(tiny_pipeline(), protocol, list(CLASSES))
+    results = run(videos, tmp_path, protocol, subject)
+    found = {(score.task, score.metric): score for score in results.scores}
+    assert {task for task, _ in found} == {*tasks, "average"}
+    for metric in protocol.metrics:
+        of_tasks = [found[task, metric].repeats for task in tasks]
+        average = found["average", metric]
+        assert average.repeats == pytest.approx([sum(column) / 2 for column in zip(*of_tasks, strict=True)])
+        assert average.std == pytest.approx(abs(average.repeats[0] - average.repeats[1]) / 2)
+        assert average.repeats[0] != average.repeats[1]
+    assert results.per_class["class_generation"]["psnr"].keys() <= set(CLASSES)
+    samples = sorted(path.relative_to(tmp_path).as_posix() for path in (tmp_path / "samples").rglob("*.*"))
+    assert samples[:2] == ["samples/class_generation.png", "samples/class_generation/0.mp4"]
+
+
+def test_each_sample_is_the_pipeline_s_own(videos: Path, tmp_path: Path) -> None:
+    """Class of its real clip, found by name among the model's; a seed of its own."""
+    protocol = replace(
+        PROTOCOL, subject="generation", tasks=("class_generation",), metrics=("frechet_distance",), num_samples=4
+    )
+    subject = of_pipeline(tiny_pipeline(tuple(reversed(CLASSES))), protocol, list(CLASSES))
+    seen: list[tuple[list[int], torch.Tensor]] = []
+    sampler = subject.samplers["class_generation"]
+
+    def spy(batch, seeds):
+        made = sampler(batch, seeds)
+        seen.append((batch["label"].tolist(), made.video))
+        assert len(set(seeds)) == len(seeds)
+        alone = sampler({"video": batch["video"][-1:], "label": batch["label"][-1:]}, seeds[-1:])
+        assert torch.equal(alone.tokens, made.tokens[-1:])
+        return made
+
+    run(videos, tmp_path, protocol, replace(subject, samplers={"class_generation": spy}), batch_size=3)
+    real = RealClips(clips(videos), protocol, 0)
+    assert [label for labels, _ in seen for label in labels] == [real[number]["label"] for number in range(4)]
+
+
+# --- interrupted, in parts, reused
+
+
+def test_batches_parts_and_interruptions_change_nothing(videos: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(features, "CHUNK", 4)
+    whole = run(videos, tmp_path / "whole", batch_size=3)
+    for part in ((0, 2), (1, 2)):
+        done = evaluate(PROTOCOL, clips(videos), reconstruction(), NETWORKS, tmp_path / "parts", device=CPU, part=part)
+        assert done is None
+    assert numbers(run(videos, tmp_path / "parts")) == pytest.approx(numbers(whole), rel=1e-5)
+    (tmp_path / "parts" / "reconstruction-0" / "000001.safetensors").unlink()
+    (tmp_path / "parts" / "results.json").unlink()
+    asked: list[int] = []
+    subject = reconstruction()
+    inner = subject.samplers["reconstruction"]
+
+    def spy(batch, seeds):
+        asked.append(len(seeds))
+        return inner(batch, seeds)
+
+    again = run(videos, tmp_path / "parts", subject=replace(subject, samplers={"reconstruction": spy}), batch_size=2)
+    assert asked == [2, 2]  # the four samples that were missing
+    for ours, theirs in zip(again.scores, whole.scores, strict=True):
+        assert ours.mean == pytest.approx(theirs.mean, rel=1e-5)
+
+
+def test_a_part_alone_is_not_a_result(videos: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(features, "CHUNK", 4)
+    evaluate(PROTOCOL, clips(videos), reconstruction(), NETWORKS, tmp_path, device=CPU, part=(0, 2))
+    with pytest.raises(ValueError, match=r"lacks 000001\.safetensors"):
+        features.load(tmp_path / "reconstruction-0", 10)
+    (tmp_path / "reconstruction-0" / "000000.safetensors").write_bytes(b"torn")
+    with pytest.raises(ValueError, match=r"000000\.safetensors is damaged: remove it"):
+        features.load(tmp_path / "reconstruction-0", 10)
+
+
+def test_another_evaluation_is_refused(videos: Path, tmp_path: Path) -> None:
+    run(videos, tmp_path / "out")
+    with pytest.raises(ValueError, match="holds another evaluation, with another seed: choose another output"):
+        run(videos, tmp_path / "out", seed=1)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.txt").touch()
+    with pytest.raises(ValueError, match="holds something else"):
+        run(videos, tmp_path / "other")
+
+
+def test_statistics_of_another_evaluation_stand_for_its_real_clips(videos: Path, tmp_path: Path) -> None:
+    first = numbers(run(videos, tmp_path / "a"))
+    again = numbers(run(videos, tmp_path / "b", statistics=tmp_path / "a"))
+    assert again == pytest.approx(first)
+    assert not (tmp_path / "b" / "real-0").exists()
+    with pytest.raises(ValueError, match="is of other real clips: another clips"):
+        run(videos, tmp_path / "c", replace(PROTOCOL, num_samples=9), statistics=tmp_path / "a")
+    with pytest.raises(FileNotFoundError, match="no feature statistics"):
+        run(videos, tmp_path / "d", statistics=tmp_path / "nowhere")
+
+
+# --- what is refused
+
+
+def test_models_that_cannot_do_it_are_refused(videos: Path) -> None:
+    generation = replace(PROTOCOL, subject="generation", tasks=("class_generation",))
+    with pytest.raises(ValueError, match="the data has 'swim', which is none of them"):
+        of_pipeline(tiny_pipeline(), generation, ["walk", "swim"])
+    with pytest.raises(ValueError, match="and the data has none"):
+        of_pipeline(tiny_pipeline(), generation, [])
+    with pytest.raises(ValueError, match=r"the model's clip_shape is \(8, 16, 16\), test needs \(16, 128, 128\)"):
+        of_pipeline(tiny_pipeline(), replace(PROTOCOL, clip_shape=(16, 128, 128)), [])
+    with pytest.raises(ValueError, match="the model's condition_frames is 1, test needs 5"):
+        of_pipeline(tiny_pipeline(), replace(generation, tasks=("frame_prediction",), condition_frames=5), [])
+
+
+def test_nan_from_a_network_is_named(videos: Path, tmp_path: Path) -> None:
+    broken = Networks({"features": lambda video: mean_colours(video) * math.nan}, {}, {"features": "1"})
+    with pytest.raises(ValueError, match=r"features\[0, 0\] is nan"):
+        evaluate(PROTOCOL, clips(videos), reconstruction(), broken, tmp_path, device=CPU)
+
+
+def test_networks_are_loaded_or_told(tmp_path: Path) -> None:
+    files = WeightFiles(i3d=str(tmp_path / "no.pt"), lpips=str(tmp_path / "no"), features=str(tmp_path / "no.pt2"))
+    for metric in ("fvd", "lpips", "frechet_distance"):
+        with pytest.raises((OSError, ValueError), match="no"):
+            load_networks([metric], files, CPU)
+    with pytest.raises(ValueError, match="unknown metric 'fid', expected some of fvd"):
+        load_networks(["fid"], WeightFiles(), CPU)
+    with pytest.raises(ValueError, match="give it with --features PATH"):
+        load_networks(["frechet_distance"], WeightFiles(), CPU)
+    (tmp_path / "text.pt").write_text("no network")
+    with pytest.raises(ValueError, match=r"text\.pt is neither"):
+        load_networks(["frechet_distance"], WeightFiles(features=str(tmp_path / "text.pt")), CPU)
+
+
+class Colours(torch.nn.Module):
+    def forward(self, video: torch.Tensor) -> torch.Tensor:
+        return video.mean(dim=(2, 3, 4))
+
+
+@pytest.mark.parametrize("name", ["colours.pt", "colours.pt2"])
+def test_a_network_of_one_s_own(tmp_path: Path, name: str) -> None:
+    path, example = str(tmp_path / name), torch.rand(2, 3, 4, 8, 8)
+    if name.endswith(".pt2"):
+        batch = torch.export.Dim("batch")
+        torch.export.save(torch.export.export(Colours(), (example,), dynamic_shapes=({0: batch},)), path)
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # such files exist all the same
+            torch.jit.trace(Colours(), example).save(path)
+    networks = load_networks(["frechet_distance"], WeightFiles(features=path), CPU)
+    clip = torch.rand(5, 3, 4, 8, 8)
+    assert torch.allclose(networks.features["features"](clip), clip.mean(dim=(2, 3, 4)))
+
+
+# --- files and commands
+
+
+def some(mean: float, interval: float | None = None, protocol: str = "p", **made_of: str) -> Results:
+    score = Score("frame_prediction", "fvd", mean, 0.0, interval, (mean,), 100)
+    return Results({"name": protocol, "source": "s", "num_samples": 100}, dict(made_of), {}, (score,))
+
+
+def test_compare_warns_of_what_differs() -> None:
+    assert list(compare(some(100.0), some(90.0)))[2:] == ["| frame_prediction | fvd | 100 | 90 | -10 | B is better |"]
+    assert "within the intervals" in list(compare(some(100.0, 8.0), some(90.0, 8.0)))[-1]
+    lines = list(compare(some(1.0, data="x"), some(1.0, protocol="q", data="y")))
+    assert [line for line in lines if "WARNING" in line] == [
+        "WARNING: protocol name differs: p and q",
+        "WARNING: data differs: x and y",
+    ]
+    noted = replace(some(1.0), notes=("too few samples",))
+    assert "WARNING: A: too few samples" in list(compare(noted, some(1.0)))
+
+
+def test_results_survive_their_file(videos: Path, tmp_path: Path) -> None:
+    results = run(videos, tmp_path)
+    loaded = Results.load(tmp_path)
+    assert loaded.scores == results.scores
+    assert loaded.per_class == results.per_class
+    assert loaded.made_of["subject"]["tokenizer"] == features.weights_hash(tiny_pipeline().tokenizer)
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds no results of this version"):
+        Results.load(tmp_path)
+
+
+def test_by_command(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_pipeline().save_pretrained(tmp_path / "model")
+    common = [
+        "evaluate",
+        "--model",
+        str(tmp_path / "model"),
+        "--data",
+        str(videos),
+        "--metrics",
+        "psnr",
+        "synthetic_fd",
+    ]
+    trial = ["--num-samples", "6", "--num-steps", "2", "--allow-fewer"]
+    assert main([*common, *trial, "--output", str(tmp_path / "a")]) == 0
+    said = capsys.readouterr().out
+    assert "Not comparable with protocol smoke: num_samples is 6, not 32" in said
+    assert "| frame_prediction | synthetic_fd ↓ |" in said
+    assert json.loads((tmp_path / "a" / "results.json").read_text())["protocol"]["clip_shape"] == list(CLIP_SHAPE)
+    assert main([*common, *trial, "--devices", "2", "--output", str(tmp_path / "b")]) == 0
+    ours, theirs = (Results.load(tmp_path / name).scores for name in ("a", "b"))
+    assert [score.mean for score in ours] == pytest.approx([score.mean for score in theirs], rel=1e-4)
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    assert "WARNING: " in capsys.readouterr().out
+
+    folders = ["evaluate", "--fake", str(videos), "--data", str(videos), "--clip-shape", "8", "16", "16"]
+    assert main([*folders, "--metrics", "synthetic_fd", "ssim", "--output", str(tmp_path / "c")]) == 0
+    (distance, likeness) = Results.load(tmp_path / "c").scores
+    assert distance.mean == pytest.approx(0, abs=1e-6)
+    assert likeness.mean == pytest.approx(1)
+
+
+def test_fvd_by_command_is_that_of_i3d(videos: Path, tmp_path: Path) -> None:
+    """Named rfvd for reconstructions, with weights from a file; the number is that of the network and the formula."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        i3d = I3D().eval()
+    save_file(i3d.state_dict(), tmp_path / "i3d.safetensors")
+    protocol = ["--protocol", "reconstruction", "--metrics", "fvd", "--i3d", str(tmp_path / "i3d.safetensors")]
+    tiny_pipeline().save_pretrained(tmp_path / "model")
+    command = ["evaluate", "--model", str(tmp_path / "model"), "--data", str(videos), *protocol]
+    assert (
+        main([*command, "--clip-shape", "8", "16", "16", "--output", str(tmp_path / "small")]) == 2
+    )  # 9 frames or more
+    pipe = tiny_pipeline()
+    longer = replace(pipe.config, clip_shape=(12, 16, 16), transformer=None, vocabulary=None, classes=())
+    MagvitPipeline(longer, pipe.tokenizer).save_pretrained(tmp_path / "longer")
+    command[2] = str(tmp_path / "longer")
+    assert main([*command, "--output", str(tmp_path / "out")]) == 0
+    (score,) = Results.load(tmp_path / "out").scores
+    clip_folder = clips(videos, (12, 16, 16))
+    real = torch.stack([clip_folder.take(index)[0]["video"] for index in range(NUM_VIDEOS)])
+    with torch.no_grad():
+        both = [FeatureStatistics.of(i3d(clip)) for clip in (real, pipe.tokenizer.reconstruct(real))]
+    assert (score.metric, score.samples) == ("rfvd", NUM_VIDEOS)
+    assert score.mean == pytest.approx(frechet_distance(*both), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"protocol": "fvd"}, "unknown protocol 'fvd', expected one of smoke"),
+        ({"num_samples": 4}, "num_samples is 4, protocol smoke needs 32: add --allow-fewer"),
+        ({"fake": "x"}, "either --model, or a folder"),
+        ({"model": None}, "either --model, or a folder"),
+        ({"protocol": "folders"}, "protocol folders is for a folder of clips"),
+        ({"part": (2, 2)}, "part is 2 of 2"),
+        ({"devices": 0}, "devices is 0"),
+        ({"metrics": ("fid",)}, "unknown metric 'fid'"),
+        ({"tasks": ("fly",)}, "unknown task 'fly'"),
+        ({"data": "nowhere"}, "nowhere"),
+        ({"model": "nothing-here"}, "nothing-here"),
+    ],
+)
+def test_bad_options_are_one_sentence(videos: Path, tmp_path: Path, changes: dict, said: str) -> None:
+    tiny_pipeline().save_pretrained(tmp_path / "model")
+    options = {"data": str(videos), "output": tmp_path / "out", "model": str(tmp_path / "model"), **changes}
+    with pytest.raises((ValueError, OSError), match=said) as caught:
+        Evaluate(**options).run()
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_features_keep_a_row_for_each_sample(videos: Path, tmp_path: Path) -> None:
+    run(videos, tmp_path)
+    arrays = load_file(tmp_path / "reconstruction-0" / "000000.safetensors")
+    assert {name: len(array) for name, array in arrays.items()} == dict.fromkeys(
+        ("features", "label", "psnr", "ssim", "tokens"), 10
+    )
+    assert isinstance(clips(videos), ClipSet)

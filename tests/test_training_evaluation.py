@@ -1,0 +1,83 @@
+"""Evaluations during training: logged, drawn, repeated alike after a resume, and without a trace in the training."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from magvit.data.synthetic import MovingShapes
+from magvit.data.video import write_video
+from magvit.training.config import EvaluationConfig
+from magvit.training.train_tokenizer import train_tokenizer
+from magvit.training.train_transformer import train_transformer
+from tiny_runs import metrics, save_tokenizer, tokenizer_run, transformer_run
+
+EVERY_TWO = EvaluationConfig(every=2, metrics=("psnr", "synthetic_fd"), num_samples=5)
+
+
+def evaluations(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
+
+
+def test_both_stages(tmp_path: Path) -> None:
+    train_tokenizer(tokenizer_run(evaluation=EVERY_TWO), tmp_path / "one", progress=False)
+    train_tokenizer(tokenizer_run(), tmp_path / "without", progress=False)
+    assert metrics(tmp_path / "one") == metrics(tmp_path / "without")
+    found = evaluations(tmp_path / "one")
+    assert [line["step"] for line in found] == [2, 4]
+    assert found[0].keys() == {"step", "eval/reconstruction/psnr", "eval/reconstruction/synthetic_fd"}
+    assert found[0]["eval/reconstruction/psnr"] != found[1]["eval/reconstruction/psnr"]
+    assert "eval/reconstruction/psnr" in (tmp_path / "one" / "report.html").read_text()
+    assert (tmp_path / "one" / "evaluations" / "step_00000004" / "results.json").is_file()
+
+    tokenizer = save_tokenizer(tmp_path / "model")
+    both = replace(EVERY_TWO, tasks=("FP", "CG"))
+    train_transformer(transformer_run(tokenizer, evaluation=both), tmp_path / "two", progress=False)
+    train_transformer(transformer_run(tokenizer), tmp_path / "two_without", progress=False)
+    assert metrics(tmp_path / "two") == metrics(tmp_path / "two_without")
+    names = {f"eval/{task}/psnr" for task in ("frame_prediction", "class_generation", "average")}
+    assert names < evaluations(tmp_path / "two")[1].keys()
+
+
+def test_a_resumed_run_evaluates_alike(tmp_path: Path) -> None:
+    run = tokenizer_run(evaluation=EVERY_TWO, checkpoint_every=3, num_steps=6)
+    train_tokenizer(run, tmp_path / "whole", progress=False)
+    expected = evaluations(tmp_path / "whole")
+    (tmp_path / "whole" / "checkpoints" / "step_00000006.pt").unlink()  # as if killed after step 4's evaluation
+    train_tokenizer(run, tmp_path / "whole", resume=True, progress=False)
+    assert evaluations(tmp_path / "whole") == expected
+
+
+def test_other_clips_than_those_of_training(tmp_path: Path) -> None:
+    for number in range(3):
+        write_video(tmp_path / "clips" / f"{number}.mp4", MovingShapes((6, 16, 16), seed=9)[number]["video"])
+    given = replace(EVERY_TWO, data=str(tmp_path / "clips"), num_samples=7)
+    train_tokenizer(tokenizer_run(evaluation=given), tmp_path / "run", progress=False)
+    results = json.loads((tmp_path / "run" / "evaluations" / "step_00000002" / "results.json").read_text())
+    assert results["made_of"]["data"]["folder"] == str(tmp_path / "clips")
+    assert results["scores"][0]["samples"] == 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"metrics": ("fid",)}, "unknown metric 'fid'"),
+        ({"metrics": ("fvd",), "i3d": "nowhere.pt"}, "nowhere.pt"),
+        ({"data": "nowhere"}, "nowhere"),
+        ({"tasks": ("CG",), "data": "clips"}, "evaluation.tasks has class_generation, and .*clips has no classes"),
+    ],
+)
+def test_what_is_missing_is_found_before_training(tmp_path: Path, changes: dict, said: str, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "clips" / "a.mp4", MovingShapes((6, 16, 16), seed=9)[0]["video"])
+    tokenizer = save_tokenizer(tmp_path / "model")
+    run = transformer_run(tokenizer, evaluation=replace(EVERY_TWO, **changes))
+    with pytest.raises((ValueError, OSError), match=said):
+        train_transformer(run, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_numbers() -> None:
+    with pytest.raises(ValueError, match=r"evaluation\.every is -1"):
+        EvaluationConfig(every=-1)
