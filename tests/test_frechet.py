@@ -3,7 +3,6 @@
 import json
 from itertools import pairwise
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -331,14 +330,6 @@ def test_values_that_are_no_features(value):
         with pytest.raises(ValueError, match=message):
             refused(features)
     assert statistics.count == 0
-
-
-@pytest.fixture
-def unchecked():
-    """As for users, who have no beartype between them and our own messages."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -2,7 +2,6 @@
 
 import math
 
-import jaxtyping
 import pytest
 import torch
 from hypothesis import given, settings
@@ -111,14 +110,6 @@ def test_half_precision_videos():
     a, b = (clip.bfloat16() for clip in near())
     assert torch.equal(psnr(a, b), psnr(a.float(), b.float()))
     assert torch.equal(ssim(a, b), ssim(a.float(), b.float()))
-
-
-@pytest.fixture
-def unchecked():
-    """As for users, who have no beartype between them and our own messages."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.usefixtures("unchecked")

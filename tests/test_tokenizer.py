@@ -1,6 +1,5 @@
 from dataclasses import replace
 
-import jaxtyping
 import pytest
 import torch
 
@@ -200,14 +199,6 @@ def test_autocast_runs_the_networks_in_bfloat16_and_the_distances_in_float32():
 
 
 # --- wrong input
-
-
-@pytest.fixture
-def unchecked():
-    """As for users, who have no beartype between them and our own messages."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
@@ -285,6 +285,17 @@ def files_at(path: Path, name: str, suffixes: tuple[str, ...]) -> list[Path]:
     if files := sorted(file for file in path.iterdir() if file.suffix in suffixes):
         return files
     raise FileNotFoundError(f"the folder {path} holds no {', '.join(suffixes[:-1])} or {suffixes[-1]} file")
+
+
+def read_together(paths: Iterable[Path], read: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """All tensors of some files. ValueError if two files hold the same, and what `read` raises."""
+    tensors: dict[str, Tensor] = {}
+    for path in paths:
+        found = read(path)
+        if both := sorted(tensors.keys() & found.keys()):
+            raise ValueError(f"{path} holds {both[0]} as another file of its folder does")
+        tensors |= found
+    return tensors
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

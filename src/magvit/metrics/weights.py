@@ -55,12 +55,7 @@ def load(name: Network, weights: str | Path | None = None) -> I3D | C3D:
     """
     try:
         paths = _paths(name, weights)
-        tensors: dict[str, Tensor] = {}
-        for path in paths:
-            found = tensor_files.read(path)
-            if both := sorted(tensors.keys() & found.keys()):
-                raise ValueError(f"{path} holds {both[0]} as another file of its folder does")
-            tensors |= found
+        tensors = hub.read_together(paths, tensor_files.read)
         return from_arrays(name, tensors, str(weights or paths[0]))
     except (OSError, ValueError) as error:
         raise type(error)(f"{error}: {REMEDY[name]}") from error

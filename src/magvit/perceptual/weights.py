@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from magvit import hub
 from magvit.hub import Published
@@ -99,12 +99,7 @@ def _load(name: PerceptualNetwork, weights: str | None) -> nn.Module:
         paths = [hub.fetch(file) for file in source.files]
     else:
         raise ValueError(f"no weights of {name} were ever published")
-    tensors: dict[str, Tensor] = {}
-    for path in paths:
-        state = hub.read_tensors(path)
-        if both := sorted(tensors.keys() & state.keys()):
-            raise ValueError(f"{path} holds {both[0]} as another file of its folder does")
-        tensors |= state
+    tensors = hub.read_together(paths, hub.read_tensors)
     unused = [key for key in tensors if key.endswith(".num_batches_tracked") or key.startswith("classifier.")]
     for key in unused:
         del tensors[key]
