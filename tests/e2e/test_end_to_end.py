@@ -116,3 +116,15 @@ def test_the_trained_tokenizer_reconstructs(home: Path) -> None:
     with np.load(home / "tokens.npz") as stored:
         assert stored["tokens"].shape == (2, 4, 4)
         assert 0 <= stored["tokens"].min() <= stored["tokens"].max() < 64
+
+
+def test_the_trained_model_is_evaluated_by_two_processes_and_compared(home: Path) -> None:
+    given = ["--model", "transformer/model", "--data", "synthetic:shapes", "--metrics", "synthetic_fd", "psnr"]
+    trial = ["--tasks", "FP", "CG", "--num-samples", 16, "--allow-fewer", "--num-steps", 4, "--device", "cpu"]
+    for devices in (1, 2):
+        magvit(home, "evaluate", *given, *trial, "--devices", devices, "--output", f"eval{devices}")
+    told, _ = magvit(home, "compare", "eval1", "eval2")
+    assert "| average | synthetic_fd |" in told
+    ours, theirs = (json.loads((home / f"eval{devices}" / "results.json").read_text()) for devices in (1, 2))
+    for one, two in zip(ours["scores"], theirs["scores"], strict=True):
+        assert one["mean"] == pytest.approx(two["mean"], rel=1e-3)
