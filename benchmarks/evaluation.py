@@ -2,9 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/evaluation.py --model magvit-tiny --data UCF101 --output result.json
 
-A whole evaluation of a few samples is timed (FVD, inception score, PSNR, SSIM, LPIPS), then each part by itself on the
-same clips: the median of some turns after one that does not count. All networks have random weights, which changes no
-time. With one thread on a CPU seconds are processor time, which what else the machine does hardly changes. Samples of a model whose clips are smaller than --clip are enlarged, so that all but the model works at full size.
+A whole evaluation of a few samples is timed (FVD, inception score, PSNR, SSIM, LPIPS), and each part by itself on such
+clips: the median of some turns after one that does not count. I3D, C3D and LPIPS have random weights, which changes no
+time. Samples of a model whose clips are smaller than --clip are enlarged, so that all but the model works at full size.
+With one thread on a CPU seconds are processor time, which hardly depends on what else the machine does.
 
 The extrapolation is `samples x repeats` times the parts, each as often as a sample and its real clip need it, and
 `repeats` times the distance; and beside it the same of the whole evaluation, whose seconds a sample are the difference
@@ -45,7 +46,7 @@ from magvit.shapes import Grid, Video
 
 TASK, LOGITS = "class_generation", 400
 LPIPS_METRICS = {"alexnet": "lpips", "vgg16": "lpips_vgg", "squeezenet": "lpips_squeeze"}
-TIMES = {"reading": 2, "I3D": 2, "C3D": 2}
+TIMES = {"reading": 2, "I3D": 2}
 """How often a part is done for a sample and its real clip; the other parts once."""
 
 

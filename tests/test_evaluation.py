@@ -352,6 +352,23 @@ def test_statistics_of_another_evaluation_stand_for_its_real_clips(videos: Path,
         run(videos, tmp_path / "d", statistics=tmp_path / "nowhere")
 
 
+def test_real_clips_go_through_the_networks_that_need_them_only(videos: Path, tmp_path: Path) -> None:
+    """Past bug: statistics were looked for of networks that see no real clips alone, such as LPIPS and C3D."""
+    seen: list[int] = []
+
+    def logits(video: Video) -> torch.Tensor:
+        seen.append(len(video))
+        return torch.linspace(0, 1, 12).view(3, 4)[torch.arange(len(video)) % 3]
+
+    both = Networks({**NETWORKS.features, "c3d": logits}, {}, {**NETWORKS.hashes, "c3d": "1", "alexnet": "2"})
+    protocol = replace(PROTOCOL, metrics=("frechet_distance", "inception_score", "psnr"))
+    for name, statistics in (("a", None), ("b", tmp_path / "a")):
+        given = (protocol, clips(videos), reconstruction(protocol), both, tmp_path / name)
+        assert evaluate(*given, device=CPU, statistics=statistics) is not None
+    assert sum(seen) == 2 * PROTOCOL.num_samples
+    assert "c3d" not in load_file(tmp_path / "a" / "real-0" / "000000.safetensors")
+
+
 # --- what is refused
 
 

@@ -90,7 +90,8 @@ class Results:
         lines += ["", "| task | metric | mean | std | 95 % | repeats | samples |", "|---|---|---:|---:|---:|---:|---:|"]
         for score in self.scores:
             interval = "" if score.interval is None else f"± {score.interval:.4g}"
-            numbers = f"{score.mean:.5g} | {score.std:.3g} | {interval} | {len(score.repeats)} | {score.samples}"
+            std = f"{score.std:.3g}" if len(score.repeats) > 1 else ""
+            numbers = f"{score.mean:.5g} | {std} | {interval} | {len(score.repeats)} | {score.samples}"
             lines.append(f"| {score.task} | {score.metric} {_arrow(score.metric)} | {numbers} |")
         for task, metrics in self.per_class.items():
             classes = sorted({name for values in metrics.values() for name in values})

@@ -32,7 +32,7 @@ from magvit.evaluation.networks import Networks
 from magvit.evaluation.protocols import Protocol
 from magvit.evaluation.results import Results, Score
 from magvit.evaluation.samples import RealClips, fingerprint
-from magvit.evaluation.scores import METRICS, Real, by_class, of_samples, score
+from magvit.evaluation.scores import METRICS, Real, by_class, networks_of_real, of_samples, score
 from magvit.evaluation.subjects import Subject
 from magvit.metrics.frechet import FeatureStatistics
 from magvit.metrics.repeats import Repeats, over_repeats
@@ -99,15 +99,17 @@ def evaluate(
     reals = [RealClips(clips, protocol, seed, repeat) for repeat in range(protocol.repeats)]
     drawn = protocol.real.rule in ("random", "windows")  # other clips in each repeat
     paired = [metric for metric in protocol.metrics if METRICS[metric].paired]
+    needed = networks_of_real(protocol.metrics)
+    of_reals = {name: network for name, network in networks.features.items() if name in needed}
     make = partial(features.collect, batch_size=batch_size, part=part)
     load = partial(_batches, num_workers=num_workers, device=device)
 
     def of_real(real: RealClips, batches: list[list[int]]) -> Iterator[features.Arrays]:
         with torch.inference_mode():
             for batch in load(_Batches(real, None, samples=False), batches):
-                yield features.of_clips(batch["video"], networks.features, protocol.pixels)
+                yield features.of_clips(batch["video"], of_reals, protocol.pixels)
 
-    for repeat, real in enumerate(reals[: None if drawn else 1] if statistics is None and networks.features else ()):
+    for repeat, real in enumerate(reals[: None if drawn else 1] if statistics is None and of_reals else ()):
         name = f"real-{repeat}"
         make(output / name, len(real), compute=partial(of_real, real), bar=bar(name))
 
@@ -235,27 +237,13 @@ def _averages(scores: list[Score]) -> Iterator[Score]:
         yield Score("average", metric, spread.mean, spread.std, spread.interval, tuple(values), samples)
 
 
-OF_REAL_CLIPS = (
-    *(
-        "real_clips",
-        "num_real",
-        "num_samples",
-        "flip",
-        "clips_per_video",
-        "split",
-        "clip_shape",
-        "stride",
-        "target_fps",
-    ),
-    *("resize_first", "eight_bit"),
-)
-
-
 def _about(protocol: Protocol, made_of: dict[str, Any]) -> dict[str, Any]:
     """All that features of the real clips depend on, but for the network."""
     rule = {name: asdict(protocol)[name] for name in ("real", "pixels", "num_samples", "repeats", "clip_shape")}
     about = {"clips": rule, "data": made_of["data"]["sha256"], "seed": made_of["seed"]}
-    return json.loads(json.dumps({**about, "networks": made_of["networks"]}))
+    needed = networks_of_real(protocol.metrics)
+    weights = {name: weights for name, weights in made_of["networks"].items() if name in needed}
+    return json.loads(json.dumps({**about, "networks": weights}))
 
 
 def _real(output: Path, repeat: int, clips: RealClips, statistics: Path | None, about: dict[str, Any]) -> Real:

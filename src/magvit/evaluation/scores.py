@@ -1,6 +1,7 @@
 """From features to numbers: each metric, what it is computed from, and which way is better."""
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -44,6 +45,11 @@ class Real(NamedTuple):
 
     statistics: dict[str, FeatureStatistics]
     arrays: Arrays
+
+
+def networks_of_real(metrics: Iterable[str]) -> set[str]:
+    """The networks whose features of the real clips some metrics need."""
+    return {METRICS[metric].network for metric in metrics if metric in (*DISTANCES, "fvd_infinity", "kvd")}
 
 
 def of_samples(metric: str, fake: Arrays) -> list[float] | None:

@@ -108,7 +108,7 @@ def _generator(pipe: MagvitPipeline, name: str, protocol: Protocol, classes: lis
             seed=seeds,
             **asdict(protocol.decoding),
         )
-        return Sampled(made.video, made.tokens)
+        return Sampled(made.video.float(), made.tokens)
 
     return generate
 
