@@ -125,7 +125,7 @@ def evaluate(
                 if paired:
                     arrays |= features.of_pairs(batch["video"], made.video, networks.lpips, paired)
             arrays["label"] = batch["label"].cpu()
-            if made.tokens is not None:
+            if made.tokens is not None and "codebook_usage" in protocol.metrics:
                 arrays["tokens"] = made.tokens.flatten(1).int().cpu()
             if repeat == 0 and numbers[0] == 0:
                 _show(output / "samples" / task, batch.get("video"), made.video)
