@@ -1,11 +1,14 @@
 """From clips to numbers: which clips a protocol takes, resuming, parts, known answers, and what is refused."""
 
+import hashlib
 import json
 import math
+import multiprocessing
 import shutil
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,15 +21,16 @@ from magvit.data.datasets import ClipFolder
 from magvit.data.synthetic import MovingShapes
 from magvit.data.video import write_video
 from magvit.evaluation import features
-from magvit.evaluation.networks import Networks, WeightFiles, load_networks
+from magvit.evaluation.networks import Networks, Own, WeightFiles, load_networks
 from magvit.evaluation.protocols import PROTOCOLS, Decoding, Pixels, Protocol, RealSet
 from magvit.evaluation.results import Results, Score, compare
-from magvit.evaluation.run import evaluate
+from magvit.evaluation.run import _begin, evaluate
 from magvit.evaluation.samples import RealClips, fingerprint
 from magvit.evaluation.scores import METRICS
 from magvit.evaluation.subjects import Subject, of_folder, of_pipeline
 from magvit.metrics.frechet import FeatureStatistics, frechet_distance
 from magvit.metrics.i3d import I3D
+from magvit.metrics.kernel import kernel_distance
 from magvit.pipeline import MagvitPipeline
 from magvit.shapes import Video
 from tiny_model import CLASSES, CLIP_SHAPE, tiny_pipeline
@@ -196,11 +200,14 @@ def test_what_the_networks_see(videos: Path) -> None:
     assert torch.allclose(cut, (video * 255).floor(), atol=1e-4)
 
 
-def test_fingerprint_knows_names_and_classes(videos: Path, tmp_path: Path) -> None:
+def test_fingerprint_knows_names_classes_and_contents(videos: Path, tmp_path: Path) -> None:
     shutil.copytree(videos, tmp_path / "copy")
     assert fingerprint(clips(tmp_path / "copy")) == fingerprint(clips(videos))
     (tmp_path / "copy" / CLASSES[0] / "0.mp4").rename(tmp_path / "copy" / CLASSES[1] / "0.mp4")
-    assert fingerprint(clips(tmp_path / "copy")) != fingerprint(clips(videos))
+    moved = fingerprint(clips(tmp_path / "copy"))
+    assert moved != fingerprint(clips(videos))
+    shutil.copy(videos / CLASSES[1] / "1.mp4", tmp_path / "copy" / CLASSES[1] / "0.mp4")  # other contents
+    assert fingerprint(clips(tmp_path / "copy")) not in (moved, fingerprint(clips(videos)))
 
 
 def test_protocols_are_possible() -> None:
@@ -331,6 +338,29 @@ def test_a_part_alone_is_not_a_result(videos: Path, tmp_path: Path, monkeypatch)
         features.load(tmp_path / "reconstruction-0", 10)
 
 
+def test_parts_may_begin_together_and_a_killed_beginning_is_gone_on_with(videos: Path, tmp_path: Path) -> None:
+    for wanted in range(8):
+        fork = multiprocessing.get_context("fork")
+        beginnings = [fork.Process(target=_begin, args=(tmp_path / str(wanted), {"a": 1})) for _ in range(4)]
+        for beginning in beginnings:
+            beginning.start()
+        for beginning in beginnings:
+            beginning.join()
+        assert [beginning.exitcode for beginning in beginnings] == [0] * 4
+        assert json.loads((tmp_path / str(wanted) / "config.json").read_text()) == {"a": 1}
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / ".here-77.config.json").write_text("{")
+    run(videos, tmp_path / "killed")
+    _begin(tmp_path / "1", {"a": 2})  # nothing was computed yet: the corrected command may use it
+    assert json.loads((tmp_path / "1" / "config.json").read_text()) == {"a": 2}
+
+
+def test_a_folder_that_moved_is_the_same(videos: Path, tmp_path: Path) -> None:
+    run(videos, tmp_path / "out")
+    shutil.copytree(videos, tmp_path / "moved")
+    assert numbers(run(tmp_path / "moved", tmp_path / "out")) == numbers(run(videos, tmp_path / "out"))
+
+
 def test_another_evaluation_is_refused(videos: Path, tmp_path: Path) -> None:
     run(videos, tmp_path / "out")
     with pytest.raises(ValueError, match="holds another evaluation, with another seed: choose another output"):
@@ -384,9 +414,92 @@ def test_models_that_cannot_do_it_are_refused(videos: Path) -> None:
         of_pipeline(tiny_pipeline(), replace(generation, tasks=("frame_prediction",), condition_frames=5), [])
 
 
+def test_what_folders_cannot_give_is_refused_before_any_work(videos: Path, tmp_path: Path) -> None:
+    folders = replace(PROTOCOL, subject="folder", num_samples=0, real=RealSet("first"))
+
+    def refused(said: str, changes: dict[str, Any], shape: tuple[int, int, int] = CLIP_SHAPE, **options: Any) -> None:
+        fake = options.pop("fake", videos)
+        with pytest.raises(ValueError, match=said):
+            evaluate(
+                replace(folders, **changes),
+                clips(videos, shape),
+                of_folder(clips(fake, shape)),
+                NETWORKS,
+                tmp_path / "out",
+                device=CPU,
+                **options,
+            )
+        assert not (tmp_path / "out").exists()
+
+    refused("codebook_usage needs a model", {"metrics": ("codebook_usage",)})
+    refused("kvd needs the features of the real clips", {"metrics": ("kvd",)}, statistics=tmp_path)
+    refused("clips are 8x8, SSIM needs at least 11x11", {"metrics": ("ssim",)}, (8, 8, 8))
+    refused("needs the classes of synthetic:shapes, and the data has 'jump'", {"metrics": ("synthetic_accuracy",)})
+    refused("gives 6 clips, 9 are needed", {"num_samples": 9, "metrics": ("frechet_distance",)})
+    for number in range(2):
+        write_video(tmp_path / "few" / f"{number}.mp4", torch.rand(3, 12, 20, 24))
+        write_video(tmp_path / "small" / f"{number}.mp4", torch.rand(3, 12, 12, 24))
+    refused("psnr needs pairs, and there are 6 real clips and 2 others", {"metrics": ("psnr",)}, fake=tmp_path / "few")
+    small = r"0\.mp4 is 12x24, smaller than the clips of 16x16"
+    refused(small, {"metrics": ("frechet_distance",)}, fake=tmp_path / "small")
+    named = replace(folders, metrics=("psnr",), num_samples=2)
+    results = run(videos, tmp_path / "out", named, of_folder(clips(tmp_path / "few")))
+    assert results.notes == ("psnr and other metrics of pairs took the clips in order: their names differ",)
+
+
+def test_classes_go_by_name(tmp_path: Path) -> None:
+    """Of folders whose classes have other numbers than the network's, or the other folder's."""
+    for name, index in (("circle right", 0), ("square left", 5), ("square up", 7)):
+        video = MovingShapes((16, 32, 32), seed=4)[index]["video"]
+        write_video(tmp_path / "real" / name / f"{index}.mp4", video)
+        if name != "circle right":
+            write_video(tmp_path / "fake" / name / f"{index}.mp4", video)
+    networks = load_networks(["synthetic_accuracy"], WeightFiles(), CPU)
+    protocol = replace(
+        PROTOCOL, subject="folder", num_samples=0, real=RealSet("first"), metrics=("synthetic_accuracy",)
+    )
+    for fake, accuracy in (
+        ("real", {"circle right", "square left", "square up"}),
+        ("fake", {"square left", "square up"}),
+    ):
+        subject = of_folder(clips(tmp_path / fake, (16, 32, 32)))
+        real = clips(tmp_path / "real", (16, 32, 32))
+        results = evaluate(protocol, real, subject, networks, tmp_path / f"out {fake}", device=CPU)
+        assert results is not None
+        assert results.scores[0].mean == 1
+        assert results.per_class["folder"]["synthetic_accuracy"] == dict.fromkeys(accuracy, 1.0)
+
+
+def test_clips_without_a_class_are_refused_for_class_generation(videos: Path, tmp_path: Path) -> None:
+    shutil.copytree(videos, tmp_path / "some")
+    (tmp_path / "some" / CLASSES[0] / "0.mp4").rename(tmp_path / "some" / "0.mp4")
+    protocol = replace(PROTOCOL, subject="generation", tasks=("class_generation",), metrics=("frechet_distance",))
+    subject = of_pipeline(tiny_pipeline(), protocol, list(CLASSES))
+    with pytest.raises(ValueError, match="needs a class for every real clip, and some have none"):
+        run(tmp_path / "some", tmp_path / "out", protocol, subject)
+
+
+def test_decoding_that_cannot_be_is_refused_with_the_model() -> None:
+    generation = replace(PROTOCOL, subject="generation", tasks=("frame_prediction",))
+    for decoding, said in ((Decoding(num_steps=2000), "num_steps is 2000"), (Decoding(mask_schedule="sin"), "'sin'")):
+        with pytest.raises(ValueError, match=said):
+            of_pipeline(tiny_pipeline(), replace(generation, decoding=decoding), [])
+
+
+def test_kernel_distance_counts_no_clip_twice(videos: Path, tmp_path: Path) -> None:
+    """It takes pairs of different clips; a clip that was used twice would pair with itself."""
+    protocol = replace(PROTOCOL, metrics=("kvd",), num_samples=12, real=RealSet("first", as_used=True))
+    both = Networks({"i3d": mean_colours}, {}, {"i3d": "1"})
+    results = evaluate(protocol, clips(videos), reconstruction(protocol), both, tmp_path, device=CPU)
+    assert results is not None
+    real = features.load(tmp_path / "real-0", 6)["i3d"]
+    fake = features.load(tmp_path / "reconstruction-0", 12)["i3d"]
+    assert results.scores[0].mean == pytest.approx(kernel_distance(fake, real))
+
+
 def test_nan_from_a_network_is_named(videos: Path, tmp_path: Path) -> None:
     broken = Networks({"features": lambda video: mean_colours(video) * math.nan}, {}, {"features": "1"})
-    with pytest.raises(ValueError, match=r"features\[0, 0\] is nan"):
+    with pytest.raises(ValueError, match=r"features of sample 0 of real-0 is not a number"):
         evaluate(PROTOCOL, clips(videos), reconstruction(), broken, tmp_path, device=CPU)
 
 
@@ -420,6 +533,9 @@ def test_a_network_of_one_s_own(tmp_path: Path, name: str) -> None:
             warnings.simplefilter("ignore", DeprecationWarning)  # such files exist all the same
             torch.jit.trace(Colours(), example).save(path)
     networks = load_networks(["frechet_distance"], WeightFiles(features=path), CPU)
+    assert networks.hashes["features"] == hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    with pytest.raises(ValueError, match=rf"{name} fails on clips of shape \(5, 3, 4, 8, 8\)|gives"):
+        Own(name, torch.nn.Identity() if name.endswith("pt") else torch.nn.Linear(3, 3))(torch.rand(5, 3, 4, 8, 8))
     clip = torch.rand(5, 3, 4, 8, 8)
     assert torch.allclose(networks.features["features"](clip), clip.mean(dim=(2, 3, 4)))
 
@@ -427,14 +543,22 @@ def test_a_network_of_one_s_own(tmp_path: Path, name: str) -> None:
 # --- files and commands
 
 
-def some(mean: float, interval: float | None = None, protocol: str = "p", **made_of: str) -> Results:
+def some(mean: float, interval: float | None = None, protocol: str = "p", **made_of: Any) -> Results:
     score = Score("frame_prediction", "fvd", mean, 0.0, interval, (mean,), 100)
     return Results({"name": protocol, "source": "s", "num_samples": 100}, dict(made_of), {}, (score,))
 
 
 def test_compare_warns_of_what_differs() -> None:
-    assert list(compare(some(100.0), some(90.0)))[2:] == ["| frame_prediction | fvd | 100 | 90 | -10 | B is better |"]
+    assert list(compare(some(100.0), some(90.0)))[2:] == [
+        "| frame_prediction | fvd | 100 | 90 | -10 | B is better, by an unknown margin |"
+    ]
     assert "within the intervals" in list(compare(some(100.0, 8.0), some(90.0, 8.0)))[-1]
+    assert list(compare(some(100.0, 2.0), some(90.0, 2.0)))[-1].endswith("| B is better |")
+    assert list(compare(some(math.inf), some(math.inf)))[-1].endswith("| inf | inf | +0 |  |")
+    other = replace(some(1.0), scores=())
+    assert list(compare(some(1.0), other)) == ["no number is in both"]
+    models = [some(1.0, subject={"tokenizer": name}, data={"folder": name, "sha256": "a"}) for name in ("x", "y")]
+    assert not [line for line in compare(*models) if "WARNING" in line]  # two models on the same clips
     lines = list(compare(some(1.0, data="x"), some(1.0, protocol="q", data="y")))
     assert [line for line in lines if "WARNING" in line] == [
         "WARNING: protocol name differs: p and q",

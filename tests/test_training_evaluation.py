@@ -59,6 +59,25 @@ def test_other_clips_than_those_of_training(tmp_path: Path) -> None:
     assert results["scores"][0]["samples"] == 7
 
 
+def test_videos_that_cannot_be_used_are_passed_over(tmp_path: Path) -> None:
+    for number in range(4):
+        write_video(tmp_path / "clips" / f"{number}.mp4", MovingShapes((6, 16, 16), seed=9)[number]["video"])
+    (tmp_path / "clips" / "1.mp4").write_text("no video")
+    given = replace(EVERY_TWO, data=str(tmp_path / "clips"), num_samples=2)
+    train_tokenizer(tokenizer_run(evaluation=given), tmp_path / "run", progress=False)
+    assert len(evaluations(tmp_path / "run")) == 2
+
+
+def test_an_evaluation_that_fails_does_not_end_the_training(tmp_path: Path, capsys) -> None:
+    for number in range(3):
+        write_video(tmp_path / "clips" / f"{number}.mp4", MovingShapes((6, 16, 16), seed=9)[number]["video"])
+    by_class = replace(EVERY_TWO, data=str(tmp_path / "clips" / ".."), tasks=("CG",))  # the class is called clips
+    run = transformer_run(save_tokenizer(tmp_path / "model"), evaluation=by_class)
+    train_transformer(run, tmp_path / "run", progress=False)
+    assert len(metrics(tmp_path / "run")) == 4
+    assert "the evaluation failed: class_generation needs the model's classes" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -50,11 +51,8 @@ def save_folder(folder: str | Path, config: Mapping[str, Any], tensors: Mapping[
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path`, with its suffix; what is written to it becomes `path` if all goes well.
-
-    It is flushed to disk and renamed, so that a crash leaves the old file or the new one.
-    """
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    """A temporary file beside `path`, with its suffix, which is flushed to disk and becomes `path` if all goes well."""
+    temporary = path.with_name(f".{socket.gethostname()}-{os.getpid()}.{path.name}")
     try:
         temporary.touch()
         mode = temporary.stat().st_mode

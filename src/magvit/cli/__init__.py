@@ -121,4 +121,6 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         name = f"{error.filename}: " if error.filename is not None else ""
         return f"{name}{error.strerror}"
+    if "DataLoader worker process" in str(error):  # torch tells the worker's traceback; its last line is the error
+        return str(error).rstrip().rsplit("\n", 1)[-1].partition(": ")[2]
     return " ".join(str(error).split()) or type(error).__name__

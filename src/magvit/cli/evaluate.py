@@ -1,5 +1,6 @@
 """`magvit evaluate`: numbers for a model, or for two folders of videos; `magvit compare`: two results side by side."""
 
+import logging
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -26,6 +27,10 @@ CHANGES = {
     "real_clips": "real.rule",
 }
 """Options that change a protocol, which the results say, and what they change; the others choose within it."""
+
+
+NO_FILES = (2**40, 2**41)
+"""A part that every file of features is outside of."""
 
 
 @dataclass(frozen=True)
@@ -125,13 +130,13 @@ class Evaluate:
         check_folder(self.output)
         if (self.model is None) == (self.fake is None):
             raise ValueError("give either --model, or a folder of clips to be measured (--fake)")
-        for name in ("batch_size", "devices"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        for name, least in (("batch_size", 1), ("devices", 1), ("num_workers", 0), ("num_samples", 1), ("num_real", 1)):
+            if (value := getattr(self, name)) is not None and value < least:
+                raise ValueError(f"{name} is {value}, expected at least {least}")
         if not 0 <= self.part[0] < self.part[1]:
             raise ValueError(f"part is {self.part[0]} of {self.part[1]}, expected 0 to N - 1 of N")
-        if self.devices > 1 and self.part[1] > 1:
-            raise ValueError("give either devices or a part")
+        if self.devices > 1 and (self.part[1] > 1 or ":" in self.device):
+            raise ValueError(f"devices is {self.devices}: give it without a part, and without the number of a device")
 
     def _evaluate(self) -> Any:
         from tqdm import tqdm
@@ -197,23 +202,29 @@ class Evaluate:
             raise ValueError(f"protocol {name} is for {wanted}")
         protocol = published
         if self.metrics is not None:
-            protocol = replace(protocol, metrics=self.metrics)
+            protocol = replace(protocol, metrics=tuple(dict.fromkeys(self.metrics)))
         if self.tasks is not None:
             tasks = tuple(get_task(task).name for task in self.tasks)
             if name != "smoke" and (others := sorted(set(tasks) - set(published.tasks))):
                 raise ValueError(f"protocol {name} has no task {others[0]}, but {', '.join(published.tasks) or 'none'}")
-            protocol = replace(protocol, tasks=tasks)
+            protocol = replace(protocol, tasks=tuple(dict.fromkeys(tasks)))
         decoding = {option: value for option in DECODING if (value := getattr(self, option)) is not None}
         protocol = replace(protocol, decoding=replace(protocol.decoding, **decoding))
         notes = []
+        if name != "smoke" and protocol.tasks != published.tasks:
+            notes.append(f"Not comparable with protocol {name}: the tasks are {', '.join(protocol.tasks)}")
+        for option, value in decoding.items():
+            if value != (before := getattr(published.decoding, option)):
+                notes.append(f"{option} is {value}, protocol {name} has {before}")
         for option, place in CHANGES.items():
             part, _, field = place.rpartition(".")
             owner = getattr(protocol, part) if part else protocol
             value, before = getattr(self, option), getattr(owner, field)
             if value is None or value == before:
                 continue
-            if option in ("num_samples", "num_real", "repeats") and value < before and not self.allow_fewer:
-                raise ValueError(f"{option} is {value}, protocol {name} needs {before}: add --allow-fewer for a trial")
+            least = published.num_samples if option == "num_real" and not before else before
+            if option in ("num_samples", "num_real", "repeats") and value < least and not self.allow_fewer:
+                raise ValueError(f"{option} is {value}, protocol {name} needs {least}: add --allow-fewer for a trial")
             changes: dict[str, Any] = {field: value}
             if part:
                 changes = {part: replace(owner, **changes)}
@@ -227,11 +238,15 @@ class Evaluate:
         import torch
         from torch.multiprocessing.spawn import ProcessExitedException, spawn
 
+        replace(self, device="cpu", part=NO_FILES)._evaluate()  # what is wrong is said once, before they start
         threads = max(1, torch.get_num_threads() // self.devices)
+        logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
         try:
             spawn(_compute_part, (replace(self, devices=1), self.devices, threads), self.devices)
-        except ProcessExitedException as ended:  # which has said why
-            raise SystemExit(ended.exit_code) from None
+        except ProcessExitedException as ended:
+            if ended.signal_name:
+                raise OSError(f"a process was ended by {ended.signal_name}; for want of memory?") from None
+            raise SystemExit(ended.exit_code) from None  # it has said why
 
 
 def _compute_part(number: int, command: Evaluate, count: int, threads: int) -> None:

@@ -37,6 +37,13 @@ class Source(NamedTuple):
     read: Reader
 
 
+class Length(NamedTuple):
+    """Of a video: its frames, and its rate if that is known."""
+
+    num_frames: int
+    fps: float | None
+
+
 class ClipOptions(TypedDict, total=False):
     """What `ClipSet` takes beside the folder and the clips' shape."""
 
@@ -184,7 +191,7 @@ class ClipSet(Dataset[Clip], ABC):
         try:
             return self._cut(index, source, choose())
         except TooFewFrames as short:
-            if short.available < self.span(source):
+            if short.available < self.span(source.fps):
                 raise
             # The header promised more: choose again, and alike, among those there are. They are not remembered, as a
             # draw must not depend on the draws before it.
@@ -201,13 +208,18 @@ class ClipSet(Dataset[Clip], ABC):
                 return read_clip(identity, self.open(index).read)
         raise ValueError(f"{self.folder} has no clip {identity.path!r}")
 
-    def span(self, source: Source) -> int:
+    def length(self, index: int) -> Length:
+        """Frames and rate of video `index`, where possible without reading it. Raises as `open` does."""
+        source = self.open(index)
+        return Length(source.num_frames, source.fps)
+
+    def span(self, fps: float | None) -> int:
         """Frames of a video from the first of a clip to the last."""
-        return window_span(self.clip_shape[0], self.stride, source.fps, self.target_fps)
+        return window_span(self.clip_shape[0], self.stride, fps, self.target_fps)
 
     def _cut(self, index: int, source: Source, choice: Choice) -> tuple[Clip, ClipIdentity]:
         (length, height, width), (num_frames, fps, read) = self.clip_shape, source
-        span = self.span(source)
+        span = self.span(source.fps)
         if num_frames < span:
             raise TooFewFrames(f"{self.path(index)} has {num_frames} frames, {self.wanted} needed", num_frames)
         frames = frame_indices(

@@ -37,7 +37,7 @@ class ClipFolder(ClipSet):
         clip_shape: `(T, H, W)`.
         cache: keep every video, resized, as uint8 in memory after its first use. For small sets; each data loader
             worker has its own cache.
-        split: which clips of a prepared folder that has splits.
+        split: which clips of a prepared folder that has splits; "" for all.
         **options: those of `ClipSet`.
 
     Raises:
@@ -142,7 +142,7 @@ def _prepared(root: Path, split: str) -> Manifest | None:
     manifest = load_manifest(root)
     if not manifest.root.is_dir():
         raise FileNotFoundError(f"{root} was prepared from {manifest.root}, which does not exist: prepare it again")
-    return manifest.split(split) if any(record.split for record in manifest.records) else manifest
+    return manifest.split(split) if split and any(record.split for record in manifest.records) else manifest
 
 
 def _plain(root: Path, suffixes: tuple[str, ...]) -> Manifest:

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from magvit.data.clip_set import ClipOptions, ClipSet, Source
+from magvit.data.clip_set import ClipOptions, ClipSet, Length, Source
 from magvit.data.sampling import window_span
 from magvit.data.shard_index import Storage, load_index
 from magvit.data.video_writer import error_reason, import_av
@@ -45,7 +45,7 @@ class ShardClips(ClipSet):
     Args:
         folder: of shards, or a URL of one.
         clip_shape: `(T, H, W)`.
-        split: that the clips have to be of, where the shards are of a data set with splits; None for any.
+        split: that the clips have to be of, where the shards are of a data set with splits; None or "" for any.
         max_damaged: share of the clips that may be damaged; one clip always may.
         **options: those of `ClipSet`; `short_side` is at most that of the stored videos.
 
@@ -75,7 +75,7 @@ class ShardClips(ClipSet):
             raise ValueError(
                 f"short_side is {self.short_side}, expected at most {stored}, that of the videos in {folder}"
             )
-        if split is not None and self.index.split not in ("", split):
+        if split is not None and split not in ("", self.index.split or split):
             raise ValueError(f"the shards in {folder} are of the split {self.index.split!r}, not of {split!r}")
         self.classes = list(self.index.classes)
         self.too_short = self._too_short()
@@ -116,6 +116,10 @@ class ShardClips(ClipSet):
     def _leave_out(self, index: int) -> None:
         self.damaged[index] = True
         self._check_damage()
+
+    def length(self, index: int) -> Length:
+        """See `ClipSet`."""
+        return Length(int(self.index.columns[index, 3]), float(self.index.fps[index]) or None)
 
     def open(self, index: int) -> Source:
         """See `ClipSet`."""

@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from magvit.data.clip_set import ClipOptions, ClipSet, Source
+from magvit.data.clip_set import ClipOptions, ClipSet, Length, Source
 from magvit.data.synthetic import SYNTHETIC
 from magvit.shapes import Grid
 
@@ -25,10 +25,10 @@ class SyntheticVideos(ClipSet):
         frames = (clip_shape[0] - 1) * self.stride + 1
         self.videos = SYNTHETIC[name]((frames, *clip_shape[1:]), self.seed + HELD_OUT)
         self.classes = list(self.videos.classes)
-        self.length = length
+        self.count = length
 
     def __len__(self) -> int:
-        return self.length
+        return self.count
 
     def name(self, index: int) -> str:
         """`moving shape 3`, for example."""
@@ -39,6 +39,10 @@ class SyntheticVideos(ClipSet):
     def label(self, index: int) -> int:
         """Class number."""
         return index % len(self.classes)
+
+    def length(self, index: int) -> Length:
+        """See `ClipSet`."""
+        return Length((self.clip_shape[0] - 1) * self.stride + 1, None)
 
     def open(self, index: int) -> Source:
         """See `ClipSet`."""

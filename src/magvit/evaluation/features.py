@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from einops import rearrange
 from jaxtyping import Float
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -59,8 +60,15 @@ def collect(
     for number in bar(files):
         parts = list(islice(computed, len(batches[number])))
         arrays = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        for name, array in arrays.items():
+            if array.isnan().any():
+                first = number * CHUNK + int(array.flatten(1).isnan().any(1).nonzero()[0])
+                raise ValueError(f"{name} of sample {first} of {folder.name} is not a number (NaN)")
         with written_whole(_path(folder, number)) as path:
-            save_file(arrays, path)
+            try:
+                save_file(arrays, path)
+            except SafetensorError as error:  # what safetensors makes of a full disk
+                raise OSError(f"{folder} cannot be written: {error}") from error
 
 
 def _batches(samples: range, size: int) -> list[list[int]]:

@@ -1,5 +1,6 @@
 """The networks that an evaluation looks through, loaded once, with the hashes of their weights."""
 
+import hashlib
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -7,11 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from magvit.evaluation.features import weights_hash
 from magvit.evaluation.scores import METRICS
 from magvit.metrics import weights
+from magvit.metrics.precision import exact_float32
 from magvit.metrics.synthetic import SyntheticFeatures, load_synthetic
 from magvit.perceptual.lpips import BACKBONES, LPIPS
 from magvit.perceptual.weights import load as load_perceptual
@@ -77,6 +80,8 @@ def load_networks(metrics: Iterable[str], files: WeightFiles, device: torch.devi
         if name in needed:
             networks[name] = load_perceptual(name, _lpips_path(files.lpips, name), LPIPS_REMEDY)
     hashes = {name: weights_hash(network.to(device)) for name, network in networks.items()}
+    if files.features and "features" in networks:  # its program counts too
+        hashes["features"] = hashlib.sha256(Path(files.features).read_bytes()).hexdigest()
     features: dict[str, Callable[[Video], Tensor]] = {
         name: network for name, network in networks.items() if name in ("i3d", "c3d", "features")
     }
@@ -94,6 +99,27 @@ def _lpips_path(path: str | None, name: str) -> str | None:
     return str(Path(path, name)) if path and Path(path, name).exists() else path
 
 
+class Own(nn.Module):
+    """A network from somewhere else, whose mistakes are told in one sentence."""
+
+    def __init__(self, path: str, network: nn.Module):
+        super().__init__()
+        self.path, self.network = path, network
+
+    def forward(self, video: Video) -> Float[Tensor, "B D"]:
+        """Features; ValueError if it fails, or gives something else."""
+        try:
+            with exact_float32(video.device):
+                features = self.network(video)
+        except Exception as error:  # it may fail in any way
+            reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+            raise ValueError(f"{self.path} fails on clips of shape {tuple(video.shape)}: {reason}") from error
+        if not isinstance(features, Tensor) or features.ndim != 2 or len(features) != len(video):
+            given = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+            raise ValueError(f"{self.path} gives {given} for {len(video)} clips, expected [{len(video)}, D]")
+        return features
+
+
 def _own(path: str | None) -> nn.Module:
     """A network of the user's own, from a file that holds its program."""
     if path is None:
@@ -102,10 +128,10 @@ def _own(path: str | None) -> nn.Module:
         raise FileNotFoundError(f"there is no network at {path}")
     try:
         if path.endswith(".pt2"):
-            return torch.export.load(path).module()
+            return Own(path, torch.export.load(path).module())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript, in which many networks were published
-            return torch.jit.load(path, map_location="cpu").eval()
+            return Own(path, torch.jit.load(path, map_location="cpu").eval())
     except Exception as error:  # both have many kinds
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} is neither a .pt2 of torch.export nor a .pt of TorchScript: {reason}") from error

@@ -22,7 +22,7 @@ class RealSet:
             among all there are, without replacement; or of each video in order its `first` one, its `center` one, or
             some spread `even`ly. Samples take these clips in order, all again and again.
         count: clips in a repeat; 0 for as many as samples (`random`, `windows`), or all.
-        split: of the data set, where it has splits.
+        split: of the data set, where it has splits; "" for all.
         stride, target_fps: which frames, see `magvit.data.clip_set.ClipSet`.
         random_crop: cut random clips at a random place, in place of the middle.
         flip: and mirror half of them.
@@ -227,7 +227,7 @@ STYLEGAN_V_UCF101 = Protocol(
     num_samples=2_048,
     tasks=("class_generation",),
     clip_shape=(16, 256, 256),
-    real=RealSet(random_crop=False, first_videos=2_048),
+    real=RealSet(split="", random_crop=False, first_videos=2_048),
     pixels=Pixels(eight_bit="truncate", i3d_resize="half_pixel"),
     unbiased=False,
     not_exact="videos are resized by the decoder and not stored as JPEG; the resize to 224 inside its TorchScript file "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from magvit import hub
-from magvit.evaluation.scores import METRICS
+from magvit.evaluation.scores import METRICS, Metric
 
 JSON, TABLE = "results.json", "results.md"
 
@@ -78,6 +78,8 @@ class Results:
             values["scores"] = tuple(
                 Score(**{**score, "repeats": tuple(score["repeats"])}) for score in values["scores"]
             )
+            for score in values["scores"]:
+                _metric(score.metric)
             return cls(**{**values, "notes": tuple(values["notes"])})
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} holds no results of this version of magvit ({error!r})") from error
@@ -105,7 +107,7 @@ class Results:
             for name in classes:
                 lines.append(f"| {name} | " + " | ".join(f"{values[name]:.4g}" for values in metrics.values()) + " |")
         changed = ", ".join(
-            f"{name} {value}" for name, value in self.protocol.items() if name not in ("name", "source")
+            f"{name} {_said(value)}" for name, value in self.protocol.items() if name not in ("name", "source")
         )
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         return "\n".join(
@@ -115,31 +117,41 @@ class Results:
 
 def compare(a: Results, b: Results, names: tuple[str, str] = ("A", "B")) -> Iterator[str]:
     """Lines of a table of the numbers that both hold, after warnings of what keeps them from being compared."""
-    for what, ours, theirs in (("protocol", a.protocol, b.protocol), ("", a.made_of, b.made_of)):
+    for what, ours, theirs in (("protocol ", a.protocol, b.protocol), ("", a.made_of, b.made_of)):
         for name in dict.fromkeys([*ours, *theirs]):
-            if ours.get(name) != theirs.get(name) and name not in ("model", "seed"):
-                yield f"WARNING: {what} {name} differs: {_said(ours.get(name))} and {_said(theirs.get(name))}".replace(
-                    "  ", " "
-                )
+            one, other = (_content(values.get(name)) for values in (ours, theirs))
+            if one != other and name not in ("subject", "seed", "metrics"):
+                yield f"WARNING: {what}{name} differs: {_said(ours.get(name))} and {_said(theirs.get(name))}"
     for name, results in zip(names, (a, b), strict=True):
         yield from (f"WARNING: {name}: {note}" for note in results.notes)
     found = {(score.task, score.metric): score for score in b.scores}
+    both = [(score, found[score.task, score.metric]) for score in a.scores if (score.task, score.metric) in found]
+    if not both:
+        yield "no number is in both"
+        return
     yield f"| task | metric | {names[0]} | {names[1]} | difference | |"
     yield "|---|---|---:|---:|---:|---|"
-    for score in a.scores:
-        other = found.get((score.task, score.metric))
-        if other is None:
-            continue
-        difference = other.mean - score.mean
-        better = difference > 0 if METRICS[score.metric.removeprefix("r")].higher_is_better else difference < 0
-        within = (
-            None if score.interval is None or other.interval is None else math.hypot(score.interval, other.interval)
-        )
-        if within is not None and abs(difference) <= within:
+    for score, other in both:
+        difference = 0.0 if other.mean == score.mean else other.mean - score.mean
+        better = difference > 0 if _metric(score.metric).higher_is_better else difference < 0
+        verdict = f"{names[1] if better else names[0]} is better"
+        if not difference:
+            verdict = ""
+        elif score.interval is None or other.interval is None:
+            verdict += ", by an unknown margin"
+        elif abs(difference) <= math.hypot(score.interval, other.interval):
             verdict = "within the intervals"
-        else:
-            verdict = "" if difference == 0 else f"{names[1] if better else names[0]} is better"
         yield f"| {score.task} | {score.metric} | {_number(score)} | {_number(other)} | {difference:+.4g} | {verdict} |"
+
+
+def _content(value: Any) -> Any:
+    """Of data its hash: where it lies does not matter."""
+    return value["sha256"] if isinstance(value, dict) and "sha256" in value else value
+
+
+def _metric(name: str) -> Metric:
+    """That of a score, whose name may begin with the r of reconstruction."""
+    return METRICS[name if name in METRICS else name.removeprefix("r")]
 
 
 def _number(score: Score) -> str:
@@ -147,14 +159,16 @@ def _number(score: Score) -> str:
 
 
 def _arrow(metric: str) -> str:
-    return "↑" if METRICS[metric if metric in METRICS else metric.removeprefix("r")].higher_is_better else "↓"
+    return "↑" if _metric(metric).higher_is_better else "↓"
 
 
 def _said(value: Any) -> str:
     """One line, hashes short."""
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_said(inner)}" for name, inner in value.items())
-    text = str(value)
+        return "(" + ", ".join(f"{name} {_said(inner)}" for name, inner in value.items()) + ")"
+    if isinstance(value, list | tuple):
+        return " ".join(map(_said, value)) or "none"
+    text = str(value) if value != "" else "none"
     return text[:12] if len(text) == 64 and text.isalnum() else text
 
 

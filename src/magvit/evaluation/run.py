@@ -12,7 +12,7 @@ The output folder holds
 import json
 import math
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from magvit.data.clip_set import ClipSet
 from magvit.data.contact_sheet import contact_sheet
 from magvit.data.video import write_video
 from magvit.evaluation import features
+from magvit.evaluation.checks import check_metrics, check_pairs
 from magvit.evaluation.networks import Networks
 from magvit.evaluation.protocols import Protocol
 from magvit.evaluation.results import Results, Score
@@ -36,6 +37,7 @@ from magvit.evaluation.scores import METRICS, Real, by_class, networks_of_real, 
 from magvit.evaluation.subjects import Subject
 from magvit.metrics.frechet import FeatureStatistics
 from magvit.metrics.repeats import Repeats, over_repeats
+from magvit.metrics.synthetic import CLASSES
 from magvit.shapes import Video
 
 SHOWN = 4  # samples of a task in its pictures
@@ -45,8 +47,16 @@ Bar = Callable[[str], features.Bar]
 class _Batches(Dataset[dict[str, Any]]):
     """Item i: the real clip of sample i (or real clip i), if there are any; clip i of the other folder, if any."""
 
-    def __init__(self, real: RealClips | None, fake: RealClips | None, samples: bool = True):
-        self.real, self.fake, self.samples = real, fake, samples
+    def __init__(
+        self, real: RealClips | None, fake: RealClips | None, samples: bool = True, classes: Sequence[str] = ()
+    ):
+        self.real, self.fake, self.samples, self.classes = real, fake, samples, list(classes)
+
+    def _class_of(self, label: int) -> int:
+        """The number among the real clips' classes of the other folder's class of the same name, or -1."""
+        assert self.fake is not None
+        name = self.fake.clips.classes[label] if label >= 0 else ""
+        return self.classes.index(name) if name in self.classes else -1
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         item: dict[str, Any] = {}
@@ -54,7 +64,7 @@ class _Batches(Dataset[dict[str, Any]]):
             item = dict(self.real[self.real.of_sample[number] if self.samples else number])
         if self.fake:
             other = self.fake[number]
-            item = {"label": other["label"], **item, "fake": other["video"]}
+            item = {"label": self._class_of(other["label"]), **item, "fake": other["video"]}
         item.pop("index", None)
         return item
 
@@ -93,10 +103,20 @@ def evaluate(
         ValueError: the folder holds another evaluation; a clip cannot be used; too few samples; NaN.
         OSError: something cannot be read or written.
     """
+    check_metrics(protocol, clips, subject, statistics is not None)
     data = {"folder": clips.folder, "sha256": fingerprint(clips)}
     made_of = {"subject": subject.made_of, "data": data, "networks": networks.hashes, "seed": seed}
-    _begin(output, {"protocol": asdict(protocol), **made_of})
-    reals = [RealClips(clips, protocol, seed, repeat) for repeat in range(protocol.repeats)]
+    repeats = range(protocol.repeats)
+    reals = [RealClips(clips, protocol, seed, repeat) for repeat in repeats]
+    fakes = [RealClips(subject.clips, protocol, seed, repeat) for repeat in repeats] if subject.clips else None
+    count = protocol.num_samples or len(fakes[0] if fakes else reals[0].of_sample)
+    if count < 2:
+        raise ValueError(f"there are {count} samples, expected at least 2")
+    if fakes:
+        notes = (*notes, *check_pairs(protocol, reals[0], fakes[0], count))
+    about = _about(protocol, made_of)
+    given = [_given(statistics, repeat, about) for repeat in repeats] if statistics else None
+    _begin(output, {"protocol": asdict(protocol), **_contents(made_of)})
     drawn = protocol.real.rule in ("random", "windows")  # other clips in each repeat
     paired = [metric for metric in protocol.metrics if METRICS[metric].paired]
     needed = networks_of_real(protocol.metrics)
@@ -105,18 +125,19 @@ def evaluate(
     load = partial(_batches, num_workers=num_workers, device=device)
 
     def of_real(real: RealClips, batches: list[list[int]]) -> Iterator[features.Arrays]:
-        with torch.inference_mode():
-            for batch in load(_Batches(real, None, samples=False), batches):
-                yield features.of_clips(batch["video"], of_reals, protocol.pixels)
+        for batch in load(_Batches(real, None, samples=False), batches):
+            with torch.inference_mode():
+                arrays = features.of_clips(batch["video"], of_reals, protocol.pixels)
+            yield arrays
 
-    for repeat, real in enumerate(reals[: None if drawn else 1] if statistics is None and of_reals else ()):
+    for repeat, real in enumerate(reals[: None if drawn else 1] if given is None and of_reals else ()):
         name = f"real-{repeat}"
         make(output / name, len(real), compute=partial(of_real, real), bar=bar(name))
 
     def of_fakes(
         task: str, repeat: int, real: RealClips, fake: RealClips | None, batches: list[list[int]]
     ) -> Iterator[features.Arrays]:
-        both = _Batches(None if fake and not paired else real, fake)
+        both = _Batches(None if fake and not paired else real, fake, classes=clips.classes)
         for numbers, batch in zip(batches, load(both, batches), strict=True):
             seeds = [generator_for(seed, repeat, number).initial_seed() for number in numbers]
             made = subject.samplers[task](batch, seeds)
@@ -125,46 +146,54 @@ def evaluate(
                 if paired:
                     arrays |= features.of_pairs(batch["video"], made.video, networks.lpips, paired)
             arrays["label"] = batch["label"].cpu()
+            if "synthetic_accuracy" in protocol.metrics:
+                names = [clips.classes[label] if label >= 0 else "" for label in batch["label"].tolist()]
+                arrays["synthetic_label"] = torch.tensor(
+                    [CLASSES.index(one) if one in CLASSES else -1 for one in names]
+                )
             if made.tokens is not None and "codebook_usage" in protocol.metrics:
                 arrays["tokens"] = made.tokens.flatten(1).int().cpu()
             if repeat == 0 and numbers[0] == 0:
                 _show(output / "samples" / task, batch.get("video"), made.video)
             yield arrays
 
-    counts = {}
     for task in subject.samplers:
-        for repeat in range(protocol.repeats):
-            real, name = reals[repeat], f"{task}-{repeat}"
-            fake = RealClips(subject.clips, protocol, seed, repeat) if subject.clips else None
-            if fake and paired and len(fake) != len(real):
-                raise ValueError(
-                    f"{paired[0]} needs pairs, and there are {len(real)} real clips and {len(fake)} others"
-                )
-            counts[task] = len(fake) if fake else len(real.of_sample)
-            make(output / name, counts[task], compute=partial(of_fakes, task, repeat, real, fake), bar=bar(name))
+        for repeat in repeats:
+            compute = partial(of_fakes, task, repeat, reals[repeat], fakes[repeat] if fakes else None)
+            make(output / f"{task}-{repeat}", count, compute=compute, bar=bar(f"{task}-{repeat}"))
     if part[1] > 1:
         return None
-    results = _results(protocol, clips, subject, output, reals, counts, statistics, {**made_of}, notes, seed)
+    sides = given or [_real(output, repeat, real, about) for repeat, real in enumerate(reals)]
+    results = _results(protocol, clips, subject, output, sides, count, made_of, notes)
     results.save(output)
     return results
 
 
 def _begin(output: Path, config: dict[str, Any]) -> None:
-    """Write what the folder is of, or find the same."""
+    """Write what the folder is of, or find the same; a folder without any features yet may become another's."""
     config = json.loads(json.dumps(config))
     output.mkdir(parents=True, exist_ok=True)
-    if (output / hub.CONFIG).exists():
-        stored = hub.load_config(output)
-        changed = [name for name in config if stored.get(name) != config[name]]
-        if changed:
-            raise ValueError(
-                f"{output} holds another evaluation, with another {' and '.join(changed)}: choose another output"
-            )
-        return
-    if any(output.iterdir()):
+    others = [path for path in output.iterdir() if not path.name.endswith(hub.CONFIG)]  # half-written ones end so too
+    if not any(output.glob("*/*.safetensors")) and not [path for path in others if not path.is_dir()]:
+        with hub.written_whole(output / hub.CONFIG) as path:  # another part may be at the same, and writes the same
+            path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    if not (output / hub.CONFIG).exists():
         raise ValueError(f"{output} holds something else: choose another output")
-    with hub.written_whole(output / hub.CONFIG) as path:
-        path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    stored = hub.load_config(output)
+    if changed := [name for name in config if stored.get(name) != config[name]]:
+        raise ValueError(
+            f"{output} holds another evaluation, with another {' and '.join(changed)}: choose another output"
+        )
+
+
+def _contents(made_of: dict[str, Any]) -> dict[str, Any]:
+    """Without the names of things, which may move."""
+    return {
+        part: {name: value for name, value in values.items() if name not in ("name", "folder")}
+        if isinstance(values, dict)
+        else values
+        for part, values in made_of.items()
+    }
 
 
 def _batches(clips: _Batches, batches: list[list[int]], num_workers: int, device: torch.device) -> Iterator[Any]:
@@ -189,21 +218,18 @@ def _results(
     clips: ClipSet,
     subject: Subject,
     output: Path,
-    reals: list[RealClips],
-    counts: dict[str, int],
-    statistics: Path | None,
+    real: list[Real],
+    count: int,
     made_of: dict[str, Any],
     notes: tuple[str, ...],
-    seed: int,
 ) -> Results:
-    real = [_real(output, repeat, clips, statistics, _about(protocol, made_of)) for repeat, clips in enumerate(reals)]
     scores: list[Score] = []
     per_class: dict[str, dict[str, dict[str, float]]] = {}
-    for task, count in counts.items():
+    for task in subject.samplers:
         fakes = [features.load(output / f"{task}-{repeat}", count) for repeat in range(protocol.repeats)]
         for metric in protocol.metrics:
             values = [
-                score(metric, real[repeat], fake, subject.codebook_size, seed, protocol.unbiased)
+                score(metric, real[repeat], fake, subject.codebook_size, made_of["seed"], protocol.unbiased)
                 for repeat, fake in enumerate(fakes)
             ]
             spread = _spread(values)
@@ -214,7 +240,7 @@ def _results(
             if clips.classes and (of_class := by_class(metric, fakes[0])):
                 named = {clips.classes[label]: value for label, value in of_class.items() if label >= 0}
                 per_class.setdefault(task, {})[name] = named
-    if len(counts) > 1:
+    if len(subject.samplers) > 1:
         scores += _averages(scores)
     versions = {"magvit": magvit.__version__, "torch": torch.__version__, "python": platform.python_version()}
     notes = (*notes, f"Not exactly the published protocol: {protocol.not_exact}") if protocol.not_exact else notes
@@ -237,31 +263,33 @@ def _averages(scores: list[Score]) -> Iterator[Score]:
         yield Score("average", metric, spread.mean, spread.std, spread.interval, tuple(values), samples)
 
 
-def _about(protocol: Protocol, made_of: dict[str, Any]) -> dict[str, Any]:
-    """All that features of the real clips depend on, but for the network."""
+def _about(protocol: Protocol, made_of: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """By network, all that its features of the real clips depend on."""
     rule = {name: asdict(protocol)[name] for name in ("real", "pixels", "num_samples", "repeats", "clip_shape")}
     about = {"clips": rule, "data": made_of["data"]["sha256"], "seed": made_of["seed"]}
     needed = networks_of_real(protocol.metrics)
-    weights = {name: weights for name, weights in made_of["networks"].items() if name in needed}
-    return json.loads(json.dumps({**about, "networks": weights}))
+    hashes = {name: weights for name, weights in made_of["networks"].items() if name in needed}
+    return {name: json.loads(json.dumps({**about, "network": weights})) for name, weights in hashes.items()}
 
 
-def _real(output: Path, repeat: int, clips: RealClips, statistics: Path | None, about: dict[str, Any]) -> Real:
-    """Features and statistics of the real clips; or the statistics alone, of another evaluation."""
-    name, networks = f"real-{repeat}", about.pop("networks")
-    if statistics is None:
-        folder = output / (name if (output / name).is_dir() else "real-0")  # where all repeats have the same clips
-        arrays = features.load(folder, len(clips)) if folder.is_dir() else {}
-        if clips.rule.as_used:
-            arrays = {network: rows[clips.of_sample] for network, rows in arrays.items()}
-        found = {network: FeatureStatistics.of(rows) for network, rows in arrays.items() if network in networks}
-        for network, of_network in found.items():
-            of_network.save(output / f"{name}.{network}.npz", {**about, "network": networks[network]})
-        return Real(found, arrays)
+def _real(output: Path, repeat: int, clips: RealClips, about: dict[str, dict[str, Any]]) -> Real:
+    """Features and statistics of the real clips; the statistics are kept for other evaluations."""
+    name = f"real-{repeat}"
+    folder = output / (name if (output / name).is_dir() else "real-0")  # where all repeats have the same clips
+    arrays = features.load(folder, len(clips)) if folder.is_dir() else {}
+    used = clips.of_sample if clips.rule.as_used else slice(None)
+    found = {network: FeatureStatistics.of(arrays[network][used]) for network in about}
+    for network, of_network in found.items():
+        of_network.save(output / f"{name}.{network}.npz", about[network])
+    return Real(found, arrays)
+
+
+def _given(evaluation: Path, repeat: int, about: dict[str, dict[str, Any]]) -> Real:
+    """The statistics of another evaluation."""
     found = {}
-    for network, weights in networks.items():
-        path = statistics / f"{name}.{network}.npz"
+    for network, wanted in about.items():
+        path = evaluation / f"real-{repeat}.{network}.npz"
         found[network], stored = FeatureStatistics.load(path)
-        if changed := [field for field, value in {**about, "network": weights}.items() if stored.get(field) != value]:
+        if changed := [field for field, value in wanted.items() if stored.get(field) != value]:
             raise ValueError(f"{path} is of other real clips: another {' and '.join(changed)}")
     return Real(found, {})

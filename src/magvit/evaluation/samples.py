@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from magvit.data.clip import Clip, generator_for
 from magvit.data.clip_set import Choice, ClipSet, random_choice
 from magvit.data.datasets import ClipFolder, EndlessSampler
 from magvit.data.sampling import ClipIdentity, center_place, even_clips, even_places
+from magvit.data.shards import ShardClips
 from magvit.evaluation.protocols import Protocol
 
 
@@ -47,8 +50,8 @@ class RealClips(Dataset[Clip]):
 
     def _windows(self, protocol: Protocol, repeat: int) -> tuple[int, list[tuple[int, int]]]:
         """Some of all windows of all videos: (video, first frame) each."""
-        sources = map(self.clips.open, range(len(self.clips)))
-        room = [max(source.num_frames - self.clips.span(source) + 1, 0) for source in sources]
+        lengths = map(self.clips.length, range(len(self.clips)))
+        room = [max(length.num_frames - self.clips.span(length.fps) + 1, 0) for length in lengths]
         ends = torch.tensor([-(-frames // self.rule.window_step) for frames in room]).cumsum(0)
         total = int(ends[-1])
         count = self.rule.count or protocol.num_samples or total
@@ -93,11 +96,28 @@ class RealClips(Dataset[Clip]):
 
 
 def fingerprint(clips: ClipSet) -> str:
-    """SHA-256 of what is known of the videos without reading them: names, classes, and the hashes of prepared ones."""
+    """SHA-256 of names, classes, and what tells contents apart without reading all: see `_content`."""
     digest = hashlib.sha256()
     for index in range(len(clips)):
-        known: list[Any] = [clips.name(index), clips.label(index)]
-        if isinstance(clips, ClipFolder):
-            known.append(clips.records[index].sha256)
-        digest.update(json.dumps(known).encode() + b"\n")
+        name = clips.classes[clips.label(index)] if clips.label(index) >= 0 else ""
+        digest.update(json.dumps([clips.name(index), name, _content(clips, index)]).encode() + b"\n")
     return digest.hexdigest()
+
+
+def _content(clips: ClipSet, index: int) -> Any:
+    """Hash of a prepared record; size and checksum in a shard; of a plain file its size and a hash of both its ends."""
+    if isinstance(clips, ShardClips):
+        return clips.index.columns[index, [2, 5]].tolist()
+    if not isinstance(clips, ClipFolder):
+        return clips.seed
+    record = clips.records[index]
+    paths = [clips.root / path for path in record.images or (record.path,)]
+    return [record.offset, record.start, record.end, record.sha256 or [_ends(path) for path in paths]]
+
+
+def _ends(path: Path, length: int = 2**16) -> list[Any]:
+    with open(path, "rb") as file:
+        head = file.read(length)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - length, 0))
+        return [size, hashlib.sha256(head + file.read()).hexdigest()]

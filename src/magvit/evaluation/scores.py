@@ -57,7 +57,7 @@ def of_samples(metric: str, fake: Arrays) -> list[float] | None:
     if METRICS[metric].paired:
         return fake[metric].tolist()
     if metric == "synthetic_accuracy":
-        return (fake["synthetic_logits"].argmax(1) == fake["label"]).float().tolist()
+        return (fake["synthetic_logits"].argmax(1) == fake["synthetic_label"]).float().tolist()
     return None
 
 

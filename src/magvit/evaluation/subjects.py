@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, TypedDict
@@ -15,7 +16,7 @@ from magvit.evaluation.protocols import Protocol
 from magvit.evaluation.samples import fingerprint
 from magvit.pipeline import MagvitPipeline
 from magvit.shapes import Tokens, Video
-from magvit.tasks import get_task
+from magvit.tasks import get_task, mask_ratio
 
 
 class Batch(TypedDict):
@@ -46,7 +47,6 @@ class Subject:
         made_of: what its clips depend on, for the record.
         codebook_size: of its tokenizer, or 0.
         clips: for two folders, those of the other one.
-        classes: names in the order of the labels, which are those of the data.
     """
 
     samplers: dict[str, Sampler]
@@ -61,17 +61,16 @@ def of_pipeline(pipe: MagvitPipeline, protocol: Protocol, classes: list[str], na
     Raises:
         ValueError: the model cannot do what the protocol asks for.
     """
-    for what, asked, given in (
-        ("clip_shape", protocol.clip_shape, pipe.config.clip_shape),
-        ("condition_frames", protocol.condition_frames, pipe.config.condition_frames),
-    ):
-        wanted = what == "clip_shape" or any("frame" in task for task in protocol.tasks)
-        if (
-            asked is not None
-            and wanted
-            and tuple(torch.tensor(asked).flatten()) != tuple(torch.tensor(given).flatten())
-        ):
-            raise ValueError(f"the model's {what} is {given}, {protocol.name} needs {asked}")
+    model, by_frames = pipe.config, any("frame" in task for task in protocol.tasks)
+    if protocol.clip_shape not in (None, model.clip_shape):
+        raise ValueError(f"the model's clip_shape is {model.clip_shape}, {protocol.name} needs {protocol.clip_shape}")
+    if by_frames and protocol.condition_frames not in (None, model.condition_frames):
+        needed = f"{protocol.name} needs {protocol.condition_frames}"
+        raise ValueError(f"the model's condition_frames is {model.condition_frames}, {needed}")
+    steps, tokens = protocol.decoding.num_steps, math.prod(model.tokenizer.latent_shape(model.clip_shape))
+    if not 1 <= steps <= tokens:
+        raise ValueError(f"num_steps is {steps}, expected 1 to {tokens}")
+    mask_ratio(protocol.decoding.mask_schedule, torch.zeros(()), 1)  # refuses an unknown schedule
     networks = {name: network for name in ("tokenizer", "transformer") if (network := getattr(pipe, name)) is not None}
     if protocol.subject == "reconstruction":
         networks.pop("transformer", None)
@@ -100,7 +99,12 @@ def _generator(pipe: MagvitPipeline, name: str, protocol: Protocol, classes: lis
         raise ValueError(f"{name} needs the model's classes, and the data has {unknown[0]!r}, which is none of them")
 
     def generate(batch: Batch, seeds: list[int]) -> Sampled:
-        labels = [numbers[classes[label]] for label in batch["label"].tolist()] if task.class_conditional else None
+        labels = None
+        if task.class_conditional:
+            given = batch["label"].tolist()
+            if min(given) < 0:
+                raise ValueError(f"{name} needs a class for every real clip, and some have none")
+            labels = [numbers[classes[label]] for label in given]
         made = pipe(
             name,
             batch["video"] if task.needs_video else None,

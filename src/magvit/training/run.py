@@ -152,7 +152,12 @@ class Run:
         pipeline = model()
         with self.together():
             if self.log is not None:
-                self.log.evaluation(done, self.evaluator(pipeline, self.output / "evaluations" / f"step_{done:08d}"))
+                try:
+                    values = self.evaluator(pipeline, self.output / "evaluations" / f"step_{done:08d}")
+                except (OSError, ValueError) as error:  # no reason to lose a run
+                    self.log.finding(done, "warning", "evaluation", f"the evaluation failed: {error}")
+                else:
+                    self.log.evaluation(done, values)
 
     def save(self, done: int, model: Callable[[], MagvitPipeline]) -> None:
         """Write the model folder, then the checkpoint, so that whoever finds a checkpoint finds a model as new.
@@ -172,10 +177,10 @@ class Run:
     @contextmanager
     def together(self) -> Iterator[None]:
         """Work of the first process that the others wait for; what fails with files there fails everywhere."""
-        failed: OSError | ImportError | None = None
+        failed: Exception | None = None
         try:
             yield
-        except (OSError, ImportError) as error:
+        except Exception as error:  # whatever it is, the others must not wait for ever
             failed = error
         told = share(self.fabric, str(failed) if failed else None)[0]
         if failed or told:
