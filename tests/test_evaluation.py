@@ -564,6 +564,10 @@ def test_compare_warns_of_what_differs() -> None:
         "WARNING: protocol name differs: p and q",
         "WARNING: data differs: x and y",
     ]
+    first, even = (
+        replace(some(1.0), protocol={"name": "p", "real": {"rule": rule, "count": 3}}) for rule in ("a", "b")
+    )
+    assert next(iter(compare(first, even))) == "WARNING: protocol real.rule differs: a and b"
     noted = replace(some(1.0), notes=("too few samples",))
     assert "WARNING: A: too few samples" in list(compare(noted, some(1.0)))
 

@@ -117,7 +117,7 @@ class Results:
 
 def compare(a: Results, b: Results, names: tuple[str, str] = ("A", "B")) -> Iterator[str]:
     """Lines of a table of the numbers that both hold, after warnings of what keeps them from being compared."""
-    for what, ours, theirs in (("protocol ", a.protocol, b.protocol), ("", a.made_of, b.made_of)):
+    for what, ours, theirs in (("protocol ", _flat(a.protocol), _flat(b.protocol)), ("", a.made_of, b.made_of)):
         for name in dict.fromkeys([*ours, *theirs]):
             one, other = (_content(values.get(name)) for values in (ours, theirs))
             if one != other and name not in ("subject", "seed", "metrics"):
@@ -142,6 +142,14 @@ def compare(a: Results, b: Results, names: tuple[str, str] = ("A", "B")) -> Iter
         elif abs(difference) <= math.hypot(score.interval, other.interval):
             verdict = "within the intervals"
         yield f"| {score.task} | {score.metric} | {_number(score)} | {_number(other)} | {difference:+.4g} | {verdict} |"
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"real": {"rule": "first"}}` as `{"real.rule": "first"}`."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
 
 
 def _content(value: Any) -> Any:
