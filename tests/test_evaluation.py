@@ -367,8 +367,11 @@ def test_another_evaluation_is_refused(videos: Path, tmp_path: Path) -> None:
         run(videos, tmp_path / "out", seed=1)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "a.txt").touch()
-    with pytest.raises(ValueError, match="holds something else"):
-        run(videos, tmp_path / "other")
+    (tmp_path / "folders" / "mine").mkdir(parents=True)
+    for name in ("other", "folders"):
+        with pytest.raises(ValueError, match="holds something else"):
+            run(videos, tmp_path / name)
+        assert not (tmp_path / name / "config.json").exists()
 
 
 def test_statistics_of_another_evaluation_stand_for_its_real_clips(videos: Path, tmp_path: Path) -> None:

@@ -174,7 +174,8 @@ def _begin(output: Path, config: dict[str, Any]) -> None:
     config = json.loads(json.dumps(config))
     output.mkdir(parents=True, exist_ok=True)
     others = [path for path in output.iterdir() if not path.name.endswith(hub.CONFIG)]  # half-written ones end so too
-    if not any(output.glob("*/*.safetensors")) and not [path for path in others if not path.is_dir()]:
+    begun = "protocol" in (hub.load_config(output) if (output / hub.CONFIG).exists() else {})
+    if not others or (begun and all(map(Path.is_dir, others)) and not any(output.glob("*/*.safetensors"))):
         with hub.written_whole(output / hub.CONFIG) as path:  # another part may be at the same, and writes the same
             path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     if not (output / hub.CONFIG).exists():

@@ -1,9 +1,10 @@
 """What each source makes of a folder: the clips that the data set's own lists name, and what is wrong with them."""
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from magvit.data.manifest import Record
 
@@ -75,6 +76,22 @@ def named(files: list[Path], *names: str) -> Path:
             if path.name == name:
                 return path
     raise FileNotFoundError(f"{' or '.join(names)} not found: give the folder that holds it and the clips")
+
+
+def load_json(path: Path, kind: type[Any]) -> Any:
+    """A JSON file's list or object.
+
+    Raises:
+        OSError: it is not there.
+        ValueError: it is not valid, or holds something else.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(values, kind):
+        raise ValueError(f"{path} holds a JSON {type(values).__name__}, expected a {kind.__name__}")
+    return values
 
 
 def split_name(name: str) -> str:

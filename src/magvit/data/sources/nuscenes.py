@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from magvit.data.manifest import Record
-from magvit.data.sources.listing import Listing
+from magvit.data.sources.listing import Listing, load_json
 
 VERSION = "v1.0-"
 
@@ -37,16 +37,16 @@ def read(source: Path) -> Listing:
 
 
 def _clips(part: Path) -> list[Record]:
-    scenes = {row["token"]: row for row in _table(part, "scene")}
-    scene_of = {row["token"]: row["scene_token"] for row in _table(part, "sample")}
-    sensors = {row["token"]: row for row in _table(part, "sensor")}
+    scenes = {row["token"]: row for row in load_json(part / "scene.json", list)}
+    scene_of = {row["token"]: row["scene_token"] for row in load_json(part / "sample.json", list)}
+    sensors = {row["token"]: row for row in load_json(part / "sensor.json", list)}
     cameras = {
         row["token"]: sensors[row["sensor_token"]]["channel"]
-        for row in _table(part, "calibrated_sensor")
+        for row in load_json(part / "calibrated_sensor.json", list)
         if sensors[row["sensor_token"]]["modality"] == "camera"
     }
     pictures: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in _table(part, "sample_data"):
+    for row in load_json(part / "sample_data.json", list):
         if row["calibrated_sensor_token"] in cameras:
             pictures[scene_of[row["sample_token"]], cameras[row["calibrated_sensor_token"]]].append(row)
     splits = {}
@@ -68,14 +68,3 @@ def _clips(part: Path) -> list[Record]:
             )
         )
     return records
-
-
-def _table(part: Path, name: str) -> list[dict[str, Any]]:
-    path = part / f"{name}.json"
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(rows, list):
-        raise ValueError(f"{path} holds a JSON {type(rows).__name__}, expected a list")
-    return rows

@@ -5,12 +5,11 @@ a string), `train.json` and `validation.json` (a list of objects with `id`, `lab
 only). The clips are `ID.webm`. All lie anywhere below the source.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from magvit.data.manifest import Record
-from magvit.data.sources.listing import VIDEO_SUFFIXES, Listing, Problem, files_below, named
+from magvit.data.sources.listing import VIDEO_SUFFIXES, Listing, Problem, files_below, load_json, named
 
 PREFIX = "something-something-v2-"
 
@@ -25,7 +24,7 @@ def read(source: Path) -> Listing:
     files = files_below(source)
     path = named(files, f"{PREFIX}labels.json", "labels.json")
     try:
-        numbers = {name: int(number) for name, number in _load(path, dict).items()}
+        numbers = {name: int(number) for name, number in load_json(path, dict).items()}
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} is no object of template: number ({error})") from error
     classes = tuple(sorted(numbers, key=numbers.__getitem__))
@@ -39,7 +38,7 @@ def read(source: Path) -> Listing:
         except FileNotFoundError:
             continue
         lists += 1
-        for entry in _load(path, list):
+        for entry in load_json(path, list):
             name, label, text = _entry(path, entry, numbers)
             if name in videos:
                 records.append(Record(videos[name], label, split, text=text))
@@ -60,13 +59,3 @@ def _entry(path: Path, entry: Any, numbers: dict[str, int]) -> tuple[str, int, s
     if template not in numbers:
         raise ValueError(f"{path} has the template {entry['template']!r}, which is not in labels.json")
     return str(entry["id"]), numbers[template], str(entry.get("label", ""))
-
-
-def _load(path: Path, kind: type[Any]) -> Any:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(values, kind):
-        raise ValueError(f"{path} holds a JSON {type(values).__name__}, expected a {kind.__name__}")
-    return values
