@@ -33,9 +33,9 @@ from magvit.cli.shard import clips_of
 from magvit.data.loader import DataConfig, TrainingClips, make_loader
 from magvit.data.shard_writer import write_shards
 from magvit.data.shards import ShardClips
-from magvit.data.synthetic import MovingShapes
 from magvit.data.token_cache import TokenCache, TokenCacheConfig, shard_name
-from magvit.data.video import write_video
+from magvit.synthetic import MovingShapes
+from magvit.video import write_video
 
 BATCH = 8
 CONDITIONS = 8  # of the paper's ten tasks

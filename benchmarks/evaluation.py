@@ -29,7 +29,6 @@ import torch.nn.functional as F
 from measure import Account, machine, seconds_of
 from torch import nn
 
-from magvit.data.clip import generator_for
 from magvit.data.loader import DataConfig, clips_of
 from magvit.evaluation.features import of_pairs
 from magvit.evaluation.networks import Networks
@@ -42,6 +41,7 @@ from magvit.metrics.frechet import FeatureStatistics, frechet_distance
 from magvit.metrics.i3d import I3D
 from magvit.perceptual.lpips import LPIPS
 from magvit.pipeline import MagvitPipeline
+from magvit.seeds import generator_for
 from magvit.shapes import Grid, Video
 
 TASK, LOGITS = "class_generation", 400

@@ -3,7 +3,7 @@
 import sys
 
 from magvit import MagvitPipeline
-from magvit.data.video import write_video
+from magvit.video import write_video
 
 
 def main(clip: str, output: str) -> None:

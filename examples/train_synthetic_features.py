@@ -17,11 +17,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from magvit import hub
-from magvit.data.clip import generator_for
-from magvit.data.drawing import pick, uniform
-from magvit.data.synthetic import MovingShapes
 from magvit.metrics.synthetic import NAME, SyntheticFeatures
+from magvit.seeds import generator_for
 from magvit.shapes import Grid
+from magvit.synthetic import MovingShapes
+from magvit.synthetic.drawing import pick, uniform
 
 STEPS, BATCH = 2400, 32
 LEARNING_RATE = 2e-3

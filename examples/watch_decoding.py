@@ -3,8 +3,8 @@
 import sys
 
 from magvit import MagvitPipeline
-from magvit.data.contact_sheet import contact_sheet
 from magvit.decoding import DecodingStep
+from magvit.video.contact_sheet import contact_sheet
 
 
 def main(output: str) -> None:

@@ -28,7 +28,7 @@ import av
 import numpy as np
 import torch
 
-from magvit.data.video import count_frames, probe, read_frames
+from magvit.video import count_frames, probe, read_frames
 
 DATA = Path(os.environ.get("MAGVIT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SECONDS, ADDRESS_SPACE = 20, 4 * 2**30

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from magvit.data.tfrecord import crc32c
-from magvit.data.video import write_video
+from magvit.video import write_video
 from tfrecord_writer import example, write_tfrecord
 
 

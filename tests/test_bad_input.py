@@ -10,7 +10,7 @@ import torch
 
 from magvit import hub
 from magvit.cli import main
-from magvit.data.video import write_video
+from magvit.video import write_video
 from tiny_model import random_clip, tiny_pipeline
 
 

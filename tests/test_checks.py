@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from magvit.data.synthetic import MovingShapes
 from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
+from magvit.synthetic import MovingShapes
 from magvit.training.checks import (
     check_batch,
     check_gradients,

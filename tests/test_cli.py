@@ -12,9 +12,9 @@ import torch
 
 from magvit import MagvitPipeline
 from magvit.cli import main
-from magvit.data.video import read_video, write_video
 from magvit.interop import official
 from magvit.pipeline import MagvitPipeline as Pipeline
+from magvit.video import read_video, write_video
 from tiny_model import CLIP_SHAPE, random_clip, tiny_pipeline
 
 

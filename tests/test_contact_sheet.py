@@ -3,7 +3,7 @@ import pytest
 import torch
 from jaxtyping import UInt8
 
-from magvit.data.contact_sheet import contact_sheet
+from magvit.video.contact_sheet import contact_sheet
 
 
 def flat(*levels: float, size: tuple[int, int] = (20, 30)) -> torch.Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from magvit.data.video import write_video
+from magvit.video import write_video
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 

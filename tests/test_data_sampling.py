@@ -11,8 +11,6 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from magvit.data.clip import generator_for
-from magvit.data.images import read_image
 from magvit.data.sampling import (
     ClipIdentity,
     center_clip,
@@ -27,7 +25,9 @@ from magvit.data.sampling import (
     take_clip,
     window_span,
 )
-from magvit.data.video import read_frames, write_video
+from magvit.seeds import generator_for
+from magvit.video import read_frames, write_video
+from magvit.video.images import read_image
 
 RATES = st.sampled_from([5.0, 8.0, 10.0, 12.0, 15.0, 23.976, 24000 / 1001, 25.0, 30000 / 1001, 30.0, 50.0, 60.0])
 LENGTHS, STRIDES = st.integers(1, 40), st.integers(1, 8)

@@ -12,7 +12,7 @@ from magvit.data.clip_set import Choice
 from magvit.data.datasets import ClipFolder, EndlessSampler
 from magvit.data.manifest import Manifest, Record, save_manifest
 from magvit.data.sampling import even_clips
-from magvit.data.video import probe, write_video
+from magvit.video import probe, write_video
 
 
 def write_clip(path: Path, level: float, num_frames: int = 12, size: tuple[int, int] = (24, 32)) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from magvit.data.video import write_video
+from magvit.video import write_video
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 

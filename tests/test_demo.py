@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from magvit.data.video import read_video, write_video
 from magvit.demo import TEN_TASKS, run_demo
+from magvit.video import read_video, write_video
 from tiny_model import CLIP_SHAPE, random_clip, tiny_pipeline
 
 

@@ -15,13 +15,13 @@ from magvit.data.datasets import ClipFolder
 from magvit.data.manifest import Manifest, Record, load_manifest, save_manifest
 from magvit.data.shard_writer import write_shards
 from magvit.data.shards import ShardClips
-from magvit.data.video import write_video
 from magvit.doctor import Result
 from magvit.doctor.data import check_clips
 from magvit.doctor.installation import check_extra, check_installation
 from magvit.doctor.run import check_model, check_run, is_run_folder
 from magvit.training.log import RunLog
 from magvit.training.train_tokenizer import train_tokenizer
+from magvit.video import write_video
 from tiny_model import tiny_pipeline
 from tiny_runs import tokenizer_run
 

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from magvit.data.clip import generator_for
-from magvit.data.drawing import (
+from magvit.seeds import generator_for
+from magvit.synthetic.drawing import (
     DIGITS,
     EXTENT,
     SHAPES,

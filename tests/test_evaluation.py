@@ -18,8 +18,6 @@ from magvit.cli import main
 from magvit.cli.evaluate import Evaluate
 from magvit.data.clip_set import ClipSet
 from magvit.data.datasets import ClipFolder
-from magvit.data.synthetic import MovingShapes
-from magvit.data.video import write_video
 from magvit.evaluation import features
 from magvit.evaluation.networks import Networks, Own, WeightFiles, load_networks
 from magvit.evaluation.protocols import PROTOCOLS, Decoding, Pixels, Protocol, RealSet
@@ -33,6 +31,8 @@ from magvit.metrics.i3d import I3D
 from magvit.metrics.kernel import kernel_distance
 from magvit.pipeline import MagvitPipeline
 from magvit.shapes import Video
+from magvit.synthetic import MovingShapes
+from magvit.video import write_video
 from tiny_model import CLASSES, CLIP_SHAPE, tiny_pipeline
 
 CPU = torch.device("cpu")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from magvit.data.images import IMAGE_SUFFIXES, read_image
+from magvit.video.images import IMAGE_SUFFIXES, read_image
 
 
 def smooth(height: int = 60, width: int = 90) -> np.ndarray:

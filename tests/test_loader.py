@@ -9,8 +9,8 @@ from magvit.data.datasets import ClipFolder
 from magvit.data.loader import DataConfig, TrainingClips, make_loader
 from magvit.data.manifest import Manifest
 from magvit.data.shard_writer import write_shards
-from magvit.data.synthetic import CLASSES, SYNTHETIC, MovingShapes
-from magvit.data.video import write_video
+from magvit.synthetic import CLASSES, SYNTHETIC, MovingShapes
+from magvit.video import write_video
 
 SHAPE = (2, 8, 8)
 

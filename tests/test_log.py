@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from magvit.data.video import read_video
 from magvit.training.log import RunLog, read_records
+from magvit.video import read_video
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import torch
 from einops import rearrange, repeat
 
 from magvit import MagvitPipeline
-from magvit.data.synthetic import MovingShapes
+from magvit.synthetic import MovingShapes
 from magvit.tasks import get_task
 from magvit.tokenizer import TokenizerConfig, VideoTokenizer
 from magvit.training.config import TokenizerLossConfig

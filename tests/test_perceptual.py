@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from magvit.data.video import read_video
 from magvit.interop import official
 from magvit.perceptual import LPIPS, ResNet50, load, weights
 from magvit.perceptual.imagenet import Normalize
+from magvit.video import read_video
 
 DATA = Path(os.environ.get("MAGVIT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 NETWORKS = {

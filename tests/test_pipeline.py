@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from magvit import MagvitPipeline, hub
-from magvit.data.video import read_video, write_video
 from magvit.decoding import DecodingStep
 from magvit.tasks import TASKS
+from magvit.video import read_video, write_video
 from tiny_model import CLIP_SHAPE, random_clip, tiny_pipeline
 
 

@@ -18,7 +18,7 @@ from magvit.data.prepare import duplicates, prepare
 from magvit.data.records import read_record
 from magvit.data.sampling import ClipIdentity
 from magvit.data.sources import SOURCES, bair
-from magvit.data.video import count_frames, probe, write_video
+from magvit.video import count_frames, probe, write_video
 
 DATA = Path(os.environ.get("MAGVIT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 needs_data = pytest.mark.skipif(not (DATA / "videos").is_dir(), reason="no real videos: set MAGVIT_TEST_DATA")

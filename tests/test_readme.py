@@ -10,8 +10,8 @@ import pytest
 
 from magvit import hub
 from magvit.cli import parse_arguments
-from magvit.data.video import write_video
 from magvit.tasks import TASKS
+from magvit.video import write_video
 from tiny_model import random_clip
 
 ROOT = Path(__file__).parents[1]

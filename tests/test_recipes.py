@@ -15,11 +15,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from magvit import MagvitPipeline
 from magvit.cli import main, parse_arguments
-from magvit.data.synthetic import MovingShapes
-from magvit.data.video import write_video
 from magvit.hub import load_tensors
 from magvit.model_config import ModelConfig
 from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
+from magvit.synthetic import MovingShapes
 from magvit.tasks import TASKS, get_task
 from magvit.tokenizer import Discriminator, VideoTokenizer
 from magvit.training.config import TokenizerRun, TransformerRun
@@ -27,6 +26,7 @@ from magvit.training.engine import Machine
 from magvit.training.train_tokenizer import train_tokenizer
 from magvit.training.train_transformer import design, train_transformer
 from magvit.transformer import MaskedTransformer
+from magvit.video import write_video
 
 RECIPES = [("tokenizer", name) for name in TOKENIZER_RECIPES] + [("transformer", name) for name in TRANSFORMER_RECIPES]
 OURS = ("debug", "magvit-tiny", "folder")

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from jaxtyping import UInt8
 from torch import Tensor
 
-from magvit.data import video as video_module
-from magvit.data.video import TooFewFrames, read_frames
+from magvit.video import TooFewFrames, read_frames
+from magvit.video import reading as video_module
 
 CODECS = {
     ".mp4": "libx264",

@@ -27,8 +27,8 @@ from magvit.data.manifest import Manifest, Record, save_manifest
 from magvit.data.shard_index import INDEX, ShardIndex, is_shard_folder, load_index
 from magvit.data.shard_writer import KEY_FRAME_EVERY, encode_video, write_shards
 from magvit.data.shards import ShardClips, decode_window
-from magvit.data.synthetic import MovingShapes
-from magvit.data.video import write_video
+from magvit.synthetic import MovingShapes
+from magvit.video import write_video
 
 SHAPE = (4, 16, 16)
 NUM_CLIPS = 7

@@ -13,7 +13,7 @@ from magvit.data.manifest import Record
 from magvit.data.records import read_record
 from magvit.data.sources import SOURCES, bair
 from magvit.data.tfrecord import crc32c
-from magvit.data.video import TooFewFrames
+from magvit.video import TooFewFrames
 from tfrecord_writer import example, write_tfrecord
 
 

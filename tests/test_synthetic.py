@@ -4,19 +4,18 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from magvit.data.clip import generator_for
-from magvit.data.drawing import DIGITS, SHAPES
-from magvit.data.synthetic import (
+from magvit.data.synthetic_videos import HELD_OUT, SyntheticVideos
+from magvit.seeds import generator_for
+from magvit.synthetic import (
     CLASSES,
-    DIRECTIONS,
-    MOTIONS,
     SYNTHETIC,
     MovingScenes,
     MovingShapes,
     SceneStyle,
     moving_shape,
 )
-from magvit.data.synthetic_videos import HELD_OUT, SyntheticVideos
+from magvit.synthetic.drawing import DIGITS, DIRECTIONS, SHAPES
+from magvit.synthetic.scenes import MOTIONS
 
 PLAIN = SceneStyle(textured=False, camera=False, actors=1)
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from magvit import hub
-from magvit.data import synthetic as data
+from magvit import synthetic as data
 from magvit.metrics import synthetic
 from magvit.metrics.frechet import FeatureStatistics, frechet_distance
 from magvit.metrics.synthetic import CLASSES, SyntheticFeatures, load_synthetic, resized

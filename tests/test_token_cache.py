@@ -14,10 +14,9 @@ from magvit import MagvitPipeline
 from magvit.cli import main
 from magvit.cli.shard import DATA, Shard
 from magvit.data.loader import DataConfig, TrainingClips, make_loader
-from magvit.data.synthetic import MovingShapes
 from magvit.data.token_cache import TokenCache, TokenCacheConfig
-from magvit.data.video import write_video
 from magvit.recipes import TRANSFORMER_RECIPES
+from magvit.synthetic import MovingShapes
 from magvit.tasks import TASKS, get_task
 from magvit.tokenizer import VideoTokenizer
 from magvit.training import cache_tokens as writing
@@ -33,6 +32,7 @@ from magvit.training.cache_tokens import (
 )
 from magvit.training.engine import Machine
 from magvit.training.objectives import tokenize
+from magvit.video import write_video
 from tiny_runs import TOKENIZER, metrics, save_tokenizer, transformer_run
 
 CLIP_SHAPE, GRID, CLIPS, EPOCHS = (4, 16, 16), (2, 4, 4), 6, 3

@@ -7,7 +7,6 @@ import torch
 
 from magvit import MagvitPipeline
 from magvit.data.loader import DataConfig, TrainingClips
-from magvit.data.video import read_video, write_video
 from magvit.hub import load_tensors
 from magvit.tokenizer import VideoTokenizer, inflate
 from magvit.training import train_tokenizer as module
@@ -17,6 +16,7 @@ from magvit.training.engine import Machine
 from magvit.training.log import RunLog
 from magvit.training.optim import OptimizerConfig
 from magvit.training.train_tokenizer import codebook_from_latents, start_from, train_tokenizer
+from magvit.video import read_video, write_video
 from tiny_runs import TOKENIZER, metrics, same, tokenizer_run
 
 

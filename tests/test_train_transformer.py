@@ -9,7 +9,6 @@ import torch
 
 from magvit import MagvitPipeline
 from magvit.data.loader import DataConfig, TrainingClips
-from magvit.data.video import read_video
 from magvit.hub import load_tensors
 from magvit.tasks import TASKS, CommitLosses, get_task
 from magvit.training.checkpoint import load_newest_checkpoint
@@ -18,6 +17,7 @@ from magvit.training.objectives import commit_objective, draw, prefix_of, tokeni
 from magvit.training.optim import OptimizerConfig
 from magvit.training.train_transformer import design, train_transformer
 from magvit.transformer import MaskedTransformer
+from magvit.video import read_video
 from tiny_runs import metrics, same, save_tokenizer, transformer_run
 
 GRID = (2, 4, 4)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from magvit.data.synthetic import MovingShapes
-from magvit.data.video import write_video
+from magvit.synthetic import MovingShapes
 from magvit.training.config import EvaluationConfig
 from magvit.training.train_tokenizer import train_tokenizer
 from magvit.training.train_transformer import train_transformer
+from magvit.video import write_video
 from tiny_runs import metrics, save_tokenizer, tokenizer_run, transformer_run
 
 EVERY_TWO = EvaluationConfig(every=2, metrics=("psnr", "synthetic_fd"), num_samples=5)

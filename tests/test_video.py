@@ -13,9 +13,9 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from magvit.data import video as video_module
-from magvit.data.synthetic import MovingShapes
-from magvit.data.video import TooFewFrames, count_frames, probe, read_frames, read_video, write_video
+from magvit.synthetic import MovingShapes
+from magvit.video import TooFewFrames, count_frames, probe, read_frames, read_video, write_video
+from magvit.video import reading as video_module
 
 DATA = Path(os.environ.get("MAGVIT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -325,7 +325,7 @@ def test_import_needs_neither_pyav_nor_pillow(tmp_path: Path) -> None:
     program = f"""
 import sys
 sys.modules["av"] = sys.modules["PIL"] = None
-from magvit.data.video import read_video
+from magvit.video import read_video
 open({str(tmp_path / "a.mp4")!r}, "wb").close()
 try:
     read_video({str(tmp_path / "a.mp4")!r})

@@ -21,9 +21,9 @@ import pytest
 import torch
 from PIL import Image
 
-from magvit.data import video as video_module
-from magvit.data.images import read_image
-from magvit.data.video import count_frames, probe, read_frames, read_video
+from magvit.video import count_frames, probe, read_frames, read_video
+from magvit.video import reading as video_module
+from magvit.video.images import read_image
 
 NUM_FRAMES, WIDTH, HEIGHT = 60, 64, 48
 EVERY = list(range(NUM_FRAMES))
@@ -318,7 +318,7 @@ PROGRAM = """
 import json, os, resource, sys
 from pathlib import Path
 import torch
-from magvit.data.video import count_frames, probe, read_frames
+from magvit.video import count_frames, probe, read_frames
 
 def frames(video):
     return [bytes(frame.contiguous().numpy()) for frame in video.unbind(1)]

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from magvit.data.video import MAX_FRAME_PIXELS, count_frames, probe, read_frames, read_video, write_video
+from magvit.video import MAX_FRAME_PIXELS, count_frames, probe, read_frames, read_video, write_video
 from mutation_drill import DATA
 
 DRILL = Path(__file__).with_name("mutation_drill.py")
@@ -168,7 +168,7 @@ def test_huge_sizes_in_headers_take_no_memory(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(make(tmp_path / "source" / name))
     program = """
 import resource, sys, warnings
-from magvit.data.video import probe, count_frames, read_frames
+from magvit.video import probe, count_frames, read_frames
 warnings.simplefilter("ignore")
 import av, PIL.Image, PIL.WebPImagePlugin
 for path in sys.argv[1:]:
@@ -200,7 +200,7 @@ def test_8k_is_read_in_little_memory(tmp_path: Path) -> None:
         container.mux(stream.encode(None))
     program = """
 import resource, sys
-from magvit.data.video import read_frames
+from magvit.video import read_frames
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 video = read_frames(sys.argv[1], short_side=64)
 print(*video.shape, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)

@@ -15,16 +15,16 @@ from jaxtyping import Int
 from torch import Tensor
 
 from magvit import hub
-from magvit.data.clip import generator_for
 from magvit.data.transforms import fit_clip
-from magvit.data.video import read_video
 from magvit.decoding import DecodingStep, Logits, decode, guide
 from magvit.device import usable_device
 from magvit.model_config import ModelConfig
+from magvit.seeds import generator_for
 from magvit.shapes import TokenMask, Tokens, Video, check_video
 from magvit.tasks import Task, Vocabulary, get_task, mask_ratio
 from magvit.tokenizer import VideoTokenizer
 from magvit.transformer import MaskedTransformer
+from magvit.video import read_video
 
 T = TypeVar("T")
 Precision = Literal["float32", "bfloat16"]

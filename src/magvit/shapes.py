@@ -12,8 +12,10 @@
 | `K` | `codebook_size` |
 | `V` | rows of the transformer's embedding table |
 
-Pixels are float32 in [0, 1] everywhere outside `magvit.data`.
+Pixels are float32 in [0, 1] everywhere outside `magvit.video` and `magvit.data`.
 """
+
+from typing import TypedDict
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -24,6 +26,14 @@ Latents = Float[Tensor, "B D t h w"]
 Tokens = Int[Tensor, "B t h w"]
 TokenMask = Bool[Tensor, "B t h w"]
 Grid = tuple[int, int, int]
+
+
+class Clip(TypedDict):
+    """One training example: pixels in [0, 1], class number or -1, number within its set."""
+
+    video: Float[Tensor, "3 T H W"]
+    label: int
+    index: int
 
 
 def check_video(video: Tensor, name: str = "video") -> None:

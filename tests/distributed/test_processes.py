@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from magvit.data.synthetic import MovingShapes
-from magvit.data.video import write_video
+from magvit.synthetic import MovingShapes
 from magvit.training.checkpoint import load_newest_checkpoint
+from magvit.video import write_video
 from tiny_runs import metrics, same, save_tokenizer
 
 PROGRAM = str(Path(__file__).with_name("tiny_train.py"))

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from magvit.data.synthetic import MovingShapes
-from magvit.data.video import read_video, write_video
 from magvit.hub import load_tensors
+from magvit.synthetic import MovingShapes
+from magvit.video import read_video, write_video
 from tiny_runs import same
 
 SHORT = ["--loop.num-steps", "12", "--loop.checkpoint-every", "3", "--loop.log-every", "1", "--loop.sample-every", "12"]

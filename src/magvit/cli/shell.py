@@ -70,7 +70,7 @@ def progress(num_steps: int) -> Iterator[Callable[[object], None]]:
 
 def write_samples(output: Path, video: "Tensor", fps: float) -> None:
     """Write `B C T H W` as one file with the samples side by side, or into a folder as one .mp4 each."""
-    from magvit.data.video import write_video
+    from magvit.video import write_video
 
     if output.suffix:
         write_video(output, video, fps)

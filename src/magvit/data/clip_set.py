@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from magvit.data.clip import Clip, generator_for
 from magvit.data.sampling import (
     ChoosePlace,
     ClipIdentity,
@@ -25,8 +24,9 @@ from magvit.data.sampling import (
     take_clip,
     window_span,
 )
-from magvit.data.video import TooFewFrames
-from magvit.shapes import Grid
+from magvit.seeds import generator_for
+from magvit.shapes import Clip, Grid
+from magvit.video import TooFewFrames
 
 
 class Source(NamedTuple):

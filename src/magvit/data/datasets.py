@@ -15,14 +15,14 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from magvit.data.clip import generator_for
 from magvit.data.clip_set import ClipOptions, ClipSet, Source
-from magvit.data.images import IMAGE_SUFFIXES
 from magvit.data.manifest import Manifest, Record, is_manifest, load_manifest
 from magvit.data.records import count_record, rate_of_record, read_record
 from magvit.data.sources.listing import VIDEO_SUFFIXES, files_below
-from magvit.data.video import TooFewFrames
+from magvit.seeds import generator_for
 from magvit.shapes import Grid
+from magvit.video import TooFewFrames
+from magvit.video.images import IMAGE_SUFFIXES
 
 
 class ClipFolder(ClipSet):

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from magvit.data.clip import Clip, generator_for
 from magvit.data.clip_set import ClipOptions, ClipSet
 from magvit.data.datasets import ClipFolder, EndlessSampler
 from magvit.data.shard_index import is_shard_folder
 from magvit.data.shards import ShardClips
-from magvit.data.synthetic import SYNTHETIC, SyntheticName
 from magvit.data.synthetic_videos import PREFIX, SyntheticVideos
 from magvit.data.token_cache import TokenCache
-from magvit.shapes import Grid
+from magvit.seeds import generator_for
+from magvit.shapes import Clip, Grid
+from magvit.synthetic import SYNTHETIC, SyntheticName
 
 
 @dataclass(frozen=True)

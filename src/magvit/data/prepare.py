@@ -17,14 +17,14 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from magvit.data.images import IMAGE_SUFFIXES, read_image
 from magvit.data.manifest import Manifest, Record, save_manifest
 from magvit.data.records import part
 from magvit.data.sampling import frames_between
 from magvit.data.sources import SOURCES, Problem, Source, bair
 from magvit.data.tfrecord import read_payload
-from magvit.data.video import TooFewFrames, count_frames, probe, read_frames
 from magvit.hub import written_whole
+from magvit.video import TooFewFrames, count_frames, probe, read_frames
+from magvit.video.images import IMAGE_SUFFIXES, read_image
 
 PROBLEMS, COUNTS = "problems.jsonl", "counts.md"
 _THUMBNAIL = 16  # pixels: decoding is what is tested

@@ -8,12 +8,12 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from magvit.data.images import IMAGE_SUFFIXES, read_image
 from magvit.data.manifest import Record
 from magvit.data.sampling import frames_between
 from magvit.data.sources import bair
 from magvit.data.transforms import resize_short_side
-from magvit.data.video import TooFewFrames, count_frames, probe, read_frames
+from magvit.video import TooFewFrames, count_frames, probe, read_frames
+from magvit.video.images import IMAGE_SUFFIXES, read_image
 
 _ENDLESS = 2**53  # frames of a video whose length is not known
 

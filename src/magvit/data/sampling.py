@@ -26,9 +26,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from magvit.data.images import IMAGE_SUFFIXES, read_image
 from magvit.data.transforms import crop
-from magvit.data.video import read_frames
+from magvit.video import read_frames
+from magvit.video.images import IMAGE_SUFFIXES, read_image
 
 Reader = Callable[[int, int, int], Tensor]
 """`read(num_frames, start, stride)`: those frames of one video as uint8 `3 T H W`."""

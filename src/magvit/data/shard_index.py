@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from magvit.data.video_writer import error_reason
 from magvit.hub import written_whole
+from magvit.video.writing import error_reason
 
 INDEX = "index.json"
 COLUMNS = ("shard", "offset", "size", "frames", "label", "crc32")

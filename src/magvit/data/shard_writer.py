@@ -30,8 +30,8 @@ from magvit import hub
 from magvit.data.manifest import Manifest, Record
 from magvit.data.records import rate_of_record, read_record
 from magvit.data.shard_index import INDEX, ShardIndex, Storage, build_index, save_index
-from magvit.data.video import TooFewFrames
-from magvit.data.video_writer import import_av
+from magvit.video import TooFewFrames
+from magvit.video.writing import import_av
 
 KEY_FRAME_EVERY = 8
 H264 = {"crf": "18", "g": "8", "keyint_min": "8", "sc_threshold": "0", "bf": "0", "tune": "fastdecode"}

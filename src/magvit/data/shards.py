@@ -24,8 +24,8 @@ from torch import Tensor
 from magvit.data.clip_set import ClipOptions, ClipSet, Length, Source
 from magvit.data.sampling import window_span
 from magvit.data.shard_index import Storage, load_index
-from magvit.data.video_writer import error_reason, import_av
 from magvit.shapes import Grid
+from magvit.video.writing import error_reason, import_av
 
 
 class DamagedClip(ValueError):

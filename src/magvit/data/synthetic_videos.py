@@ -3,8 +3,8 @@
 from typing import Unpack
 
 from magvit.data.clip_set import ClipOptions, ClipSet, Length, Source
-from magvit.data.synthetic import SYNTHETIC
 from magvit.shapes import Grid
+from magvit.synthetic import SYNTHETIC
 
 PREFIX = "synthetic:"
 HELD_OUT = 2**40  # added to the seed: none of these clips is trained on

@@ -8,16 +8,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from magvit.data.clip import generator_for
-from magvit.data.contact_sheet import contact_sheet
-from magvit.data.synthetic import CLASSES, moving_shape
-from magvit.data.video import write_video
 from magvit.decoding import DecodingStep
 from magvit.demo.report import TaskResult, report
 from magvit.hub import written_whole
 from magvit.pipeline import MagvitPipeline
+from magvit.seeds import generator_for
 from magvit.shapes import Video
+from magvit.synthetic import CLASSES, moving_shape
 from magvit.tasks import TASKS, Task
+from magvit.video import write_video
+from magvit.video.contact_sheet import contact_sheet
 
 TEN_TASKS = tuple(task for task in TASKS.values() if task.name != "unconditional")
 DRAWN_CLASS = "circle right"

@@ -10,8 +10,8 @@ from magvit.data.clip_set import Choice, ClipSet
 from magvit.data.datasets import ClipFolder
 from magvit.data.records import Appearance, appearance
 from magvit.data.shards import ShardClips
-from magvit.data.video import TooFewFrames
 from magvit.doctor import Result, Status
+from magvit.video import TooFewFrames
 
 MOST_LISTED = 20
 Bar = Callable[[Sequence[int]], Iterable[int]]

@@ -11,10 +11,10 @@ from typing import Literal
 import torch
 
 from magvit import hub
-from magvit.data.clip import generator_for
-from magvit.data.synthetic import moving_shape
 from magvit.doctor import Result
 from magvit.pipeline import MagvitPipeline
+from magvit.seeds import generator_for
+from magvit.synthetic import moving_shape
 
 EXTRAS = {
     "video": {"av": "av", "PIL": "pillow"},

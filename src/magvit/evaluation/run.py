@@ -23,10 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import magvit
 from magvit import hub
-from magvit.data.clip import generator_for
 from magvit.data.clip_set import ClipSet
-from magvit.data.contact_sheet import contact_sheet
-from magvit.data.video import write_video
 from magvit.evaluation import features
 from magvit.evaluation.checks import check_metrics, check_pairs
 from magvit.evaluation.networks import Networks
@@ -38,7 +35,10 @@ from magvit.evaluation.subjects import Subject
 from magvit.metrics.frechet import FeatureStatistics
 from magvit.metrics.repeats import Repeats, over_repeats
 from magvit.metrics.synthetic import CLASSES
+from magvit.seeds import generator_for
 from magvit.shapes import Video
+from magvit.video import write_video
+from magvit.video.contact_sheet import contact_sheet
 
 SHOWN = 4  # samples of a task in its pictures
 Bar = Callable[[str], features.Bar]

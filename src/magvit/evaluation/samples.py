@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from magvit.data.clip import Clip, generator_for
 from magvit.data.clip_set import Choice, ClipSet, random_choice
 from magvit.data.datasets import ClipFolder, EndlessSampler
 from magvit.data.sampling import ClipIdentity, center_place, even_clips, even_places
 from magvit.data.shards import ShardClips
 from magvit.evaluation.protocols import Protocol
+from magvit.seeds import generator_for
+from magvit.shapes import Clip
 
 
 class RealClips(Dataset[Clip]):

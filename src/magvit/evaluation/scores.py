@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import torch
 
-from magvit.data.clip import generator_for
 from magvit.evaluation.features import Arrays
 from magvit.metrics.frechet import FeatureStatistics, frechet_distance, frechet_distance_at_infinity
 from magvit.metrics.inception_score import inception_score
 from magvit.metrics.kernel import kernel_distance
+from magvit.seeds import generator_for
 
 
 class Metric(NamedTuple):

@@ -2,7 +2,7 @@
 
 It stands in for I3D and C3D where their weights cannot be had: in closed networks and in CI. The Fréchet distance of
 its features is called `synthetic-fd`, never FVD. Both that and the accuracy of its classes say something only about
-clips that resemble `magvit.data.synthetic.MovingShapes`, all that it was trained on
+clips that resemble `magvit.synthetic.MovingShapes`, all that it was trained on
 (`examples/train_synthetic_features.py`).
 """
 

@@ -20,10 +20,10 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from magvit import hub
-from magvit.data.clip import generator_for
 from magvit.data.loader import TrainingClips
 from magvit.data.token_cache import TokenCacheConfig, missing_shards, shard_name
 from magvit.pipeline import MagvitPipeline
+from magvit.seeds import generator_for
 from magvit.shapes import TokenMask, Video
 from magvit.tasks import TASKS, Task, get_task
 from magvit.tokenizer import VideoTokenizer

@@ -17,9 +17,9 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from magvit.data.clip import generator_for
 from magvit.data.loader import TrainingClips, make_loader
 from magvit.data.token_cache import TokenCache
+from magvit.seeds import generator_for
 from magvit.training.config import LoopConfig
 from magvit.training.optim import OptimizerConfig, adamw, clip_gradients, set_learning_rate
 

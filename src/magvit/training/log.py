@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from magvit.data.video import write_video
 from magvit.hub import written_whole
+from magvit.video import write_video
 
 METRICS, WARNINGS, EVALUATIONS = "metrics.jsonl", "warnings.jsonl", "evaluations.jsonl"
 

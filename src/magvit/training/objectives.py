@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from magvit.data.clip import generator_for
+from magvit.seeds import generator_for
 from magvit.shapes import Grid, TokenMask, Tokens, Video
 from magvit.tasks import (
     CommitLosses,

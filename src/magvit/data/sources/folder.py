@@ -11,9 +11,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from magvit.data.images import IMAGE_SUFFIXES
 from magvit.data.manifest import Record
 from magvit.data.sources.listing import VIDEO_SUFFIXES, Listing, Problem, files_below, split_name
+from magvit.video.images import IMAGE_SUFFIXES
 
 LISTS = (".csv", ".json", ".jsonl", ".parquet")
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from magvit.data.video_writer import import_image
 from magvit.shapes import check_video
+from magvit.video.writing import import_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 SHAPES = ("circle", "square", "triangle", "cross")
 DIGITS = tuple("0123456789")
+DIRECTIONS = {"right": (1.0, 0.0), "left": (-1.0, 0.0), "down": (0.0, 1.0), "up": (0.0, -1.0)}
 
 EXTENT = 1.8
 """Distance fields cover the square [-EXTENT, EXTENT] in x and y."""

@@ -1,30 +1,18 @@
-"""Endless labelled video sets that need no download, for tests, debugging, the demo and the packaged model.
-
-| set | a clip shows | class |
-|---|---|---|
-| `shapes` | one shape that crosses a smooth background | shape x direction, 16 |
-| `digits` | one digit, drawn by strokes, that bounces off the edges | digit, 10 |
-| `scenes` | up to three shapes over a textured ground that a moving camera sees | shape x motion of the front one, 20 |
-
-Every clip is a pure function of `(seed, index)`. Lengths are in units of half the shorter side of the picture, with the
-origin in its middle, x to the right and y down; the time of a clip runs from -1/2 to 1/2.
-"""
+"""Figures that move over a textured ground, which a moving camera sees; and digits that bounce."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from magvit.data.clip import Clip, generator_for
-from magvit.data.drawing import (
+from magvit.seeds import generator_for
+from magvit.shapes import Clip, Grid
+from magvit.synthetic.drawing import (
     DIGITS,
+    DIRECTIONS,
     EXTENT,
     SHAPES,
     SHIFT,
@@ -35,73 +23,11 @@ from magvit.data.drawing import (
     pick,
     pixel_points,
     sample,
-    shape_distance,
     texture,
     uniform,
 )
-from magvit.shapes import Grid
 
-DIRECTIONS = {"right": (1.0, 0.0), "left": (-1.0, 0.0), "down": (0.0, 1.0), "up": (0.0, -1.0)}
 MOTIONS = (*DIRECTIONS, "bouncing")
-CLASSES = tuple(f"{shape} {direction}" for shape in SHAPES for direction in DIRECTIONS)
-
-
-class MovingShapes(Dataset[Clip]):
-    """`length` clips of moving shapes; item i is `{"video": [3, T, H, W] in [0, 1], "label": int, "index": i}`.
-
-    The label is `i % 16`, so that any 16 consecutive items hold each class once.
-    """
-
-    classes = CLASSES
-    noun = "moving shape"
-
-    def __init__(self, clip_shape: Grid = (16, 64, 64), seed: int = 0, length: int = 2**62):
-        self.clip_shape, self.seed, self.length = clip_shape, seed, length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> Clip:
-        if not 0 <= index < self.length:
-            raise IndexError(index)
-        label = index % len(CLASSES)
-        video = moving_shape(self.clip_shape, label, generator_for(self.seed, index))
-        return {"video": video, "label": label, "index": index}
-
-
-def moving_shape(clip_shape: Grid, label: int, generator: torch.Generator) -> Float[Tensor, "3 T H W"]:
-    """One clip of class `label`. Lengths below are in units of half the shorter side, with the origin in the middle."""
-    T, H, W = clip_shape
-
-    def uniform(low: float, high: float, *size: int) -> Tensor:
-        return torch.rand(*size, generator=generator) * (high - low) + low
-
-    shape = SHAPES[label // len(DIRECTIONS)]
-    direction = torch.tensor(tuple(DIRECTIONS.values())[label % len(DIRECTIONS)])
-
-    # Background: a muted colour that changes smoothly, a coarse grid interpolated.
-    base = uniform(0.2, 0.8, 1, 1, 1) + uniform(-0.1, 0.1, 3, 1, 1)
-    coarse = base + uniform(-0.15, 0.15, 1, 3, 3) + uniform(-0.05, 0.05, 3, 3, 3)
-    background = F.interpolate(coarse[None], (H, W), mode="bicubic", align_corners=True)[0].clamp(0, 1)
-
-    # The shape: a vivid colour, bright on a dark background and dark on a bright one.
-    hue = uniform(0.0, 1.0, 1, 1, 1) + torch.tensor([0, 1 / 3, 2 / 3])[:, None, None]
-    vivid = (0.5 + 0.5 * torch.cos(2 * math.pi * hue)).clamp(0, 1)
-    colour = torch.where(base.mean() > 0.5, 0.6 * vivid, 0.4 + 0.6 * vivid)
-
-    # A straight path through the middle region at constant speed.
-    time = torch.linspace(-0.5, 0.5, T)[:, None]
-    sideways = direction.flip(0).abs() * uniform(-0.5, 0.5, 1)
-    centre = sideways + direction * (uniform(-0.1, 0.1, 1) + time * uniform(0.7, 1.2, 1))
-    radius, angle = uniform(0.25, 0.42, 1), uniform(-0.25, 0.25, 1)
-
-    side = min(H, W) / 2
-    y, x = torch.meshgrid((torch.arange(H) + 0.5 - H / 2) / side, (torch.arange(W) + 0.5 - W / 2) / side, indexing="ij")
-    dx, dy = x - centre[:, 0, None, None], y - centre[:, 1, None, None]
-    u, v = dx * angle.cos() + dy * angle.sin(), dy * angle.cos() - dx * angle.sin()
-    distance = shape_distance(shape, u / radius, v / radius) * radius * side  # in pixels
-    opacity = (0.5 - distance).clamp(0, 1)[None]
-    return background[:, None] * (1 - opacity) + colour[..., None] * opacity
 
 
 @dataclass(frozen=True)
@@ -285,12 +211,3 @@ def _draw(actor: Actor, video: Float[Tensor, "3 T H W"]) -> Float[Tensor, "3 T H
     shadow = 0.4 * (1 - distance / (0.35 * actor.radius)).clamp(0, 1) ** 2
     light = (1 - 0.22 * EXTENT * points[..., 1]).clamp(0.78, 1.15)  # more at the top
     return torch.addcmul(video * ((1 - shadow) * (1 - opacity)), actor.colour.view(3, 1, 1, 1), light * opacity)
-
-
-SyntheticName = Literal["shapes", "digits", "scenes"]
-SYNTHETIC: dict[SyntheticName, Callable[[Grid, int], MovingShapes | MovingScenes]] = {
-    "shapes": MovingShapes,
-    "digits": partial(MovingScenes, style=SceneStyle(DIGITS, ("bouncing",), actors=1, textured=False, camera=False)),
-    "scenes": MovingScenes,
-}
-"""The sets by name: `SYNTHETIC[name](clip_shape, seed)`."""

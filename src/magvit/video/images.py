@@ -7,8 +7,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from magvit.data.video import MAX_FRAME_PIXELS
-from magvit.data.video_writer import error_reason, import_image
+from magvit.video.reading import MAX_FRAME_PIXELS
+from magvit.video.writing import error_reason, import_image
 
 IMAGE_SUFFIXES = (".avif", ".bmp", ".jfif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff")
 """Files taken for pictures. `.gif` and `.webp` may be moving and are taken for videos, of one frame at least."""

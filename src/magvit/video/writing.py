@@ -1,4 +1,4 @@
-"""Tensors to video files: `write_video` (imported from `magvit.data.video`), one small function for each format."""
+"""Tensors to video files: `write_video`, one small function for each format."""
 
 import math
 import os

@@ -1,19 +1,8 @@
-"""What every video set yields, and how its randomness is drawn."""
+"""Random generators that are pure functions of numbers, so that any draw can be made again anywhere."""
 
 import hashlib
-from typing import TypedDict
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
-
-
-class Clip(TypedDict):
-    """One training example: pixels in [0, 1], class number or -1, number within its set."""
-
-    video: Float[Tensor, "3 T H W"]
-    label: int
-    index: int
 
 
 def generator_for(*numbers: int) -> torch.Generator:

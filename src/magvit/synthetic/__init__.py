@@ -1,0 +1,30 @@
+"""Endless labelled video sets that need no download, for tests, debugging, the demo and the packaged model.
+
+| set | a clip shows | class |
+|---|---|---|
+| `shapes` | one shape that crosses a smooth background | shape x direction, 16 |
+| `digits` | one digit, drawn by strokes, that bounces off the edges | digit, 10 |
+| `scenes` | up to three shapes over a textured ground that a moving camera sees | shape x motion of the front one, 20 |
+
+Every clip is a pure function of `(seed, index)`. Lengths are in units of half the shorter side of the picture, with the
+origin in its middle, x to the right and y down; the time of a clip runs from -1/2 to 1/2.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+from magvit.shapes import Grid
+from magvit.synthetic.drawing import DIGITS
+from magvit.synthetic.scenes import MovingScenes, SceneStyle
+from magvit.synthetic.shapes import CLASSES, MovingShapes, moving_shape
+
+__all__ = ["CLASSES", "SYNTHETIC", "MovingScenes", "MovingShapes", "SceneStyle", "SyntheticName", "moving_shape"]
+
+SyntheticName = Literal["shapes", "digits", "scenes"]
+SYNTHETIC: dict[SyntheticName, Callable[[Grid, int], MovingShapes | MovingScenes]] = {
+    "shapes": MovingShapes,
+    "digits": partial(MovingScenes, style=SceneStyle(DIGITS, ("bouncing",), actors=1, textured=False, camera=False)),
+    "scenes": MovingScenes,
+}
+"""The sets by name: `SYNTHETIC[name](clip_shape, seed)`."""

@@ -1,0 +1,25 @@
+"""Video and picture files: reading, seeking, writing, contact sheets. Nothing here knows of data sets or models."""
+
+from magvit.video.reading import (
+    MAX_FRAME_PIXELS,
+    MAX_VIDEO_BYTES,
+    TooFewFrames,
+    VideoInfo,
+    count_frames,
+    probe,
+    read_frames,
+    read_video,
+)
+from magvit.video.writing import write_video
+
+__all__ = [
+    "MAX_FRAME_PIXELS",
+    "MAX_VIDEO_BYTES",
+    "TooFewFrames",
+    "VideoInfo",
+    "count_frames",
+    "probe",
+    "read_frames",
+    "read_video",
+    "write_video",
+]
