@@ -144,8 +144,14 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
+def optional(default: T) -> T:
+    """A dataclass field that a JSON file may lack: it came after the first files were written, or is seldom needed."""
+    return dataclasses.field(default=default, metadata={"optional": True})
+
+
 def config_from_dict(kind: type[T], values: Any, where: str = CONFIG) -> T:
-    """Build the dataclass `kind` from JSON `values`: every field present, none unknown, each of its annotated type.
+    """Build the dataclass `kind` from JSON `values`: none unknown, each of its annotated type, and every field present
+    but those declared by `optional`, which then take their defaults.
 
     Understands int, float, str, bool, None, `Literal`, tuples (JSON lists), unions and nested dataclasses.
 
@@ -154,10 +160,10 @@ def config_from_dict(kind: type[T], values: Any, where: str = CONFIG) -> T:
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"{where} is {values!r}, expected an object with the fields of {kind.__name__}")
-    fields = {field.name for field in dataclasses.fields(kind) if field.init}  # type: ignore[arg-type]
-    if unknown := sorted(set(values) - fields):
+    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}  # type: ignore[arg-type]
+    if unknown := sorted(values.keys() - fields):
         raise ValueError(f"{where} has the unknown field {_quoted(unknown)}, expected {_quoted(sorted(fields))}")
-    if missing := sorted(fields - set(values)):
+    if missing := sorted(name for name in fields.keys() - values if not fields[name].metadata.get("optional")):
         raise ValueError(f"{where} lacks the field {_quoted(missing)} of {kind.__name__}")
     hints = get_type_hints(kind)
     loaded = {name: _typed(hints[name], value, f"{where}: {name}") for name, value in values.items()}

@@ -32,12 +32,12 @@ class ModelConfig:
     format: Literal[1]
     tokenizer: TokenizerConfig
     clip_shape: tuple[int, int, int]
-    transformer: TransformerConfig | None = None
-    vocabulary: Vocabulary | None = None
-    classes: tuple[str, ...] = ()
-    condition_frames: int = 1
-    fps: float = 8.0
-    mask_mode: MaskMode = "commit"
+    transformer: TransformerConfig | None = hub.optional(None)
+    vocabulary: Vocabulary | None = hub.optional(None)
+    classes: tuple[str, ...] = hub.optional(())
+    condition_frames: int = hub.optional(1)
+    fps: float = hub.optional(8.0)
+    mask_mode: MaskMode = hub.optional("commit")
 
     def __post_init__(self) -> None:
         t, h, w = self.tokenizer.latent_shape(self.clip_shape)
@@ -67,9 +67,7 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = hub.CONFIG) -> "ModelConfig":
         """Read JSON strictly; only fields with a default here may be absent. ValueError names `where` and the field."""
-        optional = ("transformer", "vocabulary", "classes", "condition_frames", "fps", "mask_mode")
-        defaults = {name: getattr(cls, name) for name in optional}
-        return hub.config_from_dict(cls, {**defaults, **values}, where)
+        return hub.config_from_dict(cls, values, where)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; the parts that a tokenizer-only model lacks are left out."""
