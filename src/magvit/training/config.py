@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 
 from magvit.data.loader import DataConfig
+from magvit.nn.attention import TransformerSize
 from magvit.perceptual import PerceptualNetwork
 from magvit.tasks import LossRegion, MaskMode, get_task, mask_ratio
 from magvit.tokenizer import DiscriminatorConfig, TokenizerConfig
@@ -155,11 +156,8 @@ class TransformerRun:
     token_cache: str | None = None  # folder written by `magvit shard`, read in place of clips and tokenizer
     task_weights: tuple[float, ...] = ()
     condition_frames: int = 1
-    hidden_size: int = 768
-    num_layers: int = 12
-    num_heads: int = 12
-    mlp_size: int = 3072
-    dropout: float = 0.1
+    size: TransformerSize = TransformerSize()
+    num_segments: int = 0  # 2: mark the condition tokens that stand in for unknown ones; 0: as in the released models
     mask_mode: MaskMode = "commit"
     mask_schedule: str = "cosine"
     ratio_per_batch: bool = False
