@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from magvit.hub import written_whole
+from magvit.storage import written_whole
 from magvit.video.writing import error_reason
 
 INDEX = "index.json"

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from magvit import hub
+from magvit import storage
 from magvit.data.loader import TrainingClips
 from magvit.data.token_cache import TokenCacheConfig, missing_shards, shard_name
 from magvit.pipeline import MagvitPipeline
@@ -73,7 +73,7 @@ def cache_tokens(
     missing = missing_shards(folder, config)
     total, todo = len(clips) * config.epochs, sum(len(config.entries(shard)) for shard in missing)
     needed = todo * (1 + len(conditions)) * math.prod(latent_shape) * stored_as(tokenizer).itemsize
-    hub.check_space(folder, needed, "the tokens")
+    storage.check_space(folder, needed, "the tokens")
     loader = DataLoader(
         clips,
         batch_sampler=_draws(config, missing, batch_size),
@@ -210,7 +210,7 @@ def _difference(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | N
 def _begin(folder: Path, config: TokenCacheConfig) -> TokenCacheConfig:
     """Write the config, or find one like it, which may have fewer or more epochs and files of another size."""
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / hub.CONFIG).exists():
+    if (folder / storage.CONFIG).exists():
         stored = TokenCacheConfig.load(folder)
         other = _difference(stored.made_of, config.made_of)
         if other is None and stored.conditions != config.conditions:
@@ -220,7 +220,7 @@ def _begin(folder: Path, config: TokenCacheConfig) -> TokenCacheConfig:
         config = replace(stored, epochs=max(stored.epochs, config.epochs))
     for left in folder.glob(".*.tokens_*.safetensors"):  # by a process that was killed
         left.unlink()
-    with hub.written_whole(folder / hub.CONFIG) as path:
+    with storage.written_whole(folder / storage.CONFIG) as path:
         path.write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
     return config
 
@@ -234,7 +234,7 @@ def _draws(config: TokenCacheConfig, shards: Iterable[int], batch_size: int) -> 
 
 
 def _write(folder: Path, shard: int, arrays: dict[str, Tensor]) -> None:
-    with hub.written_whole(folder / f"{shard_name(shard)}.safetensors") as path:
+    with storage.written_whole(folder / f"{shard_name(shard)}.safetensors") as path:
         try:
             save_file({name: array.contiguous() for name, array in arrays.items()}, path)
         except SafetensorError as error:  # what safetensors makes of a full disk

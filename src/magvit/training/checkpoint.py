@@ -2,14 +2,15 @@
 
 import json
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from magvit import hub
-from magvit.hub import written_whole
+from magvit import storage
+from magvit.storage import written_whole
 
 FREE_FIELDS = (
     "log_every",
@@ -46,7 +47,7 @@ def check_space(folder: Path, parts: Mapping[str, Any], keep: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     there = sum(path.stat().st_size for path in folder.glob("step_*.pt"))
     needed = (keep + 1) * sum(_num_bytes(part) for part in parts.values()) - there
-    hub.check_space(folder, needed, f"{keep + 1} checkpoints of this run")
+    storage.check_space(folder, needed, f"{keep + 1} checkpoints of this run")
 
 
 def _num_bytes(part: Any) -> int:
@@ -81,12 +82,29 @@ def load_newest_checkpoint(folder: Path) -> dict[str, Any] | None:
     """State of the newest checkpoint that loads, on the CPU, or None; a damaged one is skipped with a warning."""
     for path in sorted(folder.glob("step_*.pt"), reverse=True):
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, MemoryError):
-            raise
-        except Exception as error:  # a torn file can fail anywhere inside the unpickler
-            warnings.warn(f"checkpoint {path} cannot be read and is skipped: {error}", stacklevel=2)
+            return read_checkpoint(path)
+        except ValueError as error:
+            warnings.warn(f"{error}, and is skipped", stacklevel=2)
     return None
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What `save_checkpoint` wrote, on the CPU. The zip file that it is has a checksum of each of its parts.
+
+    Raises:
+        ValueError: it is torn or damaged.
+        OSError: it may not be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged} in it has a wrong checksum")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a torn file can fail anywhere inside the unpickler
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"checkpoint {path} cannot be read ({reason})") from error
 
 
 def restore(folder: Path, parts: dict[str, Any], resume: bool) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from magvit import hub
-from magvit.hub import written_whole
+from magvit.storage import written_whole
 from magvit.training.charts import line_chart
 from magvit.training.log import EVALUATIONS, METRICS, WARNINGS, read_records
 
