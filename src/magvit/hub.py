@@ -42,9 +42,11 @@ def save_folder(folder: str | Path, config: Mapping[str, Any], tensors: Mapping[
 
     Raises:
         OSError: the folder cannot be written.
+        ValueError: it is one of another kind.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    storage.check_kind(folder, "model")
     for name, state in tensors.items():
         storage.save_tensors(folder / f"{name}.safetensors", state)
     storage.save_config(folder, "model", config)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from magvit import hub
+from magvit import storage
 from magvit.doctor import Result
 from magvit.pipeline import MagvitPipeline
 from magvit.training.checkpoint import read_checkpoint
@@ -16,13 +16,16 @@ from magvit.training.checks import check_metrics, check_schedule
 from magvit.training.config import TokenizerRun, TransformerRun
 from magvit.training.log import METRICS, WARNINGS, read_records
 from magvit.training.optim import OptimizerConfig
+from magvit.typed_json import config_from_dict
 
 CHECKPOINTS, MODEL = "checkpoints", "model"
 
 
 def is_run_folder(folder: Path) -> bool:
-    """Whether something in it says that a run writes there."""
-    return any((folder / name).exists() for name in (METRICS, CHECKPOINTS))
+    """Whether a run writes there: the config says so, or else metrics or checkpoints do."""
+    if any((folder / name).exists() for name in (METRICS, CHECKPOINTS)):
+        return True
+    return storage.kind_of(folder) in (TokenizerRun.kind, TransformerRun.kind)
 
 
 def check_run(folder: Path) -> Iterator[Result]:
@@ -58,23 +61,24 @@ def check_model(folder: Path) -> Iterator[Result]:
 
 def _config(folder: Path) -> tuple[int | None, list[Result]]:
     """The number of steps of the run, if it can be read, and what there is to say of its config."""
-    path = folder / hub.CONFIG
+    path = folder / storage.CONFIG
     try:
-        values = hub.load_config(folder)
+        values = storage.load_config(folder)
     except FileNotFoundError:
         return None, [Result("error", "config", f"{path} is missing: start the run again")]
     except ValueError as error:
         return None, [Result("error", "config", str(error))]
-    kind: type[TokenizerRun] | type[TransformerRun]
-    stage, kind = ("2, transformer", TransformerRun) if "tasks" in values else ("1, tokenizer", TokenizerRun)
+    run_type: type[TokenizerRun | TransformerRun] = TokenizerRun
+    if storage.kind_of(folder) == TransformerRun.kind:
+        run_type = TransformerRun
     try:
-        config: TokenizerRun | TransformerRun = hub.config_from_dict(kind, values, str(path))
+        config = config_from_dict(run_type, values, str(path))
     except ValueError as error:
         loop = values.get("loop")
         num_steps = loop.get("num_steps") if isinstance(loop, dict) else None
         return num_steps, [Result("warning", "config", f"not as this version of magvit writes it: {error}")]
     steps, batch = config.loop.num_steps, config.loop.global_batch_size
-    results = [Result("ok", "config", f"stage {stage}: {steps} steps of {batch} clips")]
+    results = [Result("ok", "config", f"{config.kind}: {steps} steps of {batch} clips")]
     for field in fields(config):
         if isinstance(part := getattr(config, field.name), OptimizerConfig):
             results += [Result(*finding) for finding in check_schedule(field.name, part, steps)]

@@ -1,6 +1,5 @@
 """Checkpoints of a run: written whole or not at all, and the newest complete one found again."""
 
-import json
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -56,19 +55,19 @@ def _num_bytes(part: Any) -> int:
     return times * sum(tensor.numel() * tensor.element_size() for tensor in module.parameters())
 
 
-def write_config(path: Path, config: dict[str, Any]) -> None:
+def write_config(folder: Path, kind: storage.Kind, config: dict[str, Any]) -> None:
     """Write a run's config, and warn of what a resumed run has changed in it."""
     try:
-        before = json.loads(path.read_text())
+        before = storage.load_config(folder)
     except (OSError, ValueError):
         before = config
     changed = [
         name for name in _differences(before, config) if name.removeprefix("loop.").partition(".")[0] not in FREE_FIELDS
     ]
     if changed:
-        warnings.warn(f"{path} was written with other values of {', '.join(changed)}", stacklevel=2)
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(config, indent=2) + "\n")
+        told = f"{folder / storage.CONFIG} was written with other values of {', '.join(changed)}"
+        warnings.warn(told, stacklevel=2)
+    storage.save_config(folder, kind, config)
 
 
 def _differences(a: Any, b: Any, name: str = "") -> list[str]:
