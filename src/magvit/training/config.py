@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
 from magvit.data.loader import DataConfig
 from magvit.nn.attention import TransformerSize
 from magvit.perceptual import PerceptualNetwork
+from magvit.storage import Kind
 from magvit.tasks import LossRegion, MaskMode, get_task, mask_ratio
 from magvit.tokenizer import DiscriminatorConfig, TokenizerConfig
 from magvit.tokenizer.losses import Adversarial
@@ -118,6 +119,7 @@ class TokenizerLossConfig:
 class TokenizerRun:
     """Stage 1: everything `train_tokenizer` needs to know."""
 
+    kind: ClassVar[Kind] = "tokenizer run"
     loop: LoopConfig
     data: DataConfig
     tokenizer: TokenizerConfig = TokenizerConfig()
@@ -149,6 +151,7 @@ class TransformerRun:
     (the official trainer's way). `losses` selects the regions of Eq. 3 that are trained.
     """
 
+    kind: ClassVar[Kind] = "transformer run"
     loop: LoopConfig
     data: DataConfig
     tokenizer: str  # model folder, packaged name or hub id
