@@ -59,7 +59,7 @@ class Doctor:
         from magvit.doctor import Result
         from magvit.doctor.data import check_clips
         from magvit.doctor.installation import check_installation
-        from magvit.doctor.run import check_model, check_run, is_run_folder
+        from magvit.doctor.run_folder import check_model, check_run, is_run_folder
 
         if self.folder is None:
             return check_installation()
