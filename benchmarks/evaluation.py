@@ -33,7 +33,8 @@ from magvit.data.loader import DataConfig, clips_of
 from magvit.evaluation.columns import Samples
 from magvit.evaluation.evaluate import Evaluation, evaluate
 from magvit.evaluation.features import Work
-from magvit.evaluation.metrics import Networks, columns_of, metrics_named
+from magvit.evaluation.metrics import columns_of, metrics_named
+from magvit.evaluation.networks import Networks
 from magvit.evaluation.protocols import Protocol, RealSet
 from magvit.evaluation.samples import RealClips
 from magvit.evaluation.subjects import Batch, Sampled, Subject

@@ -20,11 +20,11 @@ from magvit.data.clip_set import ClipSet
 from magvit.data.datasets import ClipFolder
 from magvit.data.synthetic_videos import SyntheticVideos
 from magvit.evaluation import features
-from magvit.evaluation.columns import I3D_LOGITS, OWN_FEATURES, Samples
+from magvit.evaluation.columns import I3D_LOGITS, OWN_FEATURES, Samples, pairs
 from magvit.evaluation.evaluate import Evaluation, _take_folder, begin, evaluate
 from magvit.evaluation.features import Work
-from magvit.evaluation.metrics import METRICS, Networks, load_networks
-from magvit.evaluation.networks import Own, WeightFiles, weights_hash
+from magvit.evaluation.metrics import METRICS, MeanOfSamples, load_networks
+from magvit.evaluation.networks import Networks, Own, WeightFiles, weights_hash
 from magvit.evaluation.pixels import Pixels
 from magvit.evaluation.protocols import Decoding, Protocol, RealSet
 from magvit.evaluation.published import PROTOCOLS
@@ -34,6 +34,7 @@ from magvit.evaluation.subjects import Sampled, Subject, of_folder, of_pipeline
 from magvit.metrics.frechet import FeatureStatistics, frechet_distance
 from magvit.metrics.i3d import I3D
 from magvit.metrics.kernel import kernel_distance
+from magvit.metrics.neighbourhoods import share_within
 from magvit.model_config import ModelConfig
 from magvit.pipeline import MagvitPipeline
 from magvit.shapes import Video
@@ -333,6 +334,36 @@ def test_a_tokenizer_of_single_frames_does_clips_of_any_number_of_frames(videos:
         of_pipeline(pipe, generation, [])
 
 
+def test_a_metric_of_one_s_own(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of docs/evaluation.md: nothing but the object has to know of it."""
+    page = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    code = page.split("## A metric of your own")[1].split("```python\n")[1].split("```")[0]
+    names = {"Video": Video, "Tensor": torch.Tensor, "MeanOfSamples": MeanOfSamples, "pairs": pairs}
+    exec(code.replace("\nMeanOfSamples(", "\nmetric = MeanOfSamples("), names)
+    monkeypatch.setitem(METRICS, "flicker", names["metric"])
+    protocol = replace(PROTOCOL, metrics=("flicker", "psnr"), num_samples=4)
+    samplers = {  # a change of brightness does not flicker; frames that take turns in brightness do
+        "dark": lambda batch, seeds: Sampled(batch["video"] / 2),
+        "turns": lambda batch, seeds: Sampled((batch["video"] / 2).index_add(2, torch.arange(0, 8, 2), ones(batch))),
+        "constant": lambda batch, seeds: Sampled(batch["video"] * 0),
+    }
+    real = RealClips(clips(videos), protocol, seed=0)
+    changes = torch.stack([real[number]["video"] for number in range(4)]).diff(dim=2)
+
+    def ones(batch: Any) -> torch.Tensor:
+        return torch.full_like(batch["video"][:, :, ::2], 0.5)
+
+    results = run(videos, tmp_path, protocol, Subject(samplers, {}))
+    found = {score.task: score for score in results.scores if score.metric == "flicker"}
+    assert found["constant"].mean == pytest.approx(changes.abs().mean().item(), rel=1e-5)
+    assert found["dark"].mean == pytest.approx(changes.abs().mean().item() / 2, rel=1e-5)
+    signs = torch.tensor([-0.5, 0.5]).repeat(4)[:7].view(1, 1, 7, 1, 1)
+    assert found["turns"].mean == pytest.approx((changes / 2 - signs).abs().mean().item(), rel=1e-5)
+    assert found["dark"].interval is not None
+    assert results.per_class["dark"].keys() == {"flicker", "psnr"}
+    assert list(compare(results, results))[2].startswith("| dark | flicker |")
+
+
 # --- interrupted, in parts, reused
 
 
@@ -473,7 +504,7 @@ def test_what_folders_cannot_give_is_refused_before_any_work(videos: Path, tmp_p
     refused("clips have 12 frames, inception_score needs 16", {"metrics": ("inception_score",)}, (12, 16, 16))
     refused("there are 6 samples, fvd_infinity needs at least 802", {"metrics": ("fvd_infinity",)}, (12, 16, 16))
     refused("there are 1 samples, psnr needs at least 2", {"metrics": ("psnr",), "num_samples": 1})
-    refused("there is 1 real clip, frechet_distance needs at least 2", {"real": RealSet(count=1), "num_samples": 3})
+    refused("there are 1 real clips, frechet_distance needs at least 2", {"real": RealSet(count=1), "num_samples": 3})
     refused("needs the classes of synthetic:shapes, and the data has 'jump'", {"metrics": ("synthetic_accuracy",)})
     refused("gives 6 clips, 9 are needed", {"num_samples": 9, "metrics": ("frechet_distance",)})
     for number in range(2):
@@ -526,16 +557,19 @@ def test_decoding_that_cannot_be_is_refused_with_the_model() -> None:
             of_pipeline(tiny_pipeline(), replace(generation, decoding=decoding), [])
 
 
-def test_kernel_distance_counts_no_clip_twice(videos: Path, tmp_path: Path) -> None:
-    """It takes pairs of different clips; a clip that was used twice would pair with itself."""
-    protocol = replace(PROTOCOL, metrics=("kvd",), num_samples=12, real=RealSet("first", as_used=True))
+def test_metrics_of_both_sets_count_no_clip_twice(videos: Path, tmp_path: Path) -> None:
+    """They take pairs of different clips; a clip that was used twice would pair with itself."""
+    protocol = replace(
+        PROTOCOL, metrics=("kvd", "precision", "recall"), num_samples=12, real=RealSet("first", as_used=True)
+    )
     both = Networks({"i3d": mean_colours}, {"i3d": "1"})
     subject = Subject({"reversed": lambda batch, seeds: Sampled(batch["video"].flip(2) * 0.9)}, {})
     results = evaluate(Evaluation(protocol, clips(videos, (12, 16, 16)), subject, both), tmp_path, Work(CPU))
     assert results is not None
     real = features.load(tmp_path / "real-0", 6, ["i3d"])["i3d"]
     fake = features.load(tmp_path / "reversed-0", 12, ["i3d"])["i3d"]
-    assert results.scores[0].mean == pytest.approx(kernel_distance(fake, real))
+    expected = [kernel_distance(fake, real), share_within(fake, real), share_within(real, fake)]
+    assert [score.mean for score in results.scores] == pytest.approx(expected)
 
 
 def test_nan_from_a_network_is_named(videos: Path, tmp_path: Path) -> None:

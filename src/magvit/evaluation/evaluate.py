@@ -25,7 +25,8 @@ from magvit.data.clip_set import ClipSet
 from magvit.evaluation import features
 from magvit.evaluation.columns import Arrays, Column, Samples
 from magvit.evaluation.features import Work
-from magvit.evaluation.metrics import Networks, Real, Setting, columns_of, metrics_named
+from magvit.evaluation.metrics import Real, Setting, columns_of, metrics_named
+from magvit.evaluation.networks import Networks
 from magvit.evaluation.protocols import Protocol
 from magvit.evaluation.results import Results, Score
 from magvit.evaluation.samples import Items, RealClips, check_pairs, fingerprint, loaded

@@ -7,9 +7,9 @@ work, what the metric cannot do; `number` makes a number of the columns. A new m
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from einops import rearrange
@@ -26,7 +26,7 @@ from magvit.evaluation.columns import (
     Column,
     pairs,
 )
-from magvit.evaluation.networks import WeightFiles, lpips_network
+from magvit.evaluation.networks import Networks, WeightFiles, lpips_network
 from magvit.evaluation.pixels import Pixels
 from magvit.metrics import i3d, image, synthetic
 from magvit.metrics.frechet import (
@@ -37,6 +37,7 @@ from magvit.metrics.frechet import (
 )
 from magvit.metrics.inception_score import inception_score
 from magvit.metrics.kernel import kernel_distance
+from magvit.metrics.neighbourhoods import NEIGHBOURS, share_within
 from magvit.perceptual.lpips import BACKBONES, BackboneName
 from magvit.seeds import generator_for
 from magvit.shapes import Grid, Video
@@ -84,8 +85,9 @@ class Metric(ABC):
         title: what it is, in a few words.
         columns: of the samples.
         higher_is_better: whether it is.
-        fewest: samples it can be computed from.
+        fewest, fewest_real: samples and real clips it can be computed from.
         reconstruction_name: what it is called where samples are reconstructions, if that is another name.
+        compares_sets: whether its columns are computed of the real clips too.
     """
 
     name: str
@@ -93,12 +95,14 @@ class Metric(ABC):
     columns: tuple[Column, ...]
     higher_is_better: bool = False
     fewest: int = 2
+    fewest_real: int = 2
     reconstruction_name: str = ""
+    compares_sets: ClassVar[bool] = False
 
     @property
     def real_columns(self) -> tuple[Column, ...]:
         """Those of the columns that are computed of the real clips too."""
-        return ()
+        return self.columns if self.compares_sets else ()
 
     @property
     def paired(self) -> bool:
@@ -115,8 +119,8 @@ class Metric(ABC):
                 raise ValueError(f"clips have {shape[0]} frames, {self.name} needs {column.frames}")
         if setting.samples < self.fewest:
             raise ValueError(f"there are {setting.samples} samples, {self.name} needs at least {self.fewest}")
-        if self.real_columns and setting.reals < 2:
-            raise ValueError(f"there is {setting.reals} real clip, {self.name} needs at least 2")
+        if self.real_columns and setting.reals < self.fewest_real:
+            raise ValueError(f"there are {setting.reals} real clips, {self.name} needs at least {self.fewest_real}")
 
     def each(self, fake: Arrays) -> list[float] | None:
         """The value of each sample, for a metric that has one."""
@@ -177,10 +181,7 @@ class InceptionScore(Metric):
 class FrechetDistance(Metric):
     """Between the features of samples and of real clips, of which statistics are enough."""
 
-    @property
-    def real_columns(self) -> tuple[Column, ...]:
-        """The features."""
-        return self.columns
+    compares_sets = True
 
     def number(self, real: Real, fake: Arrays, setting: Setting) -> float:
         """The distance."""
@@ -198,13 +199,17 @@ class FrechetDistanceAtInfinity(FrechetDistance):
         return frechet_distance_at_infinity(fake[name], real.statistics[name], generator).value
 
 
-class KernelDistance(Metric):
-    """Between the features of samples and of real clips, pair by pair."""
+@dataclass(frozen=True)
+class OfBothSets(Metric):
+    """Of all features of samples and of real clips, of which each counts once, also where it serves several samples.
 
-    @property
-    def real_columns(self) -> tuple[Column, ...]:
-        """The features."""
-        return self.columns
+    Attributes:
+        of_sets: the number of two such sets, the samples' first.
+    """
+
+    of_sets: Callable[[Tensor, Tensor], float] = field(kw_only=True)
+
+    compares_sets = True
 
     def check(self, setting: Setting) -> None:
         """The real clips' features must be at hand."""
@@ -213,21 +218,17 @@ class KernelDistance(Metric):
             raise ValueError(f"{self.name} needs the features of the real clips, of which only statistics were given")
 
     def number(self, real: Real, fake: Arrays, setting: Setting) -> float:
-        """The distance. A real clip counts once, however many samples it serves: none may pair with itself."""
+        """Of all rows."""
         name = self.columns[0].name
-        return kernel_distance(fake[name], real.arrays[name])
+        return self.of_sets(fake[name], real.arrays[name])
 
 
 def _spelled(shape: Grid) -> str:
     return "x".join(map(str, shape))
 
 
-def _psnr(real: Video, fake: Video, network: None) -> Tensor:
-    return image.psnr(real, fake).mean(1)
-
-
-def _ssim(real: Video, fake: Video, network: None) -> Tensor:
-    return image.ssim(real, fake).mean(1)
+def _mean_over_frames(name: str, values: Callable[[Video, Video], Tensor], side: int = 1) -> tuple[Column]:
+    return (pairs(name, lambda real, fake, network: values(real, fake).mean(1), side=side),)
 
 
 def _lpips(name: str, title: str, backbone: BackboneName) -> Metric:
@@ -251,10 +252,26 @@ METRICS: dict[str, Metric] = {
             (I3D_LOGITS,),
             fewest=fewest_to_extrapolate(i3d.LOGITS),
         ),
-        KernelDistance("kvd", "kernel video distance, I3D of Kinetics-400", (I3D_LOGITS,)),
+        OfBothSets("kvd", "kernel video distance, I3D of Kinetics-400", (I3D_LOGITS,), of_sets=kernel_distance),
+        OfBothSets(
+            "precision",
+            "share of samples that are like real clips, I3D of Kinetics-400",
+            (I3D_LOGITS,),
+            higher_is_better=True,
+            fewest_real=NEIGHBOURS + 1,
+            of_sets=share_within,
+        ),
+        OfBothSets(
+            "recall",
+            "share of real clips that samples are like, I3D of Kinetics-400",
+            (I3D_LOGITS,),
+            higher_is_better=True,
+            fewest=NEIGHBOURS + 1,
+            of_sets=lambda fake, real: share_within(real, fake),
+        ),
         InceptionScore("inception_score", "inception score, C3D of UCF-101", (C3D_LOGITS,), higher_is_better=True),
-        MeanOfSamples("psnr", "PSNR, dB", (pairs("psnr", _psnr),), higher_is_better=True),
-        MeanOfSamples("ssim", "SSIM", (pairs("ssim", _ssim, side=image.WINDOW),), higher_is_better=True),
+        MeanOfSamples("psnr", "PSNR, dB", _mean_over_frames("psnr", image.psnr), higher_is_better=True),
+        MeanOfSamples("ssim", "SSIM", _mean_over_frames("ssim", image.ssim, image.WINDOW), higher_is_better=True),
         _lpips("lpips", "LPIPS, AlexNet", "alexnet"),
         _lpips("lpips_vgg", "LPIPS, VGG-16", "vgg16"),
         _lpips("lpips_squeeze", "LPIPS, SqueezeNet", "squeezenet"),
@@ -284,13 +301,6 @@ def metrics_named(names: Iterable[str]) -> list[Metric]:
 def columns_of(metrics: Iterable[Metric]) -> list[Column]:
     """All of their columns, each once."""
     return list(dict.fromkeys(column for metric in metrics for column in metric.columns))
-
-
-class Networks(NamedTuple):
-    """What the columns of some metrics look through, by name, and the hashes of that."""
-
-    modules: dict[str, Any]
-    hashes: dict[str, str]
 
 
 def load_networks(metrics: Iterable[str], files: WeightFiles, device: torch.device) -> Networks:

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -59,6 +60,13 @@ class Network:
     name: str
     load: Callable[[WeightFiles], nn.Module]
     hash: Callable[[nn.Module], str] = weights_hash
+
+
+class Networks(NamedTuple):
+    """What the columns of some metrics look through, by name, and the hashes of that."""
+
+    modules: dict[str, Any]
+    hashes: dict[str, str]
 
 
 class Own(nn.Module):
