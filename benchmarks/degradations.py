@@ -149,8 +149,8 @@ def measure(options: argparse.Namespace, work: Path) -> Values:
             if score.task in samplers:  # and not their average
                 found.setdefault(Column(score.metric, network), {})[score.task] = score.mean
         for column, values in found.items():
-            if column.network == network and (compared := METRICS[column.metric].real_columns):
-                name = compared[0].name
+            if column.network == network and METRICS[column.metric].takes_real:
+                name = METRICS[column.metric].column.name
                 values["halves"] = halves(features.load(place / "real-0", options.clips, [name])[name])
     return found
 
@@ -166,7 +166,7 @@ def checks(found: Values) -> Iterator[tuple[str, bool]]:
     for column, values in found.items():
         loss = {name: -value if column.higher_is_better else value for name, value in values.items()}
         strongest = loss[f"noise {NOISE[-1]}"]
-        paired = METRICS[column.metric].paired
+        paired = METRICS[column.metric].column.paired
         best = {"psnr": -math.inf, "ssim": -1.0}.get(column.metric, 0.0)
         near = loss["identity"] == best or abs(loss["identity"] - best) < SAME * abs(strongest)
         yield f"{column.title}: of the clips themselves it is the best there can be", near
@@ -187,7 +187,7 @@ def checks(found: Values) -> Iterator[tuple[str, bool]]:
 def order_seen(found: Values) -> Iterator[str]:
     """For each network, how much it sees of the order of frames alone."""
     for column, values in found.items():
-        if not METRICS[column.metric].paired:
+        if not METRICS[column.metric].column.paired:
             share = {name: values[name] / values[f"noise {NOISE[-1]}"] for name in ORDER}
             blind = max(share["shuffled"], share["reversed"]) < SAME
             said = ", ".join(f"{name} {value:.2g}" for name, value in share.items())

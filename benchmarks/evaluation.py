@@ -33,7 +33,7 @@ from magvit.data.loader import DataConfig, clips_of
 from magvit.evaluation.columns import Samples
 from magvit.evaluation.evaluate import Evaluation, evaluate
 from magvit.evaluation.features import Work
-from magvit.evaluation.metrics import columns_of, metrics_named
+from magvit.evaluation.metrics import metrics_named
 from magvit.evaluation.networks import Networks
 from magvit.evaluation.protocols import Protocol, RealSet
 from magvit.evaluation.samples import RealClips
@@ -96,8 +96,8 @@ def measure(options: argparse.Namespace, work: Path) -> dict[str, Any]:
         return seconds_taken(lambda: evaluate(evaluation, work / str(samples), how), device)
 
     def compare(metrics: tuple[str, ...], network: nn.Module | None) -> None:
-        for column in columns_of(metrics_named(metrics)):
-            column.compute(Samples(made, real=batch), network)
+        for metric in metrics_named(metrics):
+            metric.column.compute(Samples(made, real=batch), network)
 
     real = RealClips(clips, protocol(options.batch_size), seed=0)
     numbers = list(range(options.batch_size))

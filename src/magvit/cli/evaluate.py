@@ -171,9 +171,9 @@ class Evaluate:
         import torch
         from torch.multiprocessing.spawn import ProcessExitedException, spawn
 
-        from magvit.evaluation.evaluate import begin
+        from magvit.evaluation.evaluate import Begun
 
-        begin(self._evaluation(torch.device("cpu")), self.output)  # what is wrong is said once, before they start
+        Begun(self._evaluation(torch.device("cpu")), self.output)  # what is wrong is said once, before they start
         threads = max(1, torch.get_num_threads() // self.devices)
         logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
         try:

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
-from magvit.evaluation.networks import C3D, I3D, OWN, SYNTHETIC, Network
-from magvit.evaluation.pixels import Pixels
-from magvit.metrics import c3d, i3d, synthetic
+from magvit.evaluation.networks import C3D, I3D, OWN, SYNTHETIC, Network, lpips_network
+from magvit.evaluation.protocols import Pixels
+from magvit.metrics import c3d, i3d, image, synthetic
+from magvit.metrics.resize import resize_half_pixel
+from magvit.perceptual.lpips import BACKBONES, BackboneName
 from magvit.shapes import Grid, Tokens, Video
 
 Arrays = dict[str, Tensor]
@@ -36,8 +39,14 @@ class Samples:
 
     @property
     def shown(self) -> Video:
-        """The clips as networks see them."""
-        return self.pixels.shown(self.video)
+        """The clips as networks see them: resized, made of bytes."""
+        video, side = self.video, self.pixels.resize_first
+        if side:
+            video = resize_half_pixel(video, (side, side), antialias=False)
+        if self.pixels.eight_bit == "no":
+            return video
+        levels = video * 255
+        return (levels.round() if self.pixels.eight_bit == "round" else levels.floor()) / 255
 
 
 @dataclass(frozen=True)
@@ -72,10 +81,17 @@ def _tokens(samples: Samples, network: None) -> Tensor:
     return samples.tokens.flatten(1).int()
 
 
+def _large(samples: Samples) -> Video:
+    """The clips as I3D is given them, which itself resizes as TensorFlow 1 does whatever is not yet of its size."""
+    if samples.pixels.i3d_resize == "tf1":
+        return samples.shown
+    return resize_half_pixel(samples.shown, (i3d.SIZE, i3d.SIZE), antialias=False)
+
+
 def pairs(
     name: str, compute: Callable[[Video, Video, Any], Tensor], network: Network | None = None, side: int = 1
 ) -> Column:
-    """A value of each sample and its real clip, of at least `side` pixels a side."""
+    """A value of each real clip and its sample, which `compute` is given with the network; of `side` pixels or more."""
 
     def computed(samples: Samples, network: Any) -> Tensor:
         assert samples.real is not None
@@ -84,12 +100,19 @@ def pairs(
     return Column(name, computed, network, paired=True, smallest=(1, side, side))
 
 
-I3D_LOGITS = Column(
-    "i3d",
-    lambda samples, network: network(samples.pixels.shown_to_i3d(samples.video)),
-    I3D,
-    smallest=(i3d.FEWEST_FRAMES, 1, 1),
-)
+def lpips(name: str, backbone: BackboneName) -> Column:
+    """LPIPS, mean over frames."""
+
+    def mean_distances(real: Video, fake: Video, network: Any) -> Tensor:
+        a, b = (rearrange(video, "b c t h w -> (b t) c h w") for video in (real, fake))
+        return rearrange(network.distances(a, b), "(b t) -> b t", b=len(real)).mean(1)
+
+    return pairs(name, mean_distances, lpips_network(backbone), BACKBONES[backbone].smallest)
+
+
+PSNR = pairs("psnr", lambda real, fake, _: image.psnr(real, fake).mean(1))
+SSIM = pairs("ssim", lambda real, fake, _: image.ssim(real, fake).mean(1), side=image.WINDOW)
+I3D_LOGITS = Column("i3d", lambda samples, network: network(_large(samples)), I3D, smallest=(i3d.FEWEST_FRAMES, 1, 1))
 C3D_LOGITS = Column("c3d", lambda samples, network: network(samples.shown), C3D, frames=c3d.FRAMES)
 OWN_FEATURES = Column("features", lambda samples, network: network(samples.shown), OWN)
 SYNTHETIC_FEATURES = Column(

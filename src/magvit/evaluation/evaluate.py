@@ -25,7 +25,7 @@ from magvit.data.clip_set import ClipSet
 from magvit.evaluation import features
 from magvit.evaluation.columns import Arrays, Column, Samples
 from magvit.evaluation.features import Work
-from magvit.evaluation.metrics import Real, Setting, columns_of, metrics_named
+from magvit.evaluation.metrics import Real, Setting, metrics_named
 from magvit.evaluation.networks import Networks
 from magvit.evaluation.protocols import Protocol
 from magvit.evaluation.results import Results, Score
@@ -70,75 +70,62 @@ def evaluate(evaluation: Evaluation, output: Path, work: Work) -> Results | None
     """Compute what is missing in `output`, and from all of it the numbers; only features, for a part of several.
 
     Raises:
-        ValueError: as `begin`; or a clip cannot be used, or features are NaN.
+        ValueError: as `Begun`; or a clip cannot be used, or features are NaN.
         OSError: something cannot be read or written.
     """
-    begun = begin(evaluation, output)
+    begun = Begun(evaluation, output)
     begun.compute(work)
     return begun.results() if work.part[1] == 1 else None
 
 
-def begin(evaluation: Evaluation, output: Path) -> "Begun":
-    """Check all that can be checked before any work, and take the output folder for this evaluation.
+class Begun:
+    """An evaluation, checked, with a folder of its own: `compute` fills that, in one process or several, `results`
+    reads it.
+
+    Args:
+        evaluation: all that can be found wrong with it is found here, before any work.
+        output: folder; one of the same evaluation is gone on with.
 
     Raises:
         ValueError: the folder holds another evaluation, there are too few clips, or a metric cannot be computed.
         OSError: something cannot be read or written.
     """
-    protocol, clips, subject, seed = evaluation.protocol, evaluation.clips, evaluation.subject, evaluation.seed
-    repeats, notes = range(protocol.repeats), evaluation.notes
-    reals = [RealClips(clips, protocol, seed, repeat, evaluation.videos) for repeat in repeats]
-    fakes = [RealClips(subject.clips, protocol, seed, repeat) for repeat in repeats] if subject.clips else None
-    setting = Setting(
-        clips.clip_shape,
-        protocol.pixels,
-        clips.classes,
-        samples=protocol.num_samples or len(fakes[0] if fakes else reals[0].of_sample),
-        reals=len(reals[0]),
-        codebook_size=subject.codebook_size,
-        only_statistics=evaluation.statistics is not None,
-        unbiased=protocol.unbiased,
-        seed=seed,
-    )
-    for metric in metrics_named(protocol.metrics):
-        metric.check(setting)
-    if fakes:
-        notes = (*notes, *check_pairs(protocol, reals[0], fakes[0], setting.samples))
-    data = {"folder": clips.folder, "sha256": fingerprint(clips, evaluation.videos)}
-    made_of = {"subject": subject.made_of, "data": data, "networks": evaluation.networks.hashes, "seed": seed}
-    begun = Begun(evaluation, output, setting, reals, fakes, made_of, notes)
-    if evaluation.statistics:
-        begun.given = [_given(evaluation.statistics, repeat, begun.about) for repeat in repeats]
-    _take_folder(output, {"protocol": asdict(protocol), **_without_names(made_of)})
-    return begun
 
-
-class Begun:
-    """An evaluation whose folder is its own: `compute` fills it, in one or several processes, `results` reads it.
-
-    Attributes:
-        given: the real side, where it was taken from another evaluation.
-        about: by column of the real clips, all that its statistics depend on.
-    """
-
-    def __init__(
-        self,
-        evaluation: Evaluation,
-        output: Path,
-        setting: Setting,
-        reals: list[RealClips],
-        fakes: list[RealClips] | None,
-        made_of: dict[str, Any],
-        notes: tuple[str, ...],
-    ):
-        self.protocol, self.clips, self.subject = evaluation.protocol, evaluation.clips, evaluation.subject
-        self.networks, self.seed = evaluation.networks, evaluation.seed
-        self.output, self.setting, self.reals, self.fakes = output, setting, reals, fakes
-        self.made_of, self.notes = made_of, notes
-        self.metrics = metrics_named(self.protocol.metrics)
-        self.real_columns = list(dict.fromkeys(column for metric in self.metrics for column in metric.real_columns))
-        self.about = _about(self.protocol, made_of, self.real_columns)
-        self.given: list[Real] | None = None
+    def __init__(self, evaluation: Evaluation, output: Path):
+        protocol, clips, subject = evaluation.protocol, evaluation.clips, evaluation.subject
+        self.protocol, self.clips, self.subject, self.output = protocol, clips, subject, output
+        self.networks, self.seed, self.notes = evaluation.networks, evaluation.seed, evaluation.notes
+        repeats, seed = range(protocol.repeats), evaluation.seed
+        self.reals = [RealClips(clips, protocol, seed, repeat, evaluation.videos) for repeat in repeats]
+        self.fakes = [RealClips(subject.clips, protocol, seed, repeat) for repeat in repeats] if subject.clips else None
+        self.setting = Setting(
+            protocol,
+            clips.clip_shape,
+            clips.classes,
+            samples=protocol.num_samples or len(self.fakes[0] if self.fakes else self.reals[0].of_sample),
+            reals=len(self.reals[0]),
+            codebook_size=subject.codebook_size,
+            seed=seed,
+            only_statistics=evaluation.statistics is not None,
+        )
+        self.metrics = metrics_named(protocol.metrics)
+        for metric in self.metrics:
+            metric.check(self.setting)
+        self.paired = next((metric.name for metric in self.metrics if metric.column.paired), "")  # one of them
+        self.columns = {metric.column.name: metric.column for metric in self.metrics}
+        self.real_columns = {metric.column.name: metric.column for metric in self.metrics if metric.takes_real}
+        if self.fakes:
+            self.notes += check_pairs(protocol, self.reals[0], self.fakes[0], self.setting.samples, self.paired)
+        data = {"folder": clips.folder, "sha256": fingerprint(clips, evaluation.videos)}
+        self.made_of: dict[str, Any] = {
+            "subject": subject.made_of,
+            "data": data,
+            "networks": self.networks.hashes,
+            "seed": seed,
+        }
+        given = evaluation.statistics
+        self.given = [self._given(given, repeat) for repeat in repeats] if given else None
+        _take_folder(output, {"protocol": asdict(protocol), **_without_names(self.made_of)})
 
     def compute(self, work: Work) -> None:
         """What is missing of the columns, or of a part of them."""
@@ -158,24 +145,24 @@ class Begun:
 
     def _of_samples(self, task: str, repeat: int, work: Work, batches: list[list[int]]) -> Iterator[Arrays]:
         fake, classes = self.fakes[repeat] if self.fakes else None, self.clips.classes
-        real = None if fake and not any(metric.paired for metric in self.metrics) else self.reals[repeat]
+        real = None if fake and not self.paired else self.reals[repeat]
         for numbers, batch in zip(batches, loaded(Items(real, fake, classes=classes), batches, work), strict=True):
             seeds = [generator_for(self.seed, repeat, number).initial_seed() for number in numbers]
             made = self.subject.samplers[task](batch, seeds)
             names = [classes[label] if label >= 0 else "" for label in batch["label"].tolist()]
             samples = Samples(made.video, self.protocol.pixels, batch.get("video"), made.tokens, names)
-            arrays = self._computed(columns_of(self.metrics), samples)
+            arrays = self._computed(self.columns, samples)
             if repeat == 0 and numbers[0] == 0:
                 _show(self.output / "samples" / task, batch.get("video"), made.video)
             yield {**arrays, "label": batch["label"].cpu()}
 
-    def _computed(self, columns: list[Column], samples: Samples) -> Arrays:
+    def _computed(self, columns: dict[str, Column], samples: Samples) -> Arrays:
         arrays: Arrays = {}
         with torch.inference_mode():
-            for column in columns:
+            for name, column in columns.items():
                 network = self.networks.modules[column.network.name] if column.network else None
                 values = column.compute(samples, network)
-                arrays[column.name] = (values.float() if values.is_floating_point() else values).cpu()
+                arrays[name] = (values.float() if values.is_floating_point() else values).cpu()
         return arrays
 
     def results(self) -> Results:
@@ -186,7 +173,7 @@ class Begun:
         metrics = {
             (metric.reconstruction_name if reconstructed else "") or metric.name: metric for metric in self.metrics
         }
-        kept = [*(column.name for column in columns_of(self.metrics)), "label"]
+        kept = [*self.columns, "label"]
         scores: list[Score] = []
         per_class: dict[str, dict[str, dict[str, float]]] = {}
         for task in tasks:
@@ -204,37 +191,39 @@ class Begun:
         results.save(self.output)
         return results
 
-    def _real(self, repeat: int, clips: RealClips) -> Real:
-        """Features and statistics of the real clips of a repeat."""
-        if not self.real_columns:
-            return Real({}, {})
+    def _real(self, repeat: int, clips: RealClips) -> dict[str, Real]:
+        """By column features and statistics of the real clips of a repeat; the statistics are kept for others."""
         name = f"real-{repeat}"
         folder = self.output / (name if (self.output / name).is_dir() else "real-0")  # all repeats may have the same
-        arrays = features.load(folder, len(clips), [column.name for column in self.real_columns])
+        rows = features.load(folder, len(clips), self.real_columns) if self.real_columns else {}
         used = clips.of_sample if clips.rule.as_used else slice(None)
-        found = {column: FeatureStatistics.of(array[used]) for column, array in arrays.items()}
-        for column, statistics in found.items():
-            statistics.save(self.output / f"{name}.{column}.npz", self.about[column])
-        return Real(found, arrays)
+        reals = {column: Real(FeatureStatistics.of(array[used]), array) for column, array in rows.items()}
+        for column, real in reals.items():
+            real.statistics.save(self.output / f"{name}.{column}.npz", self._about(column))
+        return reals
 
+    def _given(self, evaluation: Path, repeat: int) -> dict[str, Real]:
+        """The statistics of another evaluation."""
+        reals = {}
+        for column in self.real_columns:
+            path = evaluation / f"real-{repeat}.{column}.npz"
+            statistics, stored = FeatureStatistics.load(path)
+            about = self._about(column).items()
+            if changed := [field for field, value in about if stored.get(field) != value]:
+                raise ValueError(f"{path} is of other real clips: another {' and '.join(changed)}")
+            reals[column] = Real(statistics)
+        return reals
 
-def _about(protocol: Protocol, made_of: dict[str, Any], columns: list[Column]) -> dict[str, dict[str, Any]]:
-    """By column, all that its values for the real clips depend on."""
-    rule = {name: asdict(protocol)[name] for name in ("real", "pixels", "num_samples", "repeats", "clip_shape")}
-    about = {"clips": rule, "data": made_of["data"]["sha256"], "seed": made_of["seed"]}
-    hashes = {column.name: made_of["networks"].get(column.network.name if column.network else "") for column in columns}
-    return {name: json.loads(json.dumps({**about, "network": weights})) for name, weights in hashes.items()}
-
-
-def _given(evaluation: Path, repeat: int, about: dict[str, dict[str, Any]]) -> Real:
-    """The statistics of another evaluation."""
-    found = {}
-    for column, wanted in about.items():
-        path = evaluation / f"real-{repeat}.{column}.npz"
-        found[column], stored = FeatureStatistics.load(path)
-        if changed := [field for field, value in wanted.items() if stored.get(field) != value]:
-            raise ValueError(f"{path} is of other real clips: another {' and '.join(changed)}")
-    return Real(found, {})
+    def _about(self, column: str) -> dict[str, Any]:
+        """All that a column of the real clips depends on, as JSON has it."""
+        protocol, network = asdict(self.protocol), self.columns[column].network
+        about: dict[str, Any] = {
+            "clips": {name: protocol[name] for name in ("real", "pixels", "num_samples", "repeats", "clip_shape")},
+            "data": self.made_of["data"]["sha256"],
+            "seed": self.seed,
+            "network": self.networks.hashes[network.name] if network else None,
+        }
+        return json.loads(json.dumps(about))
 
 
 def _take_folder(output: Path, config: dict[str, Any]) -> None:

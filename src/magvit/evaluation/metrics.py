@@ -1,18 +1,16 @@
 """The metrics: each one object that says all that an evaluation has to know of it.
 
-A metric names the columns it is computed from, values that are kept for each sample, and a column names the network it
-looks through; columns and networks that several metrics share are computed and loaded once. `check` refuses, before any
-work, what the metric cannot do; `number` makes a number of the columns. A new metric is one more object in `METRICS`.
+A metric has one column, what is computed of each sample and kept, and the column names the network it looks through;
+columns and networks that several metrics share are computed and loaded once. `check` refuses, before any work, what the
+metric cannot do; `number` makes a number of the column. A new metric is one more object in `METRICS`.
 """
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from magvit.evaluation.columns import (
@@ -20,272 +18,167 @@ from magvit.evaluation.columns import (
     I3D_LOGITS,
     IS_ITS_CLASS,
     OWN_FEATURES,
+    PSNR,
+    SSIM,
     SYNTHETIC_FEATURES,
     TOKENS,
-    Arrays,
     Column,
-    pairs,
+    lpips,
 )
-from magvit.evaluation.networks import Networks, WeightFiles, lpips_network
-from magvit.evaluation.pixels import Pixels
-from magvit.metrics import i3d, image, synthetic
+from magvit.evaluation.networks import Networks, WeightFiles
+from magvit.evaluation.protocols import Protocol
 from magvit.metrics.frechet import (
     FeatureStatistics,
     fewest_to_extrapolate,
     frechet_distance,
     frechet_distance_at_infinity,
 )
+from magvit.metrics.i3d import LOGITS
 from magvit.metrics.inception_score import inception_score
 from magvit.metrics.kernel import kernel_distance
 from magvit.metrics.neighbourhoods import NEIGHBOURS, share_within
-from magvit.perceptual.lpips import BACKBONES, BackboneName
+from magvit.metrics.synthetic import CLASSES
 from magvit.seeds import generator_for
-from magvit.shapes import Grid, Video
+from magvit.shapes import Grid
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """What is known of an evaluation before any work.
 
     Attributes:
-        clip_shape: of the clips.
-        pixels: what networks see of them.
-        classes: of the data.
+        protocol: how.
+        clip_shape, classes: of the real clips.
         samples, reals: clips in a repeat.
         codebook_size: of the tokenizer whose tokens there will be, or 0.
-        only_statistics: the real clips come as statistics of an earlier evaluation, without rows.
-        unbiased: divide covariances by n - 1; else by n.
         seed: of the evaluation.
+        only_statistics: the real clips come as statistics of an earlier evaluation, without rows.
     """
 
+    protocol: Protocol
     clip_shape: Grid
-    pixels: Pixels
     classes: Sequence[str]
     samples: int
     reals: int
     codebook_size: int
-    only_statistics: bool = False
-    unbiased: bool = True
     seed: int = 0
+    only_statistics: bool = False
 
 
 class Real(NamedTuple):
-    """The real side: statistics of each column, and its rows, if they are at hand."""
+    """A column of the real clips: its statistics, and its rows, if they are at hand."""
 
-    statistics: dict[str, FeatureStatistics]
-    arrays: Arrays
+    statistics: FeatureStatistics
+    rows: Tensor | None = None
+
+
+Number = Callable[[Tensor, Any, Setting], float]
+"""Of the column of a repeat's samples, and of its real clips (`Real`) if the metric takes that, else None."""
 
 
 @dataclass(frozen=True)
-class Metric(ABC):
+class Metric:
     """A metric.
 
     Attributes:
         name: by which it is asked for.
-        title: what it is, in a few words.
-        columns: of the samples.
+        column: of the samples.
+        number: what it makes of the column; None: the mean, every sample having a value of its own.
         higher_is_better: whether it is.
-        fewest, fewest_real: samples and real clips it can be computed from.
+        takes_real: what it takes of the same column of the real clips: nothing, statistics or all rows.
+        fewest, fewest_real: samples, and real clips if it takes them, that it can be computed of.
+        lacks: what else a setting lacks, in words.
         reconstruction_name: what it is called where samples are reconstructions, if that is another name.
-        compares_sets: whether its columns are computed of the real clips too.
     """
 
     name: str
-    title: str
-    columns: tuple[Column, ...]
+    column: Column
+    number: Number | None = None
     higher_is_better: bool = False
+    takes_real: Literal["", "statistics", "rows"] = ""
     fewest: int = 2
     fewest_real: int = 2
+    lacks: Callable[[Setting], str] = lambda setting: ""
     reconstruction_name: str = ""
-    compares_sets: ClassVar[bool] = False
-
-    @property
-    def real_columns(self) -> tuple[Column, ...]:
-        """Those of the columns that are computed of the real clips too."""
-        return self.columns if self.compares_sets else ()
-
-    @property
-    def paired(self) -> bool:
-        """Whether each sample is compared with its own real clip."""
-        return any(column.paired for column in self.columns)
 
     def check(self, setting: Setting) -> None:
         """Raise ValueError for an evaluation in which this cannot be computed."""
-        for column in self.columns:
-            shape = setting.clip_shape if column.paired else setting.pixels.shape(setting.clip_shape)
-            if any(size < least for size, least in zip(shape, column.smallest, strict=True)):
-                raise ValueError(f"clips are {_spelled(shape)}, {self.name} needs at least {_spelled(column.smallest)}")
-            if column.frames and shape[0] != column.frames:
-                raise ValueError(f"clips have {shape[0]} frames, {self.name} needs {column.frames}")
+        column, shape, resized = self.column, setting.clip_shape, setting.protocol.pixels.resize_first
+        if resized and not column.paired:
+            shape = (shape[0], resized, resized)
+        if any(size < least for size, least in zip(shape, column.smallest, strict=True)):
+            raise ValueError(f"clips are {_spelled(shape)}, {self.name} needs at least {_spelled(column.smallest)}")
+        if column.frames not in (0, shape[0]):
+            raise ValueError(f"clips have {shape[0]} frames, {self.name} needs {column.frames}")
         if setting.samples < self.fewest:
             raise ValueError(f"there are {setting.samples} samples, {self.name} needs at least {self.fewest}")
-        if self.real_columns and setting.reals < self.fewest_real:
+        if self.takes_real and setting.reals < self.fewest_real:
             raise ValueError(f"there are {setting.reals} real clips, {self.name} needs at least {self.fewest_real}")
-
-    def each(self, fake: Arrays) -> list[float] | None:
-        """The value of each sample, for a metric that has one."""
-        return None
-
-    @abstractmethod
-    def number(self, real: Real, fake: Arrays, setting: Setting) -> float:
-        """The number of a repeat. Raises ValueError for NaN among the features."""
-
-
-class MeanOfSamples(Metric):
-    """The mean of a value that each sample has: the metric's only column, named like it."""
-
-    def each(self, fake: Arrays) -> list[float]:
-        """The column."""
-        return fake[self.columns[0].name].tolist()
-
-    def number(self, real: Real, fake: Arrays, setting: Setting) -> float:
-        """The mean."""
-        values = self.each(fake)
-        return math.fsum(values) / len(values)
-
-
-class SyntheticAccuracy(MeanOfSamples):
-    """The share of samples that the packaged network takes for their class."""
-
-    def check(self, setting: Setting) -> None:
-        """The data must have that network's classes."""
-        super().check(setting)
-        known = synthetic.CLASSES
-        strange = [name for name in setting.classes if name not in known] or ([] if setting.classes else ["none"])
-        if strange:
-            raise ValueError(f"{self.name} needs the classes of synthetic:shapes, and the data has {strange[0]!r}")
-
-
-class CodebookUsage(Metric):
-    """The share of the codes that occur among the samples' tokens."""
-
-    def check(self, setting: Setting) -> None:
-        """There must be tokens."""
-        super().check(setting)
-        if not setting.codebook_size:
-            raise ValueError(f"{self.name} needs a model: the clips of a folder have no tokens")
-
-    def number(self, real: Real, fake: Arrays, setting: Setting) -> float:
-        """The share."""
-        return len(fake["tokens"].unique()) / setting.codebook_size
-
-
-class InceptionScore(Metric):
-    """Of the logits in the only column."""
-
-    def number(self, real: Real, fake: Arrays, setting: Setting) -> float:
-        """The score of all samples."""
-        return inception_score(fake[self.columns[0].name])
-
-
-class FrechetDistance(Metric):
-    """Between the features of samples and of real clips, of which statistics are enough."""
-
-    compares_sets = True
-
-    def number(self, real: Real, fake: Arrays, setting: Setting) -> float:
-        """The distance."""
-        name = self.columns[0].name
-        return frechet_distance(FeatureStatistics.of(fake[name]), real.statistics[name], setting.unbiased)
-
-
-class FrechetDistanceAtInfinity(FrechetDistance):
-    """The same, extrapolated to infinitely many samples."""
-
-    def number(self, real: Real, fake: Arrays, setting: Setting) -> float:
-        """The extrapolated distance."""
-        name = self.columns[0].name
-        generator = generator_for(setting.seed)
-        return frechet_distance_at_infinity(fake[name], real.statistics[name], generator).value
-
-
-@dataclass(frozen=True)
-class OfBothSets(Metric):
-    """Of all features of samples and of real clips, of which each counts once, also where it serves several samples.
-
-    Attributes:
-        of_sets: the number of two such sets, the samples' first.
-    """
-
-    of_sets: Callable[[Tensor, Tensor], float] = field(kw_only=True)
-
-    compares_sets = True
-
-    def check(self, setting: Setting) -> None:
-        """The real clips' features must be at hand."""
-        super().check(setting)
-        if setting.only_statistics:
+        if self.takes_real == "rows" and setting.only_statistics:
             raise ValueError(f"{self.name} needs the features of the real clips, of which only statistics were given")
+        if lacking := self.lacks(setting):
+            raise ValueError(f"{self.name} needs {lacking}")
 
-    def number(self, real: Real, fake: Arrays, setting: Setting) -> float:
-        """Of all rows."""
-        name = self.columns[0].name
-        return self.of_sets(fake[name], real.arrays[name])
+    def each(self, column: Tensor) -> list[float] | None:
+        """The value of each sample, if it has one."""
+        return None if self.number else column.tolist()
+
+    def of_repeat(self, column: Tensor, real: Real | None, setting: Setting) -> float:
+        """The number of a repeat. Raises ValueError where features are not finite."""
+        return self.number(column, real, setting) if self.number else math.fsum(column.tolist()) / len(column)
 
 
 def _spelled(shape: Grid) -> str:
     return "x".join(map(str, shape))
 
 
-def _mean_over_frames(name: str, values: Callable[[Video, Video], Tensor], side: int = 1) -> tuple[Column]:
-    return (pairs(name, lambda real, fake, network: values(real, fake).mean(1), side=side),)
+def _frechet(fake: Tensor, real: Real, setting: Setting) -> float:
+    return frechet_distance(FeatureStatistics.of(fake), real.statistics, setting.protocol.unbiased)
 
 
-def _lpips(name: str, title: str, backbone: BackboneName) -> Metric:
-    def mean_distances(real: Video, fake: Video, network: Any) -> Tensor:
-        a, b = (rearrange(video, "b c t h w -> (b t) c h w") for video in (real, fake))
-        return rearrange(network.distances(a, b), "(b t) -> b t", b=len(real)).mean(1)
+def _at_infinity(fake: Tensor, real: Real, setting: Setting) -> float:
+    return frechet_distance_at_infinity(fake, real.statistics, generator_for(setting.seed)).value
 
-    column = pairs(name, mean_distances, lpips_network(backbone), BACKBONES[backbone].smallest)
-    return MeanOfSamples(name, title, (column,))
+
+def _of_rows(of_sets: Callable[[Tensor, Tensor], float]) -> Number:
+    """Of the features of all samples and all real clips, of which each counts once, however many samples it serves."""
+    return lambda fake, real, setting: of_sets(fake, real.rows)
+
+
+def _share_of_real(fake: Tensor, real: Tensor) -> float:
+    return share_within(real, fake)
+
+
+def _share_of_codes(tokens: Tensor, real: None, setting: Setting) -> float:
+    return len(tokens.unique()) / setting.codebook_size
+
+
+def _tokenizer(setting: Setting) -> str:
+    return "" if setting.codebook_size else "a model: the clips of a folder have no tokens"
+
+
+def _synthetic_classes(setting: Setting) -> str:
+    strange = [name for name in setting.classes or ["none"] if name not in CLASSES]
+    return f"the classes of synthetic:shapes, and the data has {strange[0]!r}" if strange else ""
 
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        FrechetDistance(
-            "fvd", "Frechet video distance, I3D of Kinetics-400", (I3D_LOGITS,), reconstruction_name="rfvd"
-        ),
-        FrechetDistanceAtInfinity(
-            "fvd_infinity",
-            "FVD extrapolated to infinitely many samples",
-            (I3D_LOGITS,),
-            fewest=fewest_to_extrapolate(i3d.LOGITS),
-        ),
-        OfBothSets("kvd", "kernel video distance, I3D of Kinetics-400", (I3D_LOGITS,), of_sets=kernel_distance),
-        OfBothSets(
-            "precision",
-            "share of samples that are like real clips, I3D of Kinetics-400",
-            (I3D_LOGITS,),
-            higher_is_better=True,
-            fewest_real=NEIGHBOURS + 1,
-            of_sets=share_within,
-        ),
-        OfBothSets(
-            "recall",
-            "share of real clips that samples are like, I3D of Kinetics-400",
-            (I3D_LOGITS,),
-            higher_is_better=True,
-            fewest=NEIGHBOURS + 1,
-            of_sets=lambda fake, real: share_within(real, fake),
-        ),
-        InceptionScore("inception_score", "inception score, C3D of UCF-101", (C3D_LOGITS,), higher_is_better=True),
-        MeanOfSamples("psnr", "PSNR, dB", _mean_over_frames("psnr", image.psnr), higher_is_better=True),
-        MeanOfSamples("ssim", "SSIM", _mean_over_frames("ssim", image.ssim, image.WINDOW), higher_is_better=True),
-        _lpips("lpips", "LPIPS, AlexNet", "alexnet"),
-        _lpips("lpips_vgg", "LPIPS, VGG-16", "vgg16"),
-        _lpips("lpips_squeeze", "LPIPS, SqueezeNet", "squeezenet"),
-        CodebookUsage("codebook_usage", "share of the codes in use", (TOKENS,), higher_is_better=True),
-        FrechetDistance(
-            "synthetic_fd", "Frechet distance of the network trained on moving shapes", (SYNTHETIC_FEATURES,)
-        ),
-        SyntheticAccuracy(
-            "synthetic_accuracy",
-            "share of clips that network takes for their class",
-            (IS_ITS_CLASS,),
-            higher_is_better=True,
-        ),
-        FrechetDistance("frechet_distance", "Frechet distance of the given features", (OWN_FEATURES,)),
+        Metric("fvd", I3D_LOGITS, _frechet, takes_real="statistics", reconstruction_name="rfvd"),
+        Metric("fvd_infinity", I3D_LOGITS, _at_infinity, takes_real="statistics", fewest=fewest_to_extrapolate(LOGITS)),
+        Metric("kvd", I3D_LOGITS, _of_rows(kernel_distance), takes_real="rows"),
+        Metric("precision", I3D_LOGITS, _of_rows(share_within), True, takes_real="rows", fewest_real=NEIGHBOURS + 1),
+        Metric("recall", I3D_LOGITS, _of_rows(_share_of_real), True, takes_real="rows", fewest=NEIGHBOURS + 1),
+        Metric("inception_score", C3D_LOGITS, lambda fake, real, setting: inception_score(fake), True),
+        Metric("psnr", PSNR, higher_is_better=True),
+        Metric("ssim", SSIM, higher_is_better=True),
+        Metric("lpips", lpips("lpips", "alexnet")),
+        Metric("lpips_vgg", lpips("lpips_vgg", "vgg16")),
+        Metric("lpips_squeeze", lpips("lpips_squeeze", "squeezenet")),
+        Metric("codebook_usage", TOKENS, _share_of_codes, True, lacks=_tokenizer),
+        Metric("synthetic_fd", SYNTHETIC_FEATURES, _frechet, takes_real="statistics"),
+        Metric("synthetic_accuracy", IS_ITS_CLASS, higher_is_better=True, lacks=_synthetic_classes),
+        Metric("frechet_distance", OWN_FEATURES, _frechet, takes_real="statistics"),
     )
 }
 
@@ -298,11 +191,6 @@ def metrics_named(names: Iterable[str]) -> list[Metric]:
     return [METRICS[name] for name in names]
 
 
-def columns_of(metrics: Iterable[Metric]) -> list[Column]:
-    """All of their columns, each once."""
-    return list(dict.fromkeys(column for metric in metrics for column in metric.columns))
-
-
 def load_networks(metrics: Iterable[str], files: WeightFiles, device: torch.device) -> Networks:
     """The networks of some metrics, on a device.
 
@@ -310,6 +198,6 @@ def load_networks(metrics: Iterable[str], files: WeightFiles, device: torch.devi
         ValueError: a metric is unknown, or a file of weights is something else.
         OSError: weights cannot be had; the sentence says what to do.
     """
-    needed = dict.fromkeys(column.network for column in columns_of(metrics_named(metrics)) if column.network)
+    needed = dict.fromkeys(network for metric in metrics_named(metrics) if (network := metric.column.network))
     modules = {network.name: network.load(files).to(device) for network in needed}
     return Networks(modules, {network.name: network.hash(modules[network.name]) for network in needed})

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from magvit.evaluation.metrics import metrics_named
-from magvit.evaluation.pixels import Pixels
 from magvit.shapes import Grid
 from magvit.tasks import get_task
 
@@ -44,6 +42,22 @@ class RealSet:
     per_video: int = 1
     crops: int = 1
     as_used: bool = False
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What the networks get to see.
+
+    Attributes:
+        resize_first: pixels a side to which clips are brought first (bilinear, half pixel); 0 for none.
+        eight_bit: how pixels become bytes, if they do.
+        i3d_resize: to 224x224, as TensorFlow 1 does it, or bilinear with half-pixel centres as PyTorch does, both
+            without antialiasing.
+    """
+
+    resize_first: int = 0
+    eight_bit: Literal["no", "round", "truncate"] = "no"
+    i3d_resize: Literal["tf1", "half_pixel"] = "tf1"
 
 
 @dataclass(frozen=True)
@@ -109,7 +123,6 @@ class Protocol:
             raise ValueError(f"the rule is {real.rule}, expected even for several clips of a video")
         if not self.metrics:
             raise ValueError("there are no metrics to compute")
-        metrics_named(self.metrics)
 
     @property
     def is_ours(self) -> bool:

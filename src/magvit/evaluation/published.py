@@ -5,8 +5,7 @@ docs/evaluation_protocols.md tells them apart in one table and says where each w
 
 from dataclasses import replace
 
-from magvit.evaluation.pixels import Pixels
-from magvit.evaluation.protocols import Decoding, Protocol, RealSet
+from magvit.evaluation.protocols import Decoding, Pixels, Protocol, RealSet
 from magvit.tasks import TASKS
 
 MAGVIT = "MAGVIT, arXiv 2212.05199, appendix B.3, and its released configs"

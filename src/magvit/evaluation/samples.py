@@ -18,7 +18,6 @@ from magvit.data.records import appearance
 from magvit.data.sampling import ClipIdentity, center_place, even_clips, even_places
 from magvit.data.shards import ShardClips
 from magvit.evaluation.features import Work
-from magvit.evaluation.metrics import metrics_named
 from magvit.evaluation.protocols import Protocol
 from magvit.seeds import generator_for
 from magvit.shapes import Clip
@@ -150,19 +149,18 @@ def loaded(items: Items, batches: list[list[int]], work: Work) -> Iterator[Any]:
         yield {name: value.to(work.device) if name != "label" else value for name, value in batch.items()}
 
 
-def check_pairs(protocol: Protocol, real: RealClips, fake: RealClips, count: int) -> tuple[str, ...]:
-    """What is to be noted of the clips of another folder, numbers 0 to `count - 1`.
+def check_pairs(protocol: Protocol, real: RealClips, fake: RealClips, count: int, paired: str) -> tuple[str, ...]:
+    """What is to be noted of the clips of another folder, numbers 0 to `count - 1`; `paired` names a metric of pairs.
 
     Raises:
         ValueError: there are too few, they are smaller than wanted, or they do not pair with the real ones.
     """
-    paired = [metric.name for metric in metrics_named(protocol.metrics) if metric.paired]
     clips = fake.clips
     if count > len(fake):
         raise ValueError(f"{clips.folder} gives {len(fake)} clips, {count} are needed")
     unequal = not protocol.num_samples and len(fake) != len(real)
     if paired and (unequal or count > len(real.of_sample)):
-        raise ValueError(f"{paired[0]} needs pairs, and there are {len(real)} real clips and {len(fake)} others")
+        raise ValueError(f"{paired} needs pairs, and there are {len(real)} real clips and {len(fake)} others")
     if isinstance(clips, ClipFolder):
         looks, (_, height, width) = appearance(clips.root, clips.records[0]), clips.clip_shape
         if looks.height < height or looks.width < width:
@@ -172,7 +170,7 @@ def check_pairs(protocol: Protocol, real: RealClips, fake: RealClips, count: int
             )
     names = [[Path(part.clips.name(i)).with_suffix("") for i in part.numbers[:count]] for part in (real, fake)]
     if paired and names[0] != names[1]:
-        return (f"{paired[0]} and other metrics of pairs took the clips in order: their names differ",)
+        return (f"{paired} and other metrics of pairs took the clips in order: their names differ",)
     return ()
 
 

@@ -12,13 +12,19 @@ from magvit.metrics.repeats import Repeats, over_repeats
 
 
 def scores_of_task(
-    task: str, names: Mapping[str, Metric], real: Sequence[Real], fake: Sequence[Arrays], setting: Setting
+    task: str,
+    names: Mapping[str, Metric],
+    real: Sequence[Mapping[str, Real]],
+    fake: Sequence[Arrays],
+    setting: Setting,
 ) -> Iterator[Score]:
     """The number of each metric, under its name, of the repeats of a task."""
     for name, metric in names.items():
-        values = [metric.number(*sides, setting) for sides in zip(real, fake, strict=True)]
+        column = metric.column.name
+        sides = zip(fake, real, strict=True)
+        values = [metric.of_repeat(ours[column], theirs.get(column), setting) for ours, theirs in sides]
         spread = _spread(values)
-        each = metric.each(fake[0]) if len(values) == 1 else None
+        each = metric.each(fake[0][column]) if len(values) == 1 else None
         interval = _spread(each).interval if each else spread.interval
         yield Score(task, name, spread.mean, spread.std, interval, tuple(values), setting.samples)
 
@@ -28,7 +34,7 @@ def means_by_class(names: Mapping[str, Metric], fake: Arrays, classes: Sequence[
     found: dict[str, dict[str, float]] = {}
     labels = [label for label in fake["label"].unique().tolist() if label >= 0]
     for name, metric in names.items() if classes else ():
-        if (values := metric.each(fake)) is not None:
+        if (values := metric.each(fake[metric.column.name])) is not None:
             column = torch.tensor(values, dtype=torch.float64)
             found[name] = {classes[label]: column[fake["label"] == label].mean().item() for label in labels}
     return found

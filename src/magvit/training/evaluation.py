@@ -74,8 +74,8 @@ class Evaluator:
             protocol, name="training", metrics=config.metrics, num_samples=config.num_samples, real=real
         )
         setting = Setting(
+            self.protocol,
             self.clips.clip_shape,
-            self.protocol.pixels,
             self.clips.classes,
             samples=config.num_samples,
             reals=len(self.videos),
