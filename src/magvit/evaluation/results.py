@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from magvit import hub
-from magvit.evaluation.scores import METRICS, Metric
+from magvit.evaluation.metrics import METRICS, Metric
 
 JSON, TABLE = "results.json", "results.md"
 
@@ -158,8 +158,8 @@ def _content(value: Any) -> Any:
 
 
 def _metric(name: str) -> Metric:
-    """That of a score, whose name may begin with the r of reconstruction."""
-    return METRICS[name if name in METRICS else name.removeprefix("r")]
+    """That of a score; KeyError where there is none."""
+    return {metric.reconstruction_name: metric for metric in METRICS.values()}.get(name) or METRICS[name]
 
 
 def _number(score: Score) -> str:
