@@ -6,10 +6,11 @@ A prepared data set is a folder with `manifest.json` (name, root, classes) and `
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from magvit.storage import written_whole
+from magvit.video.images import IMAGE_SUFFIXES
 
 HEADER, RECORDS = "manifest.json", "records.jsonl"
 
@@ -45,6 +46,11 @@ class Record:
     offset: int | None = None
     images: tuple[str, ...] = ()
     text: str = ""
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether the file is a single picture."""
+        return not self.images and PurePath(self.path).suffix.lower() in IMAGE_SUFFIXES
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Tokens of a set of clips, stored once, so that stage 2 never runs the tokenizer. Written by `magvit shard`.
+"""Tokens of a set of clips, stored once, so that stage 2 never runs the tokenizer. Written by `magvit tokenize`.
 
 A token cache is a folder:
 
