@@ -20,8 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from magvit.cli import main
-from magvit.cli.shard import clips_of
-from magvit.data.datasets import ClipFolder
+from magvit.data.datasets import ClipFolder, load_clips
 from magvit.data.loader import BatchSampler
 from magvit.data.manifest import Manifest, Record, save_manifest
 from magvit.data.shard_index import INDEX, ShardIndex, is_shard_folder, load_index
@@ -52,7 +51,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shards(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shards")
-    write_shards(clips_of(source, None), folder, short_side=24, clips_per_shard=3, progress=False)
+    write_shards(load_clips(source), folder, short_side=24, clips_per_shard=3, progress=False)
     return folder
 
 
@@ -135,7 +134,7 @@ def test_the_same_pictures_are_always_the_same_bytes() -> None:
 
 
 def test_the_same_clips_give_the_same_bytes_and_several_processes_the_same(source: Path, shards: Path, tmp_path):
-    write_shards(clips_of(source, None), tmp_path, short_side=24, clips_per_shard=3, num_workers=2, progress=False)
+    write_shards(load_clips(source), tmp_path, short_side=24, clips_per_shard=3, num_workers=2, progress=False)
     assert contents(tmp_path) == contents(shards)
 
 
@@ -147,13 +146,13 @@ def test_interrupted_work_goes_on(source: Path, shards: Path, tmp_path: Path) ->
     first = (folder / "clips-000000.tar").stat().st_mtime_ns
     with pytest.raises(ValueError, match="not complete: 2 of 3 shards are there"):
         ShardClips(folder, SHAPE)
-    write_shards(clips_of(source, None), folder, short_side=24, clips_per_shard=3, progress=False)
+    write_shards(load_clips(source), folder, short_side=24, clips_per_shard=3, progress=False)
     assert contents(folder) == contents(shards)
     assert (folder / "clips-000000.tar").stat().st_mtime_ns == first
 
 
 def test_other_clips_are_refused(source: Path, shards: Path, tmp_path: Path) -> None:
-    folder, manifest = copied(shards, tmp_path), clips_of(source, None)
+    folder, manifest = copied(shards, tmp_path), load_clips(source)
     with pytest.raises(ValueError, match="made with short_side 24, not 32"):
         write_shards(manifest, folder, short_side=32, clips_per_shard=3)
     fewer = Manifest(manifest.name, manifest.root, manifest.classes, manifest.records[1:])
@@ -223,7 +222,7 @@ def test_evaluation_takes_the_middle(shards: Path) -> None:
 def test_videos_are_resampled_as_in_the_folder(tmp_path: Path) -> None:
     for name, frames, fps in (("a", 36, 24), ("b", 12, 8), ("c", 9, 24)):
         write_video(tmp_path / "clips" / f"{name}.mp4", torch.rand(3, frames, 16, 16), fps=fps)
-    write_shards(clips_of(tmp_path / "clips", None), tmp_path / "shards", short_side=16, progress=False)
+    write_shards(load_clips(tmp_path / "clips"), tmp_path / "shards", short_side=16, progress=False)
     with pytest.warns(UserWarning, match="left out: 1 of the 3 clips of .* are too short"):
         stored = ShardClips(tmp_path / "shards", SHAPE, target_fps=8.0)
     files = ClipFolder(tmp_path / "clips", SHAPE, target_fps=8.0)
@@ -337,7 +336,7 @@ def test_damage_is_counted_over_all_workers(shards: Path, tmp_path: Path) -> Non
 def test_short_clips_are_replaced_and_not_counted_as_damage(tmp_path: Path) -> None:
     for name, frames in (("a", 3), ("b", 12), ("c", 3)):
         write_video(tmp_path / "clips" / f"{name}.mp4", torch.full((3, frames, 16, 16), 0.5))
-    write_shards(clips_of(tmp_path / "clips", None), tmp_path / "shards", short_side=16, progress=False)
+    write_shards(load_clips(tmp_path / "clips"), tmp_path / "shards", short_side=16, progress=False)
     with pytest.warns(UserWarning, match="left out: 2 of the 3 clips of .* are too short"):
         dataset = ShardClips(tmp_path / "shards", SHAPE)
     assert [dataset[index]["index"] for index in range(3)] == [1, 1, 1]
@@ -372,13 +371,13 @@ def test_wrong_folders_are_one_sentence(shards: Path, source: Path, tmp_path: Pa
 def test_shards_are_of_one_split(source: Path, tmp_path: Path) -> None:
     records = tuple(Record(name, split=split) for name, split in (("5.mp4", "train"), ("6.mp4", "test")))
     save_manifest(Manifest("two", source, (), records), tmp_path / "prepared")
-    for split, name in ((None, "5.mp4"), ("test", "6.mp4")):
-        folder = tmp_path / str(split)
-        write_shards(clips_of(tmp_path / "prepared", split), folder, short_side=24, progress=False)
-        clips = ShardClips(folder, SHAPE, split=split or "train")
+    for split, name in (("train", "5.mp4"), ("test", "6.mp4")):
+        folder = tmp_path / split
+        write_shards(load_clips(tmp_path / "prepared", split), folder, short_side=24, progress=False)
+        clips = ShardClips(folder, SHAPE, split=split)
         assert list(clips.index.names) == [name]
         assert (clips.name(0), clips.path(0)) == (name, f"{folder}/clips-000000.tar/{name}")
-        with pytest.raises(ValueError, match=f"are of the split '{split or 'train'}', not of 'validation'"):
+        with pytest.raises(ValueError, match=f"are of the split '{split}', not of 'validation'"):
             ShardClips(folder, SHAPE, split="validation")
 
 
