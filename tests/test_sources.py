@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,8 +16,8 @@ from magvit.data.manifest import Record
 from magvit.data.prepare import prepare
 from magvit.data.records import read_record
 from magvit.data.shard_writer import write_shards
-from magvit.data.sources import SOURCES, bair
-from magvit.data.tfrecord import crc32c
+from magvit.data.sources import SOURCES, Listing
+from magvit.data.sources.tfrecord import crc32c
 from magvit.video import TooFewFrames
 from tfrecord_writer import example, write_tfrecord
 
@@ -77,42 +78,50 @@ def test_ucf101_list_that_contradicts_the_classes(tmp_path, line):
 # --- BAIR
 
 
-def test_bair_records_and_frames(tmp_path):
-    source = published.bair(tmp_path)
+def converted(source: Path, output: Path) -> Listing:
     listing = SOURCES["bair"].read(source)
+    for record in listing.records:
+        listing.conversion.write(record, output / record.path)
+    return listing
+
+
+def test_bair_records_and_frames(tmp_path):
+    source = published.bair(tmp_path / "source")
+    listing = converted(source, tmp_path / "out")
     assert [record.split for record in listing.records] == ["test"] * 2 + ["train"] * 3
     assert listing.classes == listing.problems == ()
     last = listing.records[-1]
-    assert last.path == "softmotion30_44k/train/traj_0_to_2.tfrecords"
-    video = read_record(source, last)
-    assert video.shape == (3, 30, 64, 64)
+    assert last.path == "softmotion30_44k/train/traj_0_to_2.tfrecords/00002.avi"
     steps = torch.arange(30)
-    expected = torch.stack((torch.full((30,), 30), steps, 2 * steps)).byte()
-    assert torch.equal(video, expected[:, :, None, None].expand_as(video))
-    window = read_record(source, last, num_frames=3, start=4, stride=5, short_side=32)
-    assert window.shape == (3, 3, 32, 32)
-    assert torch.equal(window[:, :, 0, 0], expected[:, 4:15:5])
-    with pytest.raises(TooFewFrames, match="clip of 30 frames, 16 from 20 at stride 1"):
-        read_record(source, last, num_frames=16, start=20)
+    expected = torch.stack((torch.full((30,), 30), steps, 2 * steps)).byte()[:, :, None, None].expand(3, 30, 64, 64)
+    assert torch.equal(read_record(tmp_path / "out", last), expected)
+    window = read_record(tmp_path / "out", last, num_frames=3, start=4, stride=5)
+    assert torch.equal(window, expected[:, 4:15:5])
+    assert read_record(tmp_path / "out", last, num_frames=1, short_side=32).shape == (3, 1, 32, 32)
+    with pytest.raises(TooFewFrames, match="has 30 frames, 16 from 20 at stride 1"):
+        read_record(tmp_path / "out", last, num_frames=16, start=20)
 
 
-def test_bair_keeps_rows_columns_and_channels_apart(tmp_path):
+def test_bair_keeps_every_pixel(tmp_path):
     pixels = torch.randint(256, (30, 64, 64, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    features = {f"{i}/image_aux1/encoded": [bytes(pixels[i].numpy())] for i in range(30)}
-    write_tfrecord(tmp_path / "train" / "a.tfrecords", [example(features)], crc32c)
-    (record,) = SOURCES["bair"].read(tmp_path).records
-    assert torch.equal(read_record(tmp_path, record), pixels.permute(3, 0, 1, 2))
+    frames = {f"{i}/image_aux1/encoded": [bytes(pixels[i].numpy())] for i in range(30)}
+    write_tfrecord(tmp_path / "train" / "a.tfrecords", [example(published.bair_features(0) | frames)], crc32c)
+    (record,) = converted(tmp_path, tmp_path / "out").records
+    assert torch.equal(read_record(tmp_path / "out", record), pixels.permute(3, 0, 1, 2))
+    file = tmp_path / "out" / record.path
+    before = file.read_bytes()
+    converted(tmp_path, tmp_path / "out")
+    assert file.read_bytes() == before
 
 
-def test_bair_actions_and_states(tmp_path):
-    source = published.bair(tmp_path)
-    record = SOURCES["bair"].read(source).records[0]
-    actions, states = bair.read_actions(source, record)
-    steps = torch.arange(30.0)
-    assert torch.equal(actions, torch.stack((0 * steps + 200, steps / 4, 0 * steps - 1.5, 0 * steps), 1))
-    assert torch.equal(states, torch.stack((steps / 2, 0 * steps + 200, 0 * steps + 0.25), 1))
-    with pytest.raises(ValueError, match="not a clip of a TFRecord file"):
-        bair.read_actions(source, Record("a.mp4"))
+def test_bair_actions_and_states_lie_beside_the_clip(tmp_path):
+    record = converted(published.bair(tmp_path / "source"), tmp_path / "out").records[0]
+    with np.load((tmp_path / "out" / record.path).with_suffix(".npz")) as beside:
+        actions, states = beside["actions"], beside["states"]
+    steps = np.arange(30)
+    assert np.array_equal(actions, np.stack((0 * steps + 200, steps / 4, 0 * steps - 1.5, 0 * steps), 1))
+    assert np.array_equal(states, np.stack((steps / 2, 0 * steps + 200, 0 * steps + 0.25), 1))
+    assert (actions.dtype, states.dtype) == (np.float32, np.float32)
 
 
 @pytest.mark.parametrize(
@@ -122,19 +131,14 @@ def test_bair_actions_and_states(tmp_path):
         (published.bair_features(5, num_frames=29), "has no '29/image_aux1/encoded'"),
         (published.bair_features(5, side=32), "not 12288 bytes of 64x64 pixels"),
         (published.bair_features(5) | {"3/image_aux1/encoded": [1.0]}, "not 12288 bytes of 64x64 pixels"),
+        (published.bair_features(5) | {"7/action": [1.0, 2.0]}, "has action of 2 numbers, expected 4"),
     ],
 )
 def test_bair_other_records_are_refused(tmp_path, features, message):
     write_tfrecord(tmp_path / "train" / "a.tfrecords", [example(features)], crc32c)
     with pytest.raises(ValueError, match=message):
-        bair.read_frames(tmp_path / "train" / "a.tfrecords", 0)
-
-
-def test_bair_actions_of_another_size_are_refused(tmp_path):
-    features = published.bair_features(5) | {"7/action": [1.0, 2.0]}
-    write_tfrecord(tmp_path / "train" / "a.tfrecords", [example(features)], crc32c)
-    with pytest.raises(ValueError, match="has action of 2 numbers, expected 4"):
-        bair.read_actions(tmp_path, Record("train/a.tfrecords", offset=0))
+        converted(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_bair_cut_off_download(tmp_path):

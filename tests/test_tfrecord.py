@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from magvit.data.tfrecord import crc32c, parse_example, read_payload, record_offsets
+from magvit.data.sources.tfrecord import crc32c, parse_example, read_payload, record_offsets
 from tfrecord_writer import crc32c_by_bits, example, field, write_tfrecord
 
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from magvit.data.manifest import Record
 
@@ -34,14 +34,25 @@ class Problem:
     message: str
 
 
+class Conversion(NamedTuple):
+    """How a clip that is no file of its own becomes one: `write(record, path)`, and about how large it is."""
+
+    write: Callable[[Record, Path], None]
+    num_bytes: int
+
+
 @dataclass(frozen=True)
 class Listing:
-    """A data set before anything is decoded: paths are relative to `root`, classes in label order."""
+    """A data set before anything is decoded: paths are relative to `root`, classes in label order.
+
+    With a `conversion` the paths are of files that are still to be written, below any folder.
+    """
 
     root: Path
     classes: tuple[str, ...]
     records: tuple[Record, ...]
     problems: tuple[Problem, ...] = ()
+    conversion: Conversion | None = None
 
 
 def files_below(folder: Path) -> list[Path]:
