@@ -28,7 +28,7 @@ class Command(Protocol):
     """What parsing gives: something to run."""
 
     def run(self) -> None:
-        """Do it."""
+        """Run the command."""
 
 
 app = tyro.extras.SubcommandApp()

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from magvit.data.clip_set import ClipOptions, ClipSet, Source
+from magvit.data.clip_set import ClipOptions, ClipSet, OpenVideo
 from magvit.data.manifest import Manifest, is_manifest, load_manifest
 from magvit.data.records import count_record, rate_of_record, read_record
 from magvit.data.sources import folder
@@ -60,7 +60,6 @@ class ClipFolder(ClipSet):
         self.cache = cache
         self._videos: dict[int, UInt8[Tensor, "3 T H W"]] = {}
         self._known: dict[int, tuple[int, float | None]] = {}  # frames, as the file says, and frames a second
-        self._left_out: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.records)
@@ -77,19 +76,13 @@ class ClipFolder(ClipSet):
         """Class number, or -1."""
         return self.records[index].label
 
-    def _is_left_out(self, index: int) -> bool:
-        return index in self._left_out
-
-    def _leave_out(self, index: int) -> None:
-        self._left_out.add(index)
-
-    def open(self, index: int) -> Source:
+    def open(self, index: int) -> OpenVideo:
         """See `ClipSet`."""
         if index not in self._known:
             record = self.records[index]
             frames = self._cached(index).shape[1] if self.cache else count_record(self.root, record)
             self._known[index] = frames, rate_of_record(self.root, record) if self.target_fps else None
-        return Source(*self._known[index], partial(self._frames, index))
+        return OpenVideo(*self._known[index], partial(self._frames, index))
 
     def _frames(self, index: int, num_frames: int, start: int, stride: int) -> UInt8[Tensor, "3 T H W"]:
         if self.cache:

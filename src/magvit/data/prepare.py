@@ -21,7 +21,7 @@ from pathlib import Path
 from magvit.data.manifest import Manifest, Record, save_manifest
 from magvit.data.records import part
 from magvit.data.sampling import frames_between
-from magvit.data.sources import SOURCES, Problem, Source
+from magvit.data.sources import SOURCES, DataSet, Problem
 from magvit.storage import check_kind, check_space, written_whole
 from magvit.video import TooFewFrames, count_frames, probe, read_frames
 from magvit.video.images import read_image
@@ -197,7 +197,7 @@ def duplicates(records: Iterable[Record]) -> Iterator[Problem]:
                 yield Problem("duplicate", record.name, record.split, message)
 
 
-def counts_table(prepared: Prepared, source: Source, tried: int | None = None) -> str:
+def counts_table(prepared: Prepared, source: DataSet, tried: int | None = None) -> str:
     """Clips of each split (in the lists, usable, published) and classes, as Markdown. `tried`: how many, if not all."""
     manifest, listed = prepared.manifest, prepared.listed
     usable = Counter(record.split for record in manifest.records)

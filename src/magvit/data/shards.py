@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from magvit.data.clip_set import ClipOptions, ClipSet, Length, Source
+from magvit.data.clip_set import ClipOptions, ClipSet, Length, OpenVideo
 from magvit.data.sampling import window_span
 from magvit.data.shard_index import Storage, load_index
 from magvit.shapes import Grid
@@ -121,7 +121,7 @@ class ShardClips(ClipSet):
         """See `ClipSet`."""
         return Length(int(self.index.columns[index, 3]), float(self.index.fps[index]) or None)
 
-    def open(self, index: int) -> Source:
+    def open(self, index: int) -> OpenVideo:
         """See `ClipSet`."""
         shard, offset, size, num_frames, _, crc32 = self.index.columns[index].tolist()
         content = self.storage.read(self.index.shards[shard], offset, offset + size)
@@ -135,7 +135,7 @@ class ShardClips(ClipSet):
             except Exception as error:  # FFmpeg has many kinds
                 raise DamagedClip(f"{name} cannot be decoded: {error_reason(error)}") from error
 
-        return Source(num_frames, float(self.index.fps[index]) or None, read)
+        return OpenVideo(num_frames, float(self.index.fps[index]) or None, read)
 
     def _check_damage(self) -> None:
         number = int(self.damaged.sum())

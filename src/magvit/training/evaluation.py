@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from magvit.data.clip_set import ClipSet, Source
+from magvit.data.clip_set import ClipSet, OpenVideo
 from magvit.data.loader import clips_of
 from magvit.data.synthetic_videos import PREFIX
 from magvit.evaluation.networks import WeightFiles, load_networks
@@ -40,7 +40,7 @@ class _Some(ClipSet):
         """Likewise."""
         return self.all.label(self.numbers[index])
 
-    def open(self, index: int) -> Source:
+    def open(self, index: int) -> OpenVideo:
         """Likewise."""
         return self.all.open(self.numbers[index])
 
