@@ -357,6 +357,20 @@ def test_wrong_folders_are_one_sentence(shards: Path, source: Path, tmp_path: Pa
     for text in ("", "[]", "{}", '{"format": 2}', '{"format": 1, "shard": [1.5]}'):
         with pytest.raises(ValueError, match="x is no index of shards"):
             ShardIndex.from_json(text, "x")
+    good = json.loads((shards / INDEX).read_text())
+    for change in (
+        {"label": [5] * NUM_CLIPS},
+        {"label": ["a"] * NUM_CLIPS},
+        {"shard": [7] * NUM_CLIPS},
+        {"size": [-1] * NUM_CLIPS},
+        {"frames": [2**70] * NUM_CLIPS},
+        {"short_side": "24"},
+        {"names": good["names"][1:]},
+        {"classes": [1, 2]},
+    ):
+        with pytest.raises(ValueError, match="x is no index of shards") as caught:
+            ShardIndex.from_json(json.dumps(good | change), "x")
+        assert "\n" not in str(caught.value)
     copied(shards, tmp_path)
     (tmp_path / "clips-000002.tar").unlink()
     with pytest.raises(FileNotFoundError, match=r"lacks 1 of its shards, for example clips-000002.tar"):
@@ -366,6 +380,59 @@ def test_wrong_folders_are_one_sentence(shards: Path, source: Path, tmp_path: Pa
     with pytest.raises(IndexError):
         ShardClips(shards, SHAPE)[NUM_CLIPS]
     assert [is_shard_folder(folder) for folder in (shards, source, tmp_path / "no", "s3://a/b")] == [True, 0, 0, True]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "[" * 10_000,
+        "{}",
+        {"label": 10**8},
+        {"label": "1"},
+        {"short_side": "24"},
+        {"frames": 0},
+        {"fps": "x"},
+        None,
+    ],
+)
+def test_members_that_lie_are_one_sentence(shards: Path, tmp_path: Path, text: str | dict[str, object] | None) -> None:
+    """Past bug: tracebacks, and names for a hundred million classes."""
+    with tarfile.open(shards / "clips-000000.tar") as whole, tarfile.open(tmp_path / "clips-000000.tar", "w") as tar:
+        for member in whole:
+            content = whole.extractfile(member).read()
+            if member.name == "000000.json":
+                if text is None:
+                    continue
+                content = (text if isinstance(text, str) else json.dumps(json.loads(content) | text)).encode()
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    with pytest.raises(ValueError, match=r"clips-000000\.tar is no whole shard \(.*000000") as caught:
+        load_index(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tar_that_was_packed_again_has_the_same_clips(shards: Path, tmp_path: Path) -> None:
+    """Past bug: of all videos and then all JSON files, one clip was found."""
+    copied(shards, tmp_path)
+    (tmp_path / INDEX).unlink()
+    for path in tmp_path.glob("clips-*.tar"):
+        with tarfile.open(path) as tar:
+            contents = {member.name: tar.extractfile(member).read() for member in tar}
+        with tarfile.open(path, "w") as tar:
+            for name in sorted(contents, key=lambda name: (name[-4:] != ".mp4", name)):
+                member = tarfile.TarInfo(name)
+                member.size = len(contents[name])
+                tar.addfile(member, io.BytesIO(contents[name]))
+    again, first = ShardClips(tmp_path, SHAPE), ShardClips(shards, SHAPE)
+    assert list(again.index.names) == list(first.index.names)
+    assert all(torch.equal(again[index]["video"], first[index]["video"]) for index in range(NUM_CLIPS))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "clips-000000.tar")
+    with pytest.raises(OSError, match="is a pipe or a device"):
+        load_index(tmp_path)
 
 
 def test_shards_are_of_one_split(source: Path, tmp_path: Path) -> None:

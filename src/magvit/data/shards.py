@@ -25,6 +25,7 @@ from magvit.data.clip_set import ClipOptions, ClipSet, Length, OpenVideo
 from magvit.data.sampling import window_span
 from magvit.data.shard_index import Storage, load_index
 from magvit.shapes import Grid
+from magvit.video import MAX_FRAME_PIXELS
 from magvit.video.writing import error_reason, import_av
 
 
@@ -159,8 +160,10 @@ def decode_window(content: bytes, window: range, short_side: int) -> UInt8[Tenso
     from av.video.reformatter import Interpolation, VideoReformatter
 
     convert, kept = VideoReformatter(), []
-    with av.open(io.BytesIO(content), format="mp4") as container:
+    limit = {"max_pixels": str(MAX_FRAME_PIXELS)}  # whatever a header claims
+    with av.open(io.BytesIO(content), format="mp4", options=limit) as container:
         stream = container.streams.video[0]
+        stream.codec_context.options = limit
         stream.codec_context.thread_count = 1
         ticks = round(1 / (stream.average_rate * stream.time_base))  # of a frame
         if window.start:
