@@ -112,6 +112,8 @@ BAD_COMMANDS: dict[str, tuple[str, list[str]]] = {
         "generate --model eval --task UG --output out.mp4",
         ["eval is an evaluation, expected a model"],
     ),
+    "a run for clips": ("shard --data run --output out", ["run is a transformer run, expected clips"]),
+    "an evaluation for clips": ("tokenize --data eval --output out", ["eval is an evaluation, expected clips"]),
     "doctor of an evaluation": ("doctor eval", ["eval is an evaluation", "results.md"]),
     "output below a file": ("generate --model model --task UG --output a_file/out.mp4", ["a_file"]),
     "output is a folder": ("generate --model model --task UG --output folder.mp4", ["folder.mp4"]),

@@ -36,7 +36,17 @@ def run(*arguments: object) -> int:
     return main([str(argument) for argument in arguments])
 
 
-COMMANDS = ["demo", "generate", "reconstruct", "presets", "shard", "doctor", "data prepare", "convert official"]
+COMMANDS = [
+    "demo",
+    "generate",
+    "reconstruct",
+    "presets",
+    "shard",
+    "tokenize",
+    "doctor",
+    "data prepare",
+    "convert official",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

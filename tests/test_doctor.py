@@ -308,7 +308,7 @@ def test_exit_codes(clips: Path, run: Path, capsys: pytest.CaptureFixture[str]) 
     assert "1 of 1 videos give clips" in capsys.readouterr().out
     with pytest.raises(FileNotFoundError):
         Doctor(str(clips / "missing")).run()
-    with pytest.raises(NotADirectoryError):
+    with pytest.raises(ValueError, match="expected a folder or one of"):
         Doctor(str(clips / "loose.mp4")).run()
     with pytest.raises(ValueError, match="limit is 0"):
         Doctor(str(clips), limit=0).run()

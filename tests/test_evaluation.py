@@ -401,9 +401,17 @@ def test_a_part_alone_is_not_a_result(videos: Path, tmp_path: Path, monkeypatch)
         features.load(tmp_path / "reconstruction-0", 10, ["psnr"])
 
 
-def test_parts_may_take_folder_together_and_a_killed_take_folderning_is_gone_on_with(
-    videos: Path, tmp_path: Path
-) -> None:
+def test_a_flipped_bit_in_the_features_is_told(videos: Path, tmp_path: Path) -> None:
+    run(videos, tmp_path / "out")
+    path = next((tmp_path / "out").glob("*/000000.safetensors"))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"000000\.safetensors is damaged: remove it"):
+        run(videos, tmp_path / "out")
+
+
+def test_parts_may_take_a_folder_together_and_a_killed_beginning_is_gone_on_with(videos: Path, tmp_path: Path) -> None:
     for wanted in range(8):
         fork = multiprocessing.get_context("fork")
         beginnings = [fork.Process(target=_take_folder, args=(tmp_path / str(wanted), {"a": 1})) for _ in range(4)]
@@ -412,12 +420,12 @@ def test_parts_may_take_folder_together_and_a_killed_take_folderning_is_gone_on_
         for beginning in beginnings:
             beginning.join()
         assert [beginning.exitcode for beginning in beginnings] == [0] * 4
-        assert json.loads((tmp_path / str(wanted) / "config.json").read_text()) == {"a": 1}
+        assert json.loads((tmp_path / str(wanted) / "config.json").read_text()) == {"kind": "evaluation", "a": 1}
     (tmp_path / "killed").mkdir()
     (tmp_path / "killed" / ".here-77.config.json").write_text("{")
     run(videos, tmp_path / "killed")
     _take_folder(tmp_path / "1", {"a": 2})  # nothing was computed yet: the corrected command may use it
-    assert json.loads((tmp_path / "1" / "config.json").read_text()) == {"a": 2}
+    assert json.loads((tmp_path / "1" / "config.json").read_text()) == {"kind": "evaluation", "a": 2}
 
 
 def test_a_folder_that_moved_is_the_same(videos: Path, tmp_path: Path) -> None:

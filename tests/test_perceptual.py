@@ -279,7 +279,7 @@ def test_a_pickle_does_not_run(tmp_path):
 
 
 def test_published_files():
-    files = {file.file: file for source in weights.RECIPES.values() for file in source.files}
+    files = {file.file: file for source in weights.NETWORKS.values() for file in source.files}
     assert set(files) == {
         "resnet50-0676ba61.pth",
         "alexnet-owt-7be5be79.pth",
@@ -302,8 +302,8 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 
 def publish(monkeypatch, *files: weights.Published) -> None:
-    source = weights.RECIPES["squeezenet"]._replace(files=files)
-    monkeypatch.setitem(weights.RECIPES, "squeezenet", source)
+    source = weights.NETWORKS["squeezenet"]._replace(files=files)
+    monkeypatch.setitem(weights.NETWORKS, "squeezenet", source)
 
 
 def sha256(path: Path) -> str:
@@ -384,7 +384,7 @@ def trained(tmp_path_factory) -> LPIPS:
     save_file(caffe_squeezenet(), folder / "squeezenet.safetensors")
     heads = DATA / "weights" / "lpips_heads" / "v0.1_squeeze.pth"
     (folder / "heads.pth").write_bytes(heads.read_bytes())
-    assert sha256(heads) == weights.RECIPES["squeezenet"].files[1].sha256
+    assert sha256(heads) == weights.NETWORKS["squeezenet"].files[1].sha256
     return load("squeezenet", str(folder))
 
 
@@ -401,7 +401,7 @@ def test_published_heads(name):
     path = DATA / "weights" / "lpips_heads" / f"v0.1_{name.removesuffix('net').removesuffix('16')}.pth"
     if not path.is_file():
         pytest.skip(f"{path} is not there")
-    assert sha256(path) == weights.RECIPES[name].files[1].sha256
+    assert sha256(path) == weights.NETWORKS[name].files[1].sha256
     heads = torch.load(path, map_location="cpu", weights_only=True)
     ours = {key: tensor.shape for key, tensor in made(name).state_dict().items() if key.startswith("lin")}
     assert {key: tensor.shape for key, tensor in heads.items()} == ours

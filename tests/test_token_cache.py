@@ -12,7 +12,7 @@ import torch
 
 from magvit import MagvitPipeline, storage
 from magvit.cli import main
-from magvit.cli.shard import DATA, Shard
+from magvit.cli.tokenize import DATA, Tokenize
 from magvit.data.loader import DataConfig, TrainingClips, make_loader
 from magvit.data.token_cache import TokenCache, TokenCacheConfig
 from magvit.recipes import TRANSFORMER_RECIPES
@@ -320,9 +320,9 @@ def test_too_little_space_is_seen_before_the_work(run, tmp_path, monkeypatch):
 # --- the command
 
 
-def test_shard_for_a_recipe_is_what_the_recipe_trains_on(tmp_path):
+def test_tokenize_for_a_recipe_is_what_the_recipe_trains_on(tmp_path):
     recipe = TRANSFORMER_RECIPES["magvit-tiny"]()
-    run = Shard(tmp_path, "magvit-tiny", tokenizer="model", data=tmp_path).of_training()
+    run = Tokenize(tmp_path, "magvit-tiny", tokenizer="model", data=tmp_path).of_training()
     assert asdict(run) == asdict(
         replace(recipe, data=replace(recipe.data, folder=str(tmp_path)), tokenizer="model", task_weights=())
     )
@@ -330,19 +330,19 @@ def test_shard_for_a_recipe_is_what_the_recipe_trains_on(tmp_path):
     given |= {"flip": False, "labels": False}
     other = {"tasks": ("FP",), "condition_frames": 5}
     loop = {"seed": 4, "precision": "float32", "num_workers": 2}
-    run = Shard(tmp_path, "magvit-tiny", **given, **other, **loop).of_training()
+    run = Tokenize(tmp_path, "magvit-tiny", **given, **other, **loop).of_training()
     changes = {"data": replace(recipe.data, **given), "loop": replace(recipe.loop, **loop), **other}
     assert asdict(run) == asdict(replace(recipe, task_weights=(), **changes))
 
 
-def test_shard_has_all_options_that_change_the_clips():
+def test_tokenize_has_all_options_that_change_the_clips():
     """A run that changes another field could have no cache."""
     assert {field.name for field in fields(DataConfig)} == {*DATA, *NOT_OF_THE_TOKENS}
 
 
-def test_shard_and_train_by_command(tokenizer, folder, tmp_path, capsys):
+def test_tokenize_and_train_by_command(tokenizer, folder, tmp_path, capsys):
     output, common = tmp_path / "tokens", ["--data", str(folder), "--tokenizer", tokenizer]
-    assert main(["shard", *common, "--output", str(output), "--epochs", "2", "--precision", "float32"]) == 0
+    assert main(["tokenize", *common, "--output", str(output), "--epochs", "2", "--precision", "float32"]) == 0
     assert capsys.readouterr().out == f"wrote {output}\n"
     cache = TokenCache(output)
     assert cache.config.conditions == CONDITIONS
@@ -374,7 +374,7 @@ def test_shard_and_train_by_command(tokenizer, folder, tmp_path, capsys):
     ],
 )
 def test_wrong_input_is_one_line_and_nothing_is_written(arguments, said, tmp_path, capsys):
-    assert main(["shard", *arguments, "--output", str(tmp_path / "new" / "tokens")]) == 2
+    assert main(["tokenize", *arguments, "--output", str(tmp_path / "new" / "tokens")]) == 2
     shown = capsys.readouterr()
     assert shown.err.count("\n") == 1
     assert said in shown.err

@@ -211,6 +211,24 @@ def test_load_network_is_the_network_that_was_saved(tmp_path: Path) -> None:
     assert network.layers[0].bias.isfinite().all()
 
 
+def test_the_packaged_model_is_built_without_noise_or_delay() -> None:
+    """PyTorch imports SymPy, for a second, before it finds that a tensor without memory takes no random numbers."""
+    program = """
+import sys, torch
+from magvit import MaskedTransformer, hub
+from magvit.model_config import ModelConfig
+folder = hub.resolve("magvit-tiny")
+config = ModelConfig.from_dict(hub.load_config(folder))
+network = hub.load_network(lambda: MaskedTransformer(config.transformer), folder, "transformer")
+usual = MaskedTransformer(config.transformer)
+hub.load_state(usual, hub.load_tensors(folder, "transformer"), folder)
+same = all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in usual.state_dict().items())
+print("sympy" in sys.modules, same)
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.stdout == "False True\n", result.stderr
+
+
 def test_weights_of_half_precision_become_float32(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, lambda state: state.update({name: value.bfloat16() for name, value in state.items()}))
     network = hub.load_network(lambda: Tower(4, 2), folder, "net")

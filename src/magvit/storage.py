@@ -172,8 +172,10 @@ def check_kind(folder: Path, *wanted: Kind) -> None:
     if kind is None or kind in wanted:
         return
     expected = " or ".join(map(spoken, wanted))
-    near = [path for path in (folder / "model", folder.absolute().parent) if kind_of(path) in wanted]
-    meant = f"; did you mean {near[0]}?" if near else ""
+    meant = ""
+    for near in (folder.absolute().parent, folder / "model"):
+        with suppress(OSError, ValueError):  # what cannot be read was not meant
+            meant = f"; did you mean {near}?" if kind_of(near) in wanted else meant
     raise ValueError(f"{folder} is {spoken(kind)}, expected {expected}{meant}")
 
 

@@ -92,6 +92,8 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
             return value
     elif origin is tuple:
         if isinstance(value, list | tuple):
+            if args[1:] == (Ellipsis,) and set(map(type, value)) == {args[0]}:  # quick, for a million of them
+                return tuple(value)
             each = [args[0]] * len(value) if args[1:] == (Ellipsis,) else list(args)
             if len(each) == len(value):
                 return tuple(_typed(item_hint, item, where) for item_hint, item in zip(each, value, strict=True))

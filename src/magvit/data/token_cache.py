@@ -1,4 +1,4 @@
-"""Tokens of a set of clips, stored once, so that stage 2 never runs the tokenizer. Written by `magvit shard`.
+"""Tokens of a set of clips, stored once, so that stage 2 never runs the tokenizer. Written by `magvit tokenize`.
 
 A token cache is a folder:
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from magvit.shapes import Grid
-from magvit.storage import CONFIG, load_config, load_tensors
+from magvit.storage import CONFIG, load_config, load_tensors, tensor_shapes
 from magvit.typed_json import config_from_dict
 
 
@@ -141,10 +141,10 @@ def missing_shards(folder: Path, config: TokenCacheConfig) -> list[int]:
 
 def _is_whole(folder: Path, config: TokenCacheConfig, shard: int) -> bool:
     try:
-        stored = load_tensors(folder / shard_name(shard), verify=False)
+        shapes = tensor_shapes(folder / shard_name(shard))
     except (OSError, ValueError):
         return False
     n, c = len(config.entries(shard)), len(config.conditions)
     wanted = {"tokens": (n, *config.latent_shape), "cond_tokens": (n, c, *config.latent_shape)}
     wanted |= {"label": (n,), "index": (n,)}
-    return {name: tuple(tensor.shape) for name, tensor in stored.items()} == wanted
+    return shapes == wanted

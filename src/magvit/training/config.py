@@ -158,7 +158,7 @@ class TransformerRun:
     data: DataConfig
     tokenizer: str  # model folder, packaged name or hub id
     tasks: tuple[str, ...]
-    token_cache: str | None = None  # folder written by `magvit shard`, read in place of clips and tokenizer
+    token_cache: str | None = None  # folder written by `magvit tokenize`, read in place of clips and tokenizer
     task_weights: tuple[float, ...] = ()
     condition_frames: int = 1
     label_dropout: float = 0.0  # share of clips whose class is not told, so that guidance has something to compare with

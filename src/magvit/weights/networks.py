@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,19 @@ from torch.nn.modules.module import (
     register_module_buffer_registration_hook,
     register_module_parameter_registration_hook,
 )
+from torch.overrides import TorchFunctionMode
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 Network = TypeVar("Network", bound=nn.Module)
+
+
+class _WithoutNoise(TorchFunctionMode):
+    """Leaves `normal_` out: without memory there is nothing to fill, and PyTorch imports for a second to find that."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        named = {"tensor": args[0]} if args else kwargs or {}
+        return named["tensor"] if getattr(func, "__name__", "") == "normal_" else func(*args, **(kwargs or {}))
 
 
 def build(factory: Callable[[], Network], most_tensors: int, where: str | Path) -> Network:
@@ -39,7 +48,7 @@ def build(factory: Callable[[], Network], most_tensors: int, where: str | Path) 
         register_module_buffer_registration_hook(count),
     ]
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _WithoutNoise():
             return factory()
     except (RuntimeError, OverflowError, TypeError, MemoryError) as error:  # PyTorch's word for impossible sizes
         reason = " ".join(str(error).split())[:200]
