@@ -75,8 +75,8 @@ class Shard:
     """Sub-folders are classes; without it as the recipe, or True."""
     synthetic_share: float | None = None
     """Share of synthetic clips; without it the recipe's, or 0."""
-    synthetic: Literal["shapes", "digits", "scenes", "pushing"] | None = None
-    """Which synthetic clips; without it as the recipe, or moving shapes."""
+    synthetic: tuple[Literal["shapes", "digits", "scenes", "pushing"], ...] | None = None
+    """Which synthetic clips, several names taking turns; without it as the recipe, or moving shapes."""
     seed: int | None = None
     """Of the random windows, crops and flips: that of the training; without it the recipe's, or 0."""
     precision: Literal["float32", "bfloat16"] | None = None

@@ -11,7 +11,7 @@ from magvit.synthetic.drawing import pixel_points
 UPPER, FORE, ELBOW, TIP = 0.1, 0.075, 0.12, 0.09
 """Half widths of the two links, radii of the elbow and of the tip."""
 
-METAL, JOINT, RUBBER = (0.86, 0.88, 0.9), (0.95, 0.55, 0.15), (0.2, 0.2, 0.24)
+METAL, JOINT, RUBBER = (0.82, 0.83, 0.85), (0.9, 0.55, 0.2), (0.22, 0.22, 0.26)
 SHADOW = (0.07, 0.09)
 """How far the arm's shadow lies from the arm, in x and y."""
 
@@ -34,12 +34,12 @@ class Arm:
         below = torch.minimum(
             capsule(shifted, self.base, self.elbow) - UPPER, capsule(shifted, self.elbow, self.tip) - FORE
         )
-        video = video * (1 - 0.45 * (0.5 - below / 0.1).clamp(0, 1))
+        video = video * (1 - 0.35 * (0.5 - below / 0.1).clamp(0, 1))
         elbow, tip = capsule(points, self.elbow, self.elbow), capsule(points, self.tip, self.tip)
         parts = ((upper, UPPER, METAL), (fore, FORE, METAL), (elbow, ELBOW, JOINT), (tip, TIP, RUBBER))
         for distance, radius, colour in parts:
             opacity = (0.5 - (distance - radius) * side).clamp(0, 1)
-            light = 1 - 0.5 * (distance / radius).clamp(0, 1) ** 2  # bright along the middle
+            light = 1 - 0.4 * (distance / radius).clamp(0, 1) ** 2  # bright along the middle
             video = torch.addcmul(video * (1 - opacity), torch.tensor(colour).view(3, 1, 1, 1), light * opacity)
         return video
 

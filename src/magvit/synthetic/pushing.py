@@ -30,14 +30,14 @@ RADII = (0.25, 0.31)
 
 HUES = 8
 TABLES = (
-    (0.92, 0.55, 0.55),
-    (0.9, 0.4, 0.85),
-    (0.42, 0.4, 0.45),
-    (0.64, 0.4, 0.42),
-    (0.0, 0.0, 0.7),
-    (0.0, 0.0, 0.25),
+    (0.92, 0.5, 0.55),
+    (0.9, 0.35, 0.75),
+    (0.42, 0.35, 0.5),
+    (0.64, 0.35, 0.45),
+    (0.0, 0.0, 0.65),
+    (0.0, 0.0, 0.38),
 )
-"""Hue, saturation and brightness: brown, sand, blue, green, grey, black."""
+"""Hue, saturation and brightness: brown, sand, blue, green, light and dark grey."""
 
 GRAINS = ("plain", "planks", "tiles")
 
@@ -144,7 +144,7 @@ def _attempt(clip_shape: Grid, figure: str, toward: Float[Tensor, "2"], generato
     hue, objects = pick(generator, HUES), []
     for number, (body, path) in enumerate(zip(bodies, moved[:, frames], strict=True)):
         path = path if (path != path[:1]).any() else path[:1]
-        colour = colour_of((hue + 3 * number) / HUES, 0.95, 1.0)
+        colour = colour_of((hue + 3 * number) / HUES, 0.8, 0.9)
         objects.append(Actor(body.figure, "pushed", body.radius, path[:, :2], path[:, 2], 0.0, 0.0, colour))
     table = _table(pick(generator, len(TABLES)), pick(generator, len(GRAINS)), H, W)
     return Pushing(table, tuple(reversed(objects)), arm)
