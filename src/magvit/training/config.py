@@ -127,12 +127,23 @@ class TokenizerRun:
     ema_decay: float = 0.999
     init_from: str | None = None  # model to start from: a tokenizer like this one, or its 2D sibling, which is inflated
     inflation: Literal["central", "average"] = "central"
-    codebook_init: Literal["uniform", "latents"] = "uniform"  # latents: of the first clips, so that every code is near
+    codebook_init: Literal["uniform", "latents", "kmeans"] = "uniform"  # latents: of the first clips, or their means
+    quantizer_start: int = 0  # steps as an autoencoder before that; then the codebook is started anew from latents
+    condition_share: float = 0.0  # of the clips that are shown as a task's condition video, as stage 2 will show them
+    train: Literal["all", "decoder"] = "all"  # decoder: the tokens of `init_from` stay as they are
     evaluation: EvaluationConfig = EvaluationConfig()
 
     def __post_init__(self) -> None:
         """Raise ValueError where the parts do not fit each other."""
         self.tokenizer.latent_shape(self.data.clip_shape)
+        if self.quantizer_start < 0:
+            raise ValueError(f"quantizer_start is {self.quantizer_start}, expected 0 or more")
+        if self.quantizer_start and self.codebook_init == "uniform":
+            raise ValueError("codebook_init is uniform, expected latents or kmeans where quantizer_start is set")
+        if not 0 <= self.condition_share <= 1:
+            raise ValueError(f"condition_share is {self.condition_share}, expected a number in [0, 1]")
+        if self.train == "decoder" and not self.init_from:
+            raise ValueError("train is decoder, expected init_from: the model whose tokens stay as they are")
         if self.losses.adversarial_weight and self.discriminator.clip_shape != self.data.clip_shape:
             raise ValueError(
                 f"discriminator.clip_shape is {self.discriminator.clip_shape}, expected data.clip_shape "
