@@ -2,7 +2,7 @@
 log, samples and checkpoints, and without the perceptual network.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from magvit.data.loader import DataConfig, TrainingClips, make_loader
-from magvit.presets import DISCRIMINATORS, TOKENIZERS, TRANSFORMERS, TransformerSize
+from magvit.nn.attention import TransformerSize
+from magvit.presets import DISCRIMINATORS, TOKENIZERS, TRANSFORMERS
 from magvit.tasks import Vocabulary, get_task
 from magvit.tokenizer import Discriminator, DiscriminatorConfig, TokenizerConfig, VideoTokenizer
 from magvit.training.config import LoopConfig, TokenizerLossConfig, TransformerRun
@@ -153,9 +154,7 @@ class TransformerStage(Stage):
         t, h, w = self.grid
         length = self.vocabulary.sequence_length(t * h * w, False)
         self.model = MaskedTransformer(
-            TransformerConfig(
-                self.vocabulary.size, length, size.hidden_size, size.num_layers, size.num_heads, size.mlp_size
-            )
+            TransformerConfig(vocab_size=self.vocabulary.size, max_length=length, **asdict(size))
         ).to(self.device)
         self.model.rematerialize = options.rematerialize
         self.of_model = self.optimizer(self.model, self.run.optimizer)

@@ -17,6 +17,7 @@ from magvit import MagvitPipeline
 from magvit.cli import main, parse_arguments
 from magvit.hub import load_tensors
 from magvit.model_config import ModelConfig
+from magvit.nn.attention import TransformerSize
 from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
 from magvit.synthetic import MovingShapes
 from magvit.tasks import TASKS, get_task
@@ -197,7 +198,7 @@ def test_stage_2_trains_as_in_the_paper(name):
     optimizer = run.optimizer
     assert (optimizer.learning_rate, optimizer.betas) == (1e-4, (0.9, 0.96))
     assert (optimizer.weight_decay, optimizer.clip_norm) == (0.045, 1.0)
-    assert (run.dropout, run.label_smoothing, run.ema_decay) == (0.1, 1e-4, 0.0)
+    assert (run.size.dropout, run.label_smoothing, run.ema_decay) == (0.1, 1e-4, 0.0)
     assert (run.mask_mode, run.mask_schedule) == ("commit", "cosine")
     assert set(run.losses) == {"refine", "mask", "reconstruct"}
     assert run.task_weights == ()
@@ -358,8 +359,8 @@ def train_shrunk(run, output: Path, folder: Path, **changes) -> list[dict[str, f
         )
         train_tokenizer(run, output, **options)
     else:
-        sizes = {"hidden_size": 16, "num_layers": 2, "num_heads": 2, "mlp_size": 32}
-        run = replace(run, **sizes, optimizer=replace(run.optimizer, warmup_steps=0), **changes)
+        size = TransformerSize(hidden_size=16, num_layers=2, num_heads=2, mlp_size=32)
+        run = replace(run, size=size, optimizer=replace(run.optimizer, warmup_steps=0), **changes)
         train_transformer(run, output, **options)
     lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]

@@ -10,7 +10,7 @@ from dataclasses import asdict, fields, replace
 import pytest
 import torch
 
-from magvit import MagvitPipeline
+from magvit import MagvitPipeline, storage
 from magvit.cli import main
 from magvit.cli.shard import DATA, Shard
 from magvit.data.loader import DataConfig, TrainingClips, make_loader
@@ -19,7 +19,6 @@ from magvit.recipes import TRANSFORMER_RECIPES
 from magvit.synthetic import MovingShapes
 from magvit.tasks import TASKS, get_task
 from magvit.tokenizer import VideoTokenizer
-from magvit.training import cache_tokens as writing
 from magvit.training import train_transformer as training
 from magvit.training.cache_tokens import (
     NOT_OF_THE_TOKENS,
@@ -171,7 +170,7 @@ def test_workers_change_nothing(stored):
 def test_what_is_no_cache_is_refused(tokenizer, stored, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere is not a token cache: it has no config"):
         TokenCache(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"model is not a token cache: its config\.json is that of something else"):
+    with pytest.raises(ValueError, match=r"model is a model, expected a token cache"):
         TokenCache(tokenizer)
     config = json.loads((stored / "config.json").read_text())
     for change, said in (({"format": 2}, "format is 2, expected"), ({"epochs": 0}, "epochs is 0, expected at least 1")):
@@ -262,16 +261,16 @@ def test_the_fingerprint_is_of_what_tokens_depend_on(tokenizer):
 
 
 def test_interrupted_work_goes_on_where_it_stopped(run, stored, tmp_path, monkeypatch):
-    save, saved = writing.save_file, []
+    save, saved = storage.save_file, []
 
-    def fail_at_the_third(arrays, path):
+    def fail_at_the_third(arrays, path, metadata):
         if len(saved) == 2:
             path.write_bytes(b"half")
             raise KeyboardInterrupt
         saved.append(path)
-        save(arrays, path)
+        save(arrays, path, metadata)
 
-    monkeypatch.setattr(writing, "save_file", fail_at_the_third)
+    monkeypatch.setattr(storage, "save_file", fail_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         write(run, tmp_path)
     monkeypatch.undo()

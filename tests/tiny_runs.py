@@ -9,6 +9,7 @@ import torch
 
 from magvit.data.loader import DataConfig
 from magvit.model_config import ModelConfig
+from magvit.nn.attention import TransformerSize
 from magvit.pipeline import MagvitPipeline
 from magvit.tokenizer import DiscriminatorConfig, TokenizerConfig, VideoTokenizer
 from magvit.training.config import LoopConfig, TokenizerLossConfig, TokenizerRun, TransformerRun
@@ -54,17 +55,16 @@ def save_tokenizer(folder: Path) -> str:
 
 
 def transformer_run(tokenizer: str, **changes: Any) -> TransformerRun:
-    """A stage-2 run on the tokens of `tokenizer`; `changes` are fields of the run or of its loop."""
+    """A stage-2 run on the tokens of `tokenizer`; `changes` are fields of the run, of its loop or of its size."""
     loop = {name: changes.pop(name) for name in list(changes) if hasattr(LOOP, name)}
+    size = TransformerSize(hidden_size=16, num_layers=2, num_heads=2, mlp_size=32)
+    sizes = {name: changes.pop(name) for name in list(changes) if hasattr(size, name)}
     run = TransformerRun(
         loop=replace(LOOP, **loop),
         data=DataConfig(clip_shape=(4, 16, 16), synthetic_share=1.0),
         tokenizer=tokenizer,
         tasks=("frame_prediction", "outpainting_central", "class_generation", "class_frame_prediction"),
-        hidden_size=16,
-        num_layers=2,
-        num_heads=2,
-        mlp_size=32,
+        size=replace(size, **sizes),
         optimizer=OptimizerConfig(1e-3, betas=(0.9, 0.96), weight_decay=0.045, clip_norm=1.0),
     )
     return replace(run, **changes)

@@ -13,24 +13,21 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from magvit.nn.attention import Mlp, SelfAttention
+from magvit.nn.attention import Mlp, SelfAttention, TransformerSize
 from magvit.nn.rematerialize import recompute
 
 NORM_EPS = 1e-12
 
 
-@dataclass(frozen=True)
-class TransformerConfig:
-    """Sizes of a `MaskedTransformer`; the defaults are those of MAGVIT-B.
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig(TransformerSize):
+    """What makes a `MaskedTransformer`: its size and the ids it reads.
+
+    Dropout is on the embeddings, the attention weights and the output of each attention and MLP.
 
     Attributes:
         vocab_size: rows `V` of the token table: codes, classes and special ids.
         max_length: longest sequence, prefix included.
-        hidden_size: width.
-        num_layers: layers.
-        num_heads: attention heads; must divide `hidden_size`.
-        mlp_size: inner width of the MLPs.
-        dropout: on the embeddings, the attention weights and the output of each attention and MLP.
         num_segments: rows of the segment table; 0 = no segment embedding, as in the released models.
 
     Raises:
@@ -39,23 +36,13 @@ class TransformerConfig:
 
     vocab_size: int
     max_length: int
-    hidden_size: int = 768
-    num_layers: int = 12
-    num_heads: int = 12
-    mlp_size: int = 3072
-    dropout: float = 0.1
     num_segments: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "max_length", "hidden_size", "num_layers", "num_heads", "mlp_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if self.hidden_size % self.num_heads:
-            raise ValueError(f"hidden_size {self.hidden_size} is not divisible by num_heads {self.num_heads}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}, expected a number in [0, 1)")
-        if self.num_segments < 0:
-            raise ValueError(f"num_segments is {self.num_segments}, expected 0 or more")
+        super().__post_init__()
+        for name, least in (("vocab_size", 1), ("max_length", 1), ("num_segments", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least {least}")
 
 
 class Layer(nn.Module):

@@ -143,7 +143,7 @@ class Reconstruct:
             check_output(self.tokens, (".npz",))
         import numpy as np
 
-        from magvit.hub import written_whole
+        from magvit.storage import written_whole
 
         pipe = load_pipeline(self.model, self.device)
         ids = pipe.tokenizer.encode(pipe.load_clip(self.input))

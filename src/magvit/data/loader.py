@@ -21,6 +21,7 @@ from magvit.data.synthetic_videos import PREFIX, SyntheticVideos
 from magvit.data.token_cache import TokenCache
 from magvit.seeds import generator_for
 from magvit.shapes import Clip, Grid
+from magvit.storage import kind_of, spoken
 from magvit.synthetic import SYNTHETIC, SyntheticName, synthetic_clips
 
 
@@ -124,6 +125,8 @@ def clips_of(config: DataConfig, folder: str, seed: int = 0) -> ClipSet:
         return SyntheticVideos(folder, config.clip_shape, **options)
     if is_shard_folder(folder):
         return ShardClips(folder, config.clip_shape, split=config.split, **options)
+    if (kind := kind_of(folder)) not in (None, "prepared data"):
+        raise ValueError(f"{folder} is {spoken(kind)}, expected clips")
     return ClipFolder(folder, config.clip_shape, cache=config.cache, split=config.split, **options)
 
 

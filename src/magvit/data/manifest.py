@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from magvit.hub import written_whole
+from magvit.storage import written_whole
 
 HEADER, RECORDS = "manifest.json", "records.jsonl"
 

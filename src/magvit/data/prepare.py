@@ -22,7 +22,7 @@ from magvit.data.records import part
 from magvit.data.sampling import frames_between
 from magvit.data.sources import SOURCES, Problem, Source, bair
 from magvit.data.tfrecord import read_payload
-from magvit.hub import written_whole
+from magvit.storage import written_whole
 from magvit.video import TooFewFrames, count_frames, probe, read_frames
 from magvit.video.images import IMAGE_SUFFIXES, read_image
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from magvit.hub import written_whole
+from magvit.storage import kind_of, written_whole
 from magvit.video.writing import error_reason
 
 INDEX = "index.json"
@@ -138,11 +138,11 @@ def _told(place: str) -> Iterator[None]:
 
 
 def is_shard_folder(folder: str | os.PathLike[str]) -> bool:
-    """Whether a data folder is one of shards: a URL is; a local folder that holds an index or shards is."""
+    """Whether a data folder is one of shards: a URL is; a folder here says so, or does not say and holds some."""
     if "://" in os.fspath(folder):
         return True
-    path = Path(folder)
-    return (path / INDEX).is_file() or next(path.glob("clips-*.tar"), None) is not None
+    kind = kind_of(folder)
+    return kind == "shards" or (kind is None and next(Path(folder).glob("clips-*.tar"), None) is not None)
 
 
 def load_index(folder: str | os.PathLike[str]) -> ShardIndex:

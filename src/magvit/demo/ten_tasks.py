@@ -10,10 +10,10 @@ from torch import Tensor
 
 from magvit.decoding import DecodingStep
 from magvit.demo.report import TaskResult, report
-from magvit.hub import written_whole
 from magvit.pipeline import MagvitPipeline
 from magvit.seeds import generator_for
 from magvit.shapes import Video
+from magvit.storage import written_whole
 from magvit.synthetic import CLASSES, moving_shape
 from magvit.tasks import TASKS, Task
 from magvit.video import write_video

@@ -64,7 +64,6 @@ def transformer_run(
 
     With one task the prefix is the class token alone, as in the official single-task configs.
     """
-    sizes = TRANSFORMERS[size]
     return TransformerRun(
         loop=LoopConfig(
             num_steps=epochs * (num_examples // 256),
@@ -76,11 +75,7 @@ def transformer_run(
         tokenizer=tokenizer,
         tasks=tasks,
         condition_frames=condition_frames,
-        hidden_size=sizes.hidden_size,
-        num_layers=sizes.num_layers,
-        num_heads=sizes.num_heads,
-        mlp_size=sizes.mlp_size,
-        dropout=0.1,
+        size=TRANSFORMERS[size],
         label_smoothing=1e-4,
         task_tokens=len(tasks) > 1,
         optimizer=OptimizerConfig(1e-4, betas=(0.9, 0.96), weight_decay=0.045, clip_norm=1.0, warmup_steps=5000),

@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
 from magvit.data.loader import DataConfig
+from magvit.nn.attention import TransformerSize
 from magvit.perceptual import PerceptualNetwork
+from magvit.storage import Kind
 from magvit.tasks import LossRegion, MaskMode, get_task, mask_ratio
 from magvit.tokenizer import DiscriminatorConfig, TokenizerConfig
 from magvit.tokenizer.losses import Adversarial
@@ -117,6 +119,7 @@ class TokenizerLossConfig:
 class TokenizerRun:
     """Stage 1: everything `train_tokenizer` needs to know."""
 
+    kind: ClassVar[Kind] = "tokenizer run"
     loop: LoopConfig
     data: DataConfig
     tokenizer: TokenizerConfig = TokenizerConfig()
@@ -159,6 +162,7 @@ class TransformerRun:
     (the official trainer's way). `losses` selects the regions of Eq. 3 that are trained.
     """
 
+    kind: ClassVar[Kind] = "transformer run"
     loop: LoopConfig
     data: DataConfig
     tokenizer: str  # model folder, packaged name or hub id
@@ -166,11 +170,8 @@ class TransformerRun:
     token_cache: str | None = None  # folder written by `magvit shard`, read in place of clips and tokenizer
     task_weights: tuple[float, ...] = ()
     condition_frames: int = 1
-    hidden_size: int = 768
-    num_layers: int = 12
-    num_heads: int = 12
-    mlp_size: int = 3072
-    dropout: float = 0.1
+    size: TransformerSize = TransformerSize()
+    num_segments: int = 0  # 2: mark the condition tokens that stand in for unknown ones; 0: as in the released models
     mask_mode: MaskMode = "commit"
     mask_schedule: str = "cosine"
     ratio_per_batch: bool = False

@@ -1,6 +1,7 @@
 """Stage 2: train the masked transformer with COMMIT (paper section 3.2). One loop, to be read from top to bottom."""
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -147,11 +148,8 @@ def design(config: TransformerRun, tokenizer: ModelConfig, classes: tuple[str, .
     transformer = TransformerConfig(
         vocab_size=vocabulary.size,
         max_length=vocabulary.sequence_length(t * h * w, config.mask_mode == "prefix"),
-        hidden_size=config.hidden_size,
-        num_layers=config.num_layers,
-        num_heads=config.num_heads,
-        mlp_size=config.mlp_size,
-        dropout=config.dropout,
+        num_segments=config.num_segments,
+        **asdict(config.size),
     )
     return ModelConfig(
         format=1,
