@@ -24,6 +24,7 @@ def test_squared_errors_stay_and_the_inverse_inverts(block):
     size = block[0] * block[1] * block[2]
     assert there.shape == (2, 3 * size, 4 // block[0], 8 // block[1], 16 // block[2])
     torch.testing.assert_close(inverse_haar(there, block), x)
+    assert (there is x) == (block == (1, 1, 1))
     torch.testing.assert_close((there - haar(y, block)).square().sum(), (x - y).square().sum())
 
 

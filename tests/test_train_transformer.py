@@ -319,3 +319,13 @@ def test_parts_that_do_not_fit_are_refused_before_anything_is_written(tokenizer,
 def test_settings_that_make_no_run_are_refused(tokenizer, changes, message):
     with pytest.raises(ValueError, match=message):
         transformer_run(tokenizer, **changes)
+
+
+def test_modern_layers_are_trained_and_stored(tokenizer, tmp_path):
+    output = train(transformer_run(tokenizer, block="modern"), tmp_path / "run")
+    pipe = MagvitPipeline.from_pretrained(str(output))
+    assert pipe.transformer is not None
+    assert (pipe.transformer.config.block, pipe.transformer.config.grid) == ("modern", (2, 4, 4))
+    assert pipe("unconditional", num_steps=2, seed=0).video.shape == (1, 3, 4, 16, 16)
+    with pytest.raises(ValueError, match="mask_mode is prefix, expected another with block modern"):
+        transformer_run(tokenizer, block="modern", mask_mode="prefix")

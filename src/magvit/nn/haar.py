@@ -32,6 +32,8 @@ def block_basis(block: Grid) -> Float[Tensor, "n n"]:
 
 def haar(x: Float[Tensor, "B C T H W"], block: Grid) -> Float[Tensor, "B channels t h w"]:
     """Each block of each channel becomes as many channels of one position: the channel's mean, then details."""
+    if block == (1, 1, 1):
+        return x
     p, q, r = block
     blocks = rearrange(x, "b c (t p) (h q) (w r) -> b t h w c (p q r)", p=p, q=q, r=r)
     return rearrange(blocks @ block_basis(block).to(x).T, "b t h w c n -> b (c n) t h w")
@@ -39,6 +41,8 @@ def haar(x: Float[Tensor, "B C T H W"], block: Grid) -> Float[Tensor, "B channel
 
 def inverse_haar(x: Float[Tensor, "B channels t h w"], block: Grid) -> Float[Tensor, "B C T H W"]:
     """The inverse of `haar`."""
+    if block == (1, 1, 1):
+        return x
     p, q, r = block
     blocks = rearrange(x, "b (c n) t h w -> b t h w c n", n=p * q * r) @ block_basis(block).to(x)
     return rearrange(blocks, "b t h w c (p q r) -> b c (t p) (h q) (w r)", p=p, q=q, r=r)

@@ -171,6 +171,7 @@ class TransformerRun:
     task_weights: tuple[float, ...] = ()
     condition_frames: int = 1
     size: TransformerSize = TransformerSize()
+    block: Literal["bert", "modern"] = "bert"  # see `TransformerConfig`
     num_segments: int = 0  # 2: mark the condition tokens that stand in for unknown ones; 0: as in the released models
     mask_mode: MaskMode = "commit"
     mask_schedule: str = "cosine"
@@ -198,6 +199,10 @@ class TransformerRun:
             )
         if not self.losses:
             raise ValueError("losses are (), expected one or more of refine, mask, reconstruct")
+        if self.mask_mode == "prefix" and self.block == "modern":
+            raise ValueError(
+                "mask_mode is prefix, expected another with block modern, whose latent tokens end a sequence"
+            )
         if self.mask_mode == "prefix" and not self.task_tokens:
             raise ValueError("mask_mode prefix needs the special tokens of a multi-task model: set task_tokens")
         mask_ratio(self.mask_schedule, torch.zeros(()), 1)  # refuses an unknown schedule

@@ -149,6 +149,8 @@ def design(config: TransformerRun, tokenizer: ModelConfig, classes: tuple[str, .
         vocab_size=vocabulary.size,
         max_length=vocabulary.sequence_length(t * h * w, config.mask_mode == "prefix"),
         num_segments=config.num_segments,
+        block=config.block,
+        grid=(t, h, w) if config.block == "modern" else None,
         **asdict(config.size),
     )
     return ModelConfig(
