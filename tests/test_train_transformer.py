@@ -329,3 +329,19 @@ def test_modern_layers_are_trained_and_stored(tokenizer, tmp_path):
     assert pipe("unconditional", num_steps=2, seed=0).video.shape == (1, 3, 4, 16, 16)
     with pytest.raises(ValueError, match="mask_mode is prefix, expected another with block modern"):
         transformer_run(tokenizer, block="modern", mask_mode="prefix")
+
+
+def test_stratified_ratios_are_an_even_spread_in_every_step(tokenizer):
+    run = transformer_run(tokenizer, stratified_ratios=True, global_batch_size=8)
+    tasks, offsets = [get_task("FP")], []
+    for step in range(3):
+        draws = [draw(run, tasks, step * 8 + i, step, (4, 8, 8)) for i in range(8)]
+        progress = torch.acos(torch.stack([sample.mask_ratio for sample in draws])) / (math.pi / 2)
+        gaps = progress.sort().values.diff()
+        assert gaps.sub(1 / 8).abs().max() < 0.02
+        offsets.append(progress.min().item())
+        plain = draw(replace(run, stratified_ratios=False), tasks, step * 8, step, (4, 8, 8))
+        assert torch.equal(plain.mask_score, draws[0].mask_score)
+    assert len(set(offsets)) == 3
+    with pytest.raises(ValueError, match="ratio_per_batch is set, expected not with stratified_ratios"):
+        replace(run, ratio_per_batch=True)

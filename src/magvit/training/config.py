@@ -176,6 +176,7 @@ class TransformerRun:
     mask_mode: MaskMode = "commit"
     mask_schedule: str = "cosine"
     ratio_per_batch: bool = False
+    stratified_ratios: bool = False  # those of a step's clips are spread evenly, so that steps differ less
     losses: tuple[LossRegion, ...] = ("refine", "mask", "reconstruct")
     label_smoothing: float = 1e-4
     task_tokens: bool = True  # False: a single-task model, whose prefix is the class token alone
@@ -196,6 +197,10 @@ class TransformerRun:
         if len(self.task_weights) not in (0, len(self.tasks)) or min(weights) < 0 or not sum(weights):
             raise ValueError(
                 f"task_weights are {self.task_weights}, expected one of 0 or more for each of {self.tasks}"
+            )
+        if self.ratio_per_batch and self.stratified_ratios:
+            raise ValueError(
+                "ratio_per_batch is set, expected not with stratified_ratios: a step has one ratio or many"
             )
         if not self.losses:
             raise ValueError("losses are (), expected one or more of refine, mask, reconstruct")
