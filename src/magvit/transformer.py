@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -72,9 +72,11 @@ class Layer(nn.Module):
         self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=NORM_EPS)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Float[Tensor, "B L hidden"]) -> Float[Tensor, "B L hidden"]:
-        """Apply the layer; every position sees every position."""
-        x = self.attention_norm(x + self.dropout(self.attention(x)))
+    def forward(
+        self, x: Float[Tensor, "B L hidden"], visible: Bool[Tensor, "B 1 1 L"] | None = None
+    ) -> Float[Tensor, "B L hidden"]:
+        """Apply the layer; every position sees every position, or all that are `visible`."""
+        x = self.attention_norm(x + self.dropout(self.attention(x, visible)))
         return self.mlp_norm(x + self.dropout(self.mlp(x)))
 
 
@@ -110,19 +112,26 @@ class MaskedTransformer(nn.Module):
         if modern:
             nn.init.zeros_(self.head_out.weight)
 
-    def forward(self, ids: Int[Tensor, "B L"], segment_ids: Int[Tensor, "B L"] | None = None) -> Float[Tensor, "B L V"]:
+    def forward(
+        self,
+        ids: Int[Tensor, "B L"],
+        segment_ids: Int[Tensor, "B L"] | None = None,
+        visible: Bool[Tensor, "B L"] | None = None,
+    ) -> Float[Tensor, "B L V"]:
         """Predict every position from all positions.
 
         Args:
             ids: token ids in [0, V).
             segment_ids: in [0, num_segments); needed if and only if the model has a segment table.
+            visible: False where no position may look: behind the end of a shorter sequence. None: everywhere.
 
         Raises:
             ValueError: if the sequence is longer than `max_length`, or segment ids are missing or not wanted.
         """
         x = self.embed(ids, segment_ids)
+        mask = None if visible is None else visible[:, None, None, :]
         for i, layer in enumerate(self.layers):
-            x = recompute(i < self.rematerialize, layer, x)
+            x = recompute(i < self.rematerialize, layer, x, mask)
         return self.head(x)
 
     def embed(self, ids: Int[Tensor, "B L"], segment_ids: Int[Tensor, "B L"] | None) -> Float[Tensor, "B L hidden"]:

@@ -95,7 +95,7 @@ class SelfAttention(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "B L hidden"],
-        mask: Bool[Tensor, "... L total"] | Float[Tensor, "... L total"] | None = None,
+        mask: Bool[Tensor, "... #L total"] | Float[Tensor, "... #L total"] | None = None,
         is_causal: bool = False,
         cache: KeyValueCache | None = None,
     ) -> Float[Tensor, "B L hidden"]:

@@ -22,13 +22,15 @@ def rotations(grid: Grid, num_prefix: int, size: int) -> Float[Tensor, "L planes
     """
     planes = size // 2
     counts = [planes - 2 * (planes // 3), planes // 3, planes // 3]
-    axes = torch.meshgrid(*(torch.arange(float(length)) for length in grid), indexing="ij")
+    axes = torch.meshgrid(*(torch.arange(float(length), device="cpu") for length in grid), indexing="ij")
     angles = [
-        axis.flatten()[:, None] * BASE ** -(torch.arange(count) / count)
+        axis.flatten()[:, None] * BASE ** -(torch.arange(count, device="cpu") / count)
         for axis, count in zip(axes, counts, strict=True)
     ]
     inside = torch.cat(angles, 1)
-    outside = torch.cat([-(BASE ** -(torch.arange(count) / count)) for count in counts]).expand(num_prefix, planes)
+    outside = torch.cat([-(BASE ** -(torch.arange(count, device="cpu") / count)) for count in counts]).expand(
+        num_prefix, planes
+    )
     table = torch.cat((outside, inside))
     return torch.stack((table.cos(), table.sin()), -1)
 

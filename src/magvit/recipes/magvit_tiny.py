@@ -84,6 +84,8 @@ def transformer() -> TransformerRun:
         task_weights=tuple(3.0 if name == "class_generation" else 1.0 for name in TASKS),
         size=TransformerSize(hidden_size=256, num_layers=6, num_heads=4, mlp_size=704, dropout=0.0),
         block="modern",
+        num_segments=2,
+        label_dropout=0.1,
         stratified_ratios=True,
         optimizer=OptimizerConfig(1e-3, betas=(0.9, 0.98), weight_decay=0.05, clip_norm=1.0, warmup_steps=200),
         ema_decay=0.99,

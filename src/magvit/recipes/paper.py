@@ -12,6 +12,7 @@ processes as divide `global_batch_size / micro_batch_size` can share a step. The
 from dataclasses import replace
 
 from magvit.data.loader import DataConfig
+from magvit.decoding import Decoding
 from magvit.presets import DISCRIMINATORS, TOKENIZERS, TRANSFORMERS
 from magvit.training.config import LoopConfig, TokenizerRun, TransformerRun
 from magvit.training.optim import OptimizerConfig
@@ -59,6 +60,7 @@ def transformer_run(
     epochs: int,
     micro_batch_size: int,
     condition_frames: int = 1,
+    decoding: Decoding = Decoding(),
 ) -> TransformerRun:
     """Stage 2 of the transformer called `size` in `magvit.presets`: batches of 256, AdamW at 1e-4, 5000 warm-up steps.
 
@@ -75,6 +77,7 @@ def transformer_run(
         tokenizer=tokenizer,
         tasks=tasks,
         condition_frames=condition_frames,
+        decoding=decoding,
         size=TRANSFORMERS[size],
         label_smoothing=1e-4,
         task_tokens=len(tasks) > 1,
