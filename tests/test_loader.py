@@ -69,6 +69,25 @@ def test_processes_share_the_stream_of_one():
     assert equal(later[0], both[1][1])
 
 
+def test_several_worlds_take_turns_and_only_the_first_has_classes(folder):
+    names = ("pushing", "shapes", "pushing", "digits")
+    clips = TrainingClips(DataConfig(SHAPE, synthetic_share=1.0, synthetic=names), 5)
+    assert clips.classes == SYNTHETIC["pushing"](SHAPE, 5).classes
+    taken = Counter()
+    for index in range(12):
+        name, clip = names[index % 4], clips[0, index]
+        expected = SYNTHETIC[name](SHAPE, 5)[taken[name]]
+        taken[name] += 1
+        assert torch.equal(clip["video"], expected["video"])
+        assert (clip["label"], clip["index"]) == (expected["label"] if name == "pushing" else -1, index)
+    mixed = TrainingClips(DataConfig(SHAPE, folder, 0.5, names), 5)
+    told = {mixed.name(clip["index"], clip["label"]) for clip in (mixed[0, index] for index in (0, 1, 700))}
+    assert {name.rsplit(" ", 1)[0] for name in told if "synthetic" in name} == {"synthetic clip"}
+    assert sum(name.endswith(".mp4") for name in told) == 1
+    with pytest.raises(ValueError, match="synthetic is \\(\\), expected one or more of shapes"):
+        DataConfig(SHAPE, synthetic_share=1.0, synthetic=())
+
+
 def test_workers_change_nothing():
     for alone, together in zip(first(3, synthetic(), 2), first(3, synthetic(), 2, num_workers=2), strict=True):
         assert equal(alone, together)

@@ -324,7 +324,7 @@ def test_tokenize_for_a_recipe_is_what_the_recipe_trains_on(tmp_path):
     recipe = TRANSFORMER_RECIPES["magvit-tiny"]()
     run = Tokenize(tmp_path, "magvit-tiny", tokenizer="model", data=tmp_path).of_training()
     assert asdict(run) == asdict(
-        replace(recipe, data=replace(recipe.data, folder=str(tmp_path)), tokenizer="model", task_weights=())
+        replace(recipe, data=recipe.data.from_folder(tmp_path), tokenizer="model", task_weights=())
     )
     given = {"stride": 3, "short_side": 40, "synthetic_share": 0.0, "clip_shape": (8, 16, 16)}
     given |= {"flip": False, "labels": False}

@@ -8,14 +8,17 @@ import torch
 from magvit import MagvitPipeline
 from magvit.data.loader import DataConfig, TrainingClips
 from magvit.hub import load_tensors
+from magvit.seeds import generator_for
 from magvit.tokenizer import VideoTokenizer, inflate
+from magvit.training import codebook as module_of_codebook
 from magvit.training import train_tokenizer as module
 from magvit.training.checkpoint import load_newest_checkpoint
+from magvit.training.codebook import codebook_from_latents
 from magvit.training.config import TokenizerLossConfig
 from magvit.training.engine import Machine
 from magvit.training.log import RunLog
 from magvit.training.optim import OptimizerConfig
-from magvit.training.train_tokenizer import codebook_from_latents, start_from, train_tokenizer
+from magvit.training.train_tokenizer import shown_as_conditions, start_from, train_tokenizer
 from magvit.video import read_video, write_video
 from tiny_runs import TOKENIZER, metrics, same, tokenizer_run
 
@@ -328,3 +331,87 @@ def test_a_codebook_of_latents_knows_both_halves_of_mixed_data(tmp_path):
     codebook_from_latents(tokenizer, clips)
     white = tokenizer.encode_latents(torch.ones(1, 3, 4, 16, 16)).flatten(2)[0].T
     assert torch.cdist(white, tokenizer.quantizer.codebook).amin(1).max() < 1e-2
+
+
+def test_an_autoencoder_phase_ends_with_a_codebook_amid_the_latents(tmp_path):
+    """The codebook waits as it is, then begins anew; a run that is stopped around that moment goes on bit-equal."""
+    config = tokenizer_run(
+        num_steps=4,
+        quantizer_start=2,
+        codebook_init="kmeans",
+        condition_share=0.5,
+        checkpoint_every=1,
+        keep_checkpoints=4,
+        tokenizer=replace(TOKENIZER, haar=(1, 2, 2), channel_multipliers=(1, 2), linear_path=True),
+    )
+    train(config, tmp_path / "whole")
+    states = [torch.load(tmp_path / f"whole/checkpoints/step_0000000{step}.pt") for step in (1, 2, 3, 4)]
+    books = [state["generator"]["module"]["quantizer.codebook"] for state in states]
+    assert torch.equal(books[0], books[1])
+    assert (books[2] - books[1]).abs().mean() > 0.1
+    paths = [state["generator"]["module"]["linear_path.components"] for state in states]
+    assert torch.equal(paths[0], paths[3])
+    lines = metrics(tmp_path / "whole")
+    assert ["perplexity" in line for line in lines] == [False, False, True, True]
+    for kept in (1, 2, 3):
+        shutil.copytree(tmp_path / "whole", tmp_path / f"again{kept}")
+        for step in range(kept + 1, 5):
+            (tmp_path / f"again{kept}/checkpoints/step_0000000{step}.pt").unlink()
+        train(config, tmp_path / f"again{kept}", resume=True)
+        again = torch.load(tmp_path / f"again{kept}/checkpoints/step_00000004.pt")
+        assert same(again["generator"], states[3]["generator"])
+        assert same(again["average"], states[3]["average"])
+
+
+def test_means_of_latents_are_nearer_than_latents():
+    config = tokenizer_run()
+    torch.manual_seed(0)
+    tokenizer, clips = VideoTokenizer(config.tokenizer), TrainingClips(config.data, 0)
+    video = torch.stack([clips[3, index]["video"] for index in range(64)])
+    errors = []
+    for means in (False, True):
+        codebook_from_latents(tokenizer, clips, means)
+        out = tokenizer(video)
+        errors.append((out.latents - out.quantized).square().mean())
+        assert out.tokens.unique().numel() > 8
+    assert errors[1] < 0.9 * errors[0]
+
+
+def test_a_mean_of_nothing_moves_to_where_it_is_needed():
+    x = torch.cat([torch.zeros(10, 2), torch.ones(10, 2), torch.full((10, 2), 9.0)])
+    found = module_of_codebook.k_means(x, torch.tensor([[0.4, 0.4], [50.0, 50.0], [60.0, 60.0]]), generator_for(0))
+    assert sorted(found[:, 0].tolist()) == pytest.approx([0.0, 1.0, 9.0])
+
+
+def test_only_the_decoder_is_trained_where_tokens_have_to_stay(trained, tmp_path):
+    _, output = trained
+    config = tokenizer_run(train="decoder", init_from=str(output / "model"), ema_decay=0.0)
+    train(config, tmp_path / "run")
+    before, after = (load_tensors(folder / "model", "tokenizer") for folder in (output, tmp_path / "run"))
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"decoder"}
+    assert "without_gradient" not in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_some_clips_are_shown_as_conditions():
+    config = tokenizer_run(condition_share=0.5)
+    video = torch.stack([TrainingClips(config.data, 0)[0, index]["video"] for index in range(32)])
+    shown = shown_as_conditions(video, config, 64)
+    changed = (shown != video).flatten(1).any(1)
+    assert 6 <= int(changed.sum()) <= 26
+    assert torch.equal(shown[8:], shown_as_conditions(video[8:], config, 72))
+    assert torch.equal(shown_as_conditions(video, replace(config, condition_share=0.0), 64), video)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"quantizer_start": -1}, "quantizer_start is -1"),
+        ({"quantizer_start": 5}, "codebook_init is uniform, expected latents or kmeans"),
+        ({"condition_share": 1.5}, "condition_share is 1.5"),
+        ({"train": "decoder"}, "expected init_from"),
+    ],
+)
+def test_phases_that_do_not_fit_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        tokenizer_run(**change)

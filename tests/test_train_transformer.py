@@ -306,3 +306,29 @@ def test_parts_that_do_not_fit_are_refused_before_anything_is_written(tokenizer,
 def test_settings_that_make_no_run_are_refused(tokenizer, changes, message):
     with pytest.raises(ValueError, match=message):
         transformer_run(tokenizer, **changes)
+
+
+def test_modern_layers_are_trained_and_stored(tokenizer, tmp_path):
+    output = train(transformer_run(tokenizer, block="modern"), tmp_path / "run")
+    pipe = MagvitPipeline.from_pretrained(str(output))
+    assert pipe.transformer is not None
+    assert (pipe.transformer.config.block, pipe.transformer.config.grid) == ("modern", (2, 4, 4))
+    assert pipe("class_generation", label=0, num_steps=2, seed=0).video.shape == (1, 3, 4, 16, 16)
+    with pytest.raises(ValueError, match="mask_mode is prefix, expected another with block modern"):
+        transformer_run(tokenizer, block="modern", mask_mode="prefix")
+
+
+def test_stratified_ratios_are_an_even_spread_in_every_step(tokenizer):
+    run = transformer_run(tokenizer, stratified_ratios=True, global_batch_size=8)
+    tasks, offsets = [get_task("FP")], []
+    for step in range(3):
+        draws = [draw(run, tasks, step * 8 + i, step, (4, 8, 8)) for i in range(8)]
+        progress = torch.acos(torch.stack([sample.mask_ratio for sample in draws])) / (math.pi / 2)
+        gaps = progress.sort().values.diff()
+        assert gaps.sub(1 / 8).abs().max() < 0.02
+        offsets.append(progress.min().item())
+        plain = draw(replace(run, stratified_ratios=False), tasks, step * 8, step, (4, 8, 8))
+        assert torch.equal(plain.mask_score, draws[0].mask_score)
+    assert len(set(offsets)) == 3
+    with pytest.raises(ValueError, match="ratio_per_batch is set, expected not with stratified_ratios"):
+        replace(run, ratio_per_batch=True)

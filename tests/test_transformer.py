@@ -1,4 +1,4 @@
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -120,3 +120,83 @@ def test_too_long_a_sequence_is_refused():
 def test_impossible_sizes_are_refused(field, value, message):
     with pytest.raises(ValueError, match=message):
         TransformerConfig(**{**asdict(TINY), field: value})
+
+
+# --- modern layers
+
+MODERN = TransformerConfig(
+    vocab_size=24,
+    max_length=2 + 12,
+    hidden_size=32,
+    num_layers=2,
+    num_heads=2,
+    mlp_size=48,
+    dropout=0.0,
+    block="modern",
+    grid=(2, 2, 3),
+)
+
+
+def stirred(config: TransformerConfig = MODERN) -> MaskedTransformer:
+    """A modern transformer in which nothing is zero any more."""
+    torch.manual_seed(0)
+    model = MaskedTransformer(config).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def test_a_new_modern_transformer_knows_nothing_and_every_parameter_learns():
+    torch.manual_seed(0)
+    model = MaskedTransformer(MODERN)
+    ids = torch.randint(24, (2, 14))
+    assert not model(ids).any()
+    optimizer = torch.optim.SGD(model.parameters(), 0.5)
+    for _ in range(3):  # what starts at zero first hides what lies before it
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(ids).flatten(0, 1), ids.flatten()).backward()
+        optimizer.step()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
+    assert not any(name.endswith("bias") for name, _ in model.named_parameters())
+
+
+def test_modern_positions_are_relative_places_in_the_grid():
+    """With two unlike tokens, a position's logits depend on their distance along each axis, not on where they are."""
+    model = stirred(replace(MODERN, max_length=2 + 36, grid=(3, 3, 4), num_layers=1))
+
+    def seen(place: tuple[int, int, int], other: tuple[int, int, int]) -> torch.Tensor:
+        ids = torch.full((1, 38), 1)
+        at, mark = (2 + (t * 3 + h) * 4 + w for t, h, w in (place, other))
+        ids[0, at], ids[0, mark] = 5, 7
+        visible = torch.zeros(1, 1, 1, 38, dtype=torch.bool)
+        visible[..., [at, mark]] = True
+        x = model.embed(ids, None)
+        return model.head(model.layers[0](x, visible))[0, at]
+
+    here = seen((1, 1, 1), (1, 1, 2))
+    for place, other in (((0, 1, 1), (0, 1, 2)), ((2, 0, 1), (2, 0, 2)), ((1, 2, 2), (1, 2, 3))):
+        torch.testing.assert_close(seen(place, other), here, atol=1e-4, rtol=1e-4)
+    for other in ((1, 1, 0), (1, 2, 1), (2, 1, 1), (0, 1, 2)):
+        assert (seen((1, 1, 1), other) - here).abs().max() > 1e-3
+
+
+def test_modern_prefix_tokens_stand_outside_the_grid():
+    table = stirred().layers[0].table
+    inside, outside = table[2:], table[:2]
+    assert len(inside.flatten(1).unique(dim=0)) == 12
+    assert torch.equal(outside[0], outside[1])
+    assert (inside - outside[0]).flatten(1).abs().amax(1).min() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"grid": None}, "grid is None, expected one if and only if block is modern"),
+        ({"block": "bert"}, "which is bert"),
+        ({"grid": (2, 3, 3)}, r"grid is \(2, 3, 3\), expected at most max_length 14"),
+        ({"num_heads": 32}, "heads have 1 numbers"),
+    ],
+)
+def test_modern_sizes_that_do_not_fit_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(MODERN, **change)

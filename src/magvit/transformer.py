@@ -6,7 +6,9 @@ table out. All ids are positive (row `V + k` of the table stands for the officia
 `magvit.tasks.vocab` lays them out.
 """
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,7 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from magvit.nn.attention import Mlp, SelfAttention, TransformerSize
+from magvit.nn.modern import ModernLayer
 from magvit.nn.rematerialize import recompute
+from magvit.shapes import Grid
+from magvit.typed_json import optional
 
 NORM_EPS = 1e-12
 
@@ -29,20 +34,31 @@ class TransformerConfig(TransformerSize):
         vocab_size: rows `V` of the token table: codes, classes and special ids.
         max_length: longest sequence, prefix included.
         num_segments: rows of the segment table; 0 = no segment embedding, as in the released models.
+        block: `bert` is the paper's; `modern` layers (see `magvit.nn.modern`) need `grid` in place of learned
+            positions, and have an output layer of their own.
+        grid: `(t, h, w)` of the latent tokens, which end the sequence.
 
     Raises:
-        ValueError: if a size is not positive or the dropout is not in [0, 1).
+        ValueError: if a size is not positive or the dropout is not in [0, 1), or `grid` does not fit.
     """
 
     vocab_size: int
     max_length: int
     num_segments: int = 0
+    block: Literal["bert", "modern"] = optional("bert")
+    grid: Grid | None = optional(None)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, least in (("vocab_size", 1), ("max_length", 1), ("num_segments", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least {least}")
+        if (self.block == "modern") != (self.grid is not None):
+            raise ValueError(f"grid is {self.grid}, expected one if and only if block is modern, which is {self.block}")
+        if self.grid is not None and not 0 < math.prod(self.grid) <= self.max_length:
+            raise ValueError(f"grid is {self.grid}, expected at most max_length {self.max_length} positions")
+        if self.grid is not None and self.hidden_size // self.num_heads % 2:
+            raise ValueError(f"heads have {self.hidden_size // self.num_heads} numbers, expected an even count")
 
 
 class Layer(nn.Module):
@@ -77,15 +93,24 @@ class MaskedTransformer(nn.Module):
         self.config = config
         hidden_size = config.hidden_size
         self.token_embedding = nn.Embedding(config.vocab_size, hidden_size)
-        self.position_embedding = nn.Embedding(config.max_length, hidden_size)
+        modern = config.block == "modern"
+        self.position_embedding = None if modern else nn.Embedding(config.max_length, hidden_size)
         self.segment_embedding = nn.Embedding(config.num_segments, hidden_size) if config.num_segments else None
-        self.embedding_norm = nn.LayerNorm(hidden_size, eps=NORM_EPS)
+        self.embedding_norm = nn.Identity() if modern else nn.LayerNorm(hidden_size, eps=NORM_EPS)
         self.dropout = nn.Dropout(config.dropout)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_layers))
-        self.head_dense = nn.Linear(hidden_size, hidden_size)
-        self.head_norm = nn.LayerNorm(hidden_size, eps=NORM_EPS)
-        self.head_bias = nn.Parameter(torch.zeros(config.vocab_size))
+        self.layers = nn.ModuleList(
+            _modern_layer(config) if modern else Layer(config) for _ in range(config.num_layers)
+        )
+        if modern:
+            self.head_norm: nn.Module = nn.RMSNorm(hidden_size)
+            self.head_out = nn.Linear(hidden_size, config.vocab_size, bias=False)
+        else:
+            self.head_dense = nn.Linear(hidden_size, hidden_size)
+            self.head_norm = nn.LayerNorm(hidden_size, eps=NORM_EPS)
+            self.head_bias = nn.Parameter(torch.zeros(config.vocab_size))
         self.apply(_init_weights)
+        if modern:
+            nn.init.zeros_(self.head_out.weight)
 
     def forward(
         self,
@@ -110,7 +135,7 @@ class MaskedTransformer(nn.Module):
         return self.head(x)
 
     def embed(self, ids: Int[Tensor, "B L"], segment_ids: Int[Tensor, "B L"] | None) -> Float[Tensor, "B L hidden"]:
-        """LN(token + position [+ segment])."""
+        """LN(token + position [+ segment]); with modern layers, which know positions, token [+ segment]."""
         length = ids.shape[1]
         if length > self.config.max_length:
             raise ValueError(
@@ -121,20 +146,32 @@ class MaskedTransformer(nn.Module):
                 f"segment_ids {'missing' if segment_ids is None else 'given'} for a transformer with "
                 f"num_segments={self.config.num_segments}"
             )
-        x = self.token_embedding(ids) + self.position_embedding.weight[:length]
+        x = self.token_embedding(ids)
+        if self.position_embedding is not None:
+            x = x + self.position_embedding.weight[:length]
         if self.segment_embedding is not None:
             x = x + self.segment_embedding(segment_ids)
         return self.dropout(self.embedding_norm(x))
 
     def head(self, x: Float[Tensor, "B L hidden"]) -> Float[Tensor, "B L V"]:
-        """LN(gelu(dense(x))) against the token table, plus a bias per row."""
+        """LN(gelu(dense(x))) against the token table, plus a bias per row; with modern layers, a linear map."""
+        if self.config.block == "modern":
+            return self.head_out(self.head_norm(x))
         x = self.head_norm(F.gelu(self.head_dense(x), approximate="tanh"))
         return F.linear(x, self.token_embedding.weight, self.head_bias)
+
+
+def _modern_layer(config: TransformerConfig) -> ModernLayer:
+    assert config.grid is not None
+    sizes = config.hidden_size, config.num_heads, config.mlp_size, config.dropout
+    return ModernLayer(*sizes, config.grid, config.max_length - math.prod(config.grid))
 
 
 def _init_weights(module: nn.Module) -> None:
     """Weights and tables from a normal of 0.02 cut at two sigma, biases 0 (norms keep PyTorch's 1 and 0)."""
     if isinstance(module, (nn.Linear, nn.Embedding)):
         nn.init.trunc_normal_(module.weight, std=0.02, a=-0.04, b=0.04)
-    if isinstance(module, nn.Linear):
+    if isinstance(module, nn.Linear) and module.bias is not None:
         nn.init.zeros_(module.bias)
+    if isinstance(module, ModernLayer):  # after its parts
+        module.start_at_zero()

@@ -35,7 +35,8 @@ class Evaluate:
     """
 
     data: str
-    """Real clips: a folder of videos, a prepared data set, shards, or synthetic:shapes, :digits or :scenes."""
+    """Real clips: a folder of videos, a prepared data set, shards, or synthetic:shapes, :digits, :scenes or
+    :pushing."""
     output: Path
     """Folder to be written or gone on with."""
     model: str | None = None

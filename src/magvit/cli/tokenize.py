@@ -61,7 +61,7 @@ class Tokenize:
     """Sub-folders are classes; without it as the recipe, or True."""
     synthetic_share: float | None = None
     """Share of synthetic clips; without it the recipe's, or 0."""
-    synthetic: Literal["shapes", "digits", "scenes"] | None = None
+    synthetic: tuple[Literal["shapes", "digits", "scenes", "pushing"], ...] | None = None
     """Which synthetic clips; without it as the recipe, or moving shapes."""
     seed: int | None = None
     """Of the random windows, crops and flips: that of the training; without it the recipe's, or 0."""

@@ -21,7 +21,7 @@ from magvit.data.synthetic_videos import PREFIX, SyntheticVideos
 from magvit.data.token_cache import TokenCache
 from magvit.seeds import generator_for
 from magvit.shapes import Clip, Grid
-from magvit.synthetic import SYNTHETIC, SyntheticName
+from magvit.synthetic import SYNTHETIC, SyntheticName, synthetic_clips
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,15 @@ class DataConfig:
 
     `synthetic_share` of the draws are of the `SYNTHETIC` set that `synthetic` names, the others come from `folder`
     (see `ClipFolder`): videos, and pictures too where `clip_shape` has one frame; or one `split` of a data set
-    that `magvit data prepare` wrote there; or shards that `magvit shard` wrote. Where both are used only the synthetic
-    clips have classes.
+    that `magvit data prepare` wrote there; or shards that `magvit shard` wrote. Several names take turns, one that is
+    there twice twice as often. Where both are used, or several sets, only the clips of the first synthetic set have
+    classes.
     """
 
     clip_shape: Grid = (16, 128, 128)
     folder: str | None = None
     synthetic_share: float = 0.0
-    synthetic: SyntheticName = "shapes"
+    synthetic: SyntheticName | tuple[SyntheticName, ...] = "shapes"
     stride: int = 1
     target_fps: float | None = None  # resample the folder's videos to so many frames a second; None: as stored
     short_side: int | None = None
@@ -51,6 +52,13 @@ class DataConfig:
         """Raise ValueError where the parts do not fit each other."""
         if not 0 <= self.synthetic_share <= 1:
             raise ValueError(f"synthetic_share is {self.synthetic_share}, expected a number in [0, 1]")
+        if not self.synthetic:
+            raise ValueError(f"synthetic is (), expected one or more of {', '.join(SYNTHETIC)}")
+
+    @property
+    def synthetic_sets(self) -> tuple[SyntheticName, ...]:
+        """The synthetic sets that take turns."""
+        return (self.synthetic,) if isinstance(self.synthetic, str) else self.synthetic
 
     def from_folder(self, folder: str | os.PathLike[str]) -> "DataConfig":
         """The same with the clips of a folder, in place of synthetic ones if there were nothing else."""
@@ -62,7 +70,7 @@ class TrainingClips(Dataset[Clip]):
 
     def __init__(self, config: DataConfig, seed: int):
         share = config.synthetic_share
-        self.synthetic = SYNTHETIC[config.synthetic](config.clip_shape, seed) if share else None
+        self.synthetic = synthetic_clips(config.synthetic_sets, config.clip_shape, seed) if share else None
         self.folder: ClipSet | None = None
         if share < 1:
             if config.folder is None:
@@ -82,7 +90,10 @@ class TrainingClips(Dataset[Clip]):
     def __getitem__(self, key: tuple[int, int]) -> Clip:
         epoch, index = key
         if self.synthetic and index < self.num_synthetic:
-            return self.synthetic[epoch * self.num_synthetic + index]
+            drawn = self.synthetic[epoch * self.num_synthetic + index]
+            if self.folder is not None and drawn["label"] < 0:  # its number goes on where those of the folder end
+                drawn["index"] += len(self.folder)
+            return drawn
         assert self.folder is not None
         count = self.length - self.num_synthetic
         clip = self.folder[divmod(epoch * count + index - self.num_synthetic, len(self.folder))]
@@ -90,7 +101,7 @@ class TrainingClips(Dataset[Clip]):
 
     def name(self, index: int, label: int) -> str:
         """What to call a clip, by its `index` and `label`: the file it is of, or which synthetic one it is."""
-        if self.folder is None or (self.synthetic and label >= 0):
+        if self.folder is None or (self.synthetic and (label >= 0 or index >= len(self.folder))):
             assert self.synthetic is not None
             return f"{self.synthetic.noun} {index}"
         return self.folder.path(index)

@@ -31,6 +31,12 @@ def pick(generator: torch.Generator, count: int) -> int:
     return int(torch.randint(count, (), generator=generator))
 
 
+def colour_of(hue: float, saturation: float, value: float) -> Float[Tensor, "3"]:
+    """A colour by hue (1 = once around the wheel), saturation and brightness."""
+    wheel = 0.5 + 0.5 * torch.cos(2 * math.pi * (hue + torch.tensor([0, 1 / 3, 2 / 3])))
+    return value * (1 - saturation + saturation * wheel)
+
+
 def shape_distance(name: str, x: Tensor, y: Tensor) -> Tensor:
     """Signed distance (negative inside) of points to a shape of circumradius about 1 centred at the origin."""
     if name == "circle":

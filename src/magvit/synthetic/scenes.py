@@ -19,6 +19,7 @@ from magvit.synthetic.drawing import (
     TEXTURES,
     ZOOM,
     camera,
+    colour_of,
     distance_field,
     pick,
     pixel_points,
@@ -80,6 +81,19 @@ class Actor:
     half_width: float  # of a digit's strokes
     colour: Float[Tensor, "3"]
 
+    def draw(self, video: Float[Tensor, "3 T H W"]) -> Float[Tensor, "3 T H W"]:
+        """The figure over the video, lit from above, with a soft shadow around it."""
+        H, W = video.shape[-2:]
+        cos, sin = self.angle.cos(), self.angle.sin()
+        linear = torch.stack((cos - self.slant * sin, sin + self.slant * cos, -sin, cos), -1).view(-1, 2, 2)
+        linear = linear / (self.radius * EXTENT)
+        points = pixel_points(linear, -(linear * self.centre[:, None]).sum(-1), H, W)
+        distance = (sample(distance_field(self.figure), points) - self.half_width) * self.radius
+        opacity = (0.5 - distance * (min(H, W) / 2)).clamp(0, 1)
+        shadow = 0.4 * (1 - distance / (0.35 * self.radius)).clamp(0, 1) ** 2
+        light = (1 - 0.22 * EXTENT * points[..., 1]).clamp(0.78, 1.15)  # more at the top
+        return torch.addcmul(video * ((1 - shadow) * (1 - opacity)), self.colour.view(3, 1, 1, 1), light * opacity)
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -92,7 +106,7 @@ class Scene:
         """The pixels, in [0, 1]."""
         video = self.ground
         for actor in self.actors:
-            video = _draw(actor, video)
+            video = actor.draw(video)
         return video.clamp(0, 1)
 
 
@@ -138,18 +152,13 @@ class MovingScenes(Dataset[Clip]):
         return Scene(ground, (*actors, _actor(*front, self.clip_shape, hue, bright, 1.0, generator)))
 
 
-def _colour(hue: float, saturation: float, value: float) -> Float[Tensor, "3"]:
-    wheel = 0.5 + 0.5 * torch.cos(2 * math.pi * (hue + torch.tensor([0, 1 / 3, 2 / 3])))
-    return value * (1 - saturation + saturation * wheel)
-
-
 def _ground(
     clip_shape: Grid, style: SceneStyle, hue: float, bright: bool, generator: torch.Generator
 ) -> Float[Tensor, "3 T H W"]:
     """A muted ground, in colours opposite the front figure's, bright or dark throughout."""
     T, H, W = clip_shape
     values = (0.75, 0.95) if bright else (0.12, 0.42)
-    first, second = (_colour(hue + 0.5 + float(uniform(generator, -0.12, 0.12, 1)), 0.45, value) for value in values)
+    first, second = (colour_of(hue + 0.5 + float(uniform(generator, -0.12, 0.12, 1)), 0.45, value) for value in values)
     size = min(max(math.ceil(1.5 * max(H, W)), 8), 384)
     if style.textured:
         pattern = texture(TEXTURES[pick(generator, len(TEXTURES))], size, generator)
@@ -184,7 +193,7 @@ def _actor(
     angle = uniform(generator, -0.2, 0.2, 1) + time * uniform(generator, -0.3, 0.3, 1)
     slant = float(uniform(generator, -0.2, 0.2, 1)) if digit else 0.0
     half_width = float(uniform(generator, 0.11, 0.18, 1)) if digit else 0.0
-    colour = _colour(hue, 0.9, 0.75 if bright else 1.0)
+    colour = colour_of(hue, 0.9, 0.75 if bright else 1.0)
     return Actor(figure, motion, radius, centre, angle, slant, half_width, colour)
 
 
@@ -197,17 +206,3 @@ def _bounce(time: Float[Tensor, "T"], edges: Float[Tensor, "2"], generator: torc
     start[met] = edges[met] * speeds[met].sign() - speeds[met] * moment[0]
     way = start + speeds * time[:, None]
     return edges - ((way + edges).remainder(4 * edges) - 2 * edges).abs()
-
-
-def _draw(actor: Actor, video: Float[Tensor, "3 T H W"]) -> Float[Tensor, "3 T H W"]:
-    """The figure over the video, lit from above, with a soft shadow around it."""
-    H, W = video.shape[-2:]
-    cos, sin = actor.angle.cos(), actor.angle.sin()
-    linear = torch.stack((cos - actor.slant * sin, sin + actor.slant * cos, -sin, cos), -1).view(-1, 2, 2)
-    linear = linear / (actor.radius * EXTENT)
-    points = pixel_points(linear, -(linear * actor.centre[:, None]).sum(-1), H, W)
-    distance = (sample(distance_field(actor.figure), points) - actor.half_width) * actor.radius
-    opacity = (0.5 - distance * (min(H, W) / 2)).clamp(0, 1)
-    shadow = 0.4 * (1 - distance / (0.35 * actor.radius)).clamp(0, 1) ** 2
-    light = (1 - 0.22 * EXTENT * points[..., 1]).clamp(0.78, 1.15)  # more at the top
-    return torch.addcmul(video * ((1 - shadow) * (1 - opacity)), actor.colour.view(3, 1, 1, 1), light * opacity)

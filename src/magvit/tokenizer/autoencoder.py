@@ -54,11 +54,12 @@ class Encoder(nn.Module):
         latent_channels: int,
         padding: Padding,
         norm_groups: int,
+        in_channels: int = 3,
     ):
         super().__init__()
         widths = [base_channels * m for m in channel_multipliers]
         self.temporal_downsample = temporal_downsample
-        self.conv_in = Conv(dims, 3, base_channels, bias=False, padding=padding)
+        self.conv_in = Conv(dims, in_channels, base_channels, bias=False, padding=padding)
         self.levels = nn.ModuleList(
             _blocks(dims, a, b, num_res_blocks, padding, norm_groups)
             for a, b in zip([base_channels, *widths], widths, strict=False)
@@ -98,6 +99,7 @@ class Decoder(nn.Module):
         latent_channels: int,
         padding: Padding,
         norm_groups: int,
+        out_channels: int = 3,
     ):
         super().__init__()
         widths = [base_channels * m for m in reversed(channel_multipliers)]
@@ -110,7 +112,7 @@ class Decoder(nn.Module):
         )
         self.upsample_convs = nn.ModuleList(Conv(dims, width, width, padding=padding) for width in widths[:-1])
         self.norm_out = GroupNorm(widths[-1], norm_groups)
-        self.conv_out = Conv(dims, widths[-1], 3, padding=padding)
+        self.conv_out = Conv(dims, widths[-1], out_channels, padding=padding)
 
     def forward(self, z: Tensor) -> Tensor:
         """Decode latents."""

@@ -7,9 +7,12 @@ import torch
 from einops import rearrange
 from torch import nn
 
+from magvit import hub
 from magvit.nn.conv import Padding
+from magvit.nn.haar import haar, inverse_haar
 from magvit.shapes import Grid, Latents, Tokens, Video, check_video
 from magvit.tokenizer.autoencoder import Decoder, Encoder
+from magvit.tokenizer.linear_path import LinearPath
 from magvit.tokenizer.quantizer import Quantizer
 
 
@@ -20,6 +23,9 @@ class TokenizerConfig:
 
     `dims=2` treats every frame by itself. `padding` is `reflect` in the paper and `zero` in the official release;
     `decoder_padding` differs from it only to reproduce the official 2D model, whose decoder always pads with zeros.
+    Newer than the paper, and off: the networks work on Haar coefficients of blocks of `haar` pixels (time, height,
+    width) in place of pixels, which saves what is dear on a CPU; and a `linear_path` by principal components leads
+    around them.
     """
 
     dims: Literal[2, 3] = 3
@@ -33,6 +39,8 @@ class TokenizerConfig:
     decoder_padding: Padding | None = None
     normalize_latents: bool = False
     norm_groups: int = 32
+    haar: Grid = hub.optional((1, 1, 1))
+    linear_path: bool = hub.optional(False)
 
     def __post_init__(self) -> None:
         """Raise ValueError for sizes that make no network."""
@@ -51,12 +59,17 @@ class TokenizerConfig:
                 f"{len(self.channel_multipliers) - 1} steps between {len(self.channel_multipliers)} levels"
             )
 
+        if any(size < 1 or size & (size - 1) for size in self.haar):
+            raise ValueError(f"haar is {self.haar}, expected three powers of two")
+        if self.dims == 2 and (self.haar != (1, 1, 1) or self.linear_path):
+            raise ValueError("haar and linear_path are of video, expected dims 3")
+
     @property
     def strides(self) -> Grid:
         """Pixels per token along time, height and width."""
         steps = len(self.channel_multipliers) - 1
         time = 1 if self.dims == 2 else 2 ** sum(self.temporal_downsample[:steps])
-        return time, 2**steps, 2**steps
+        return time * self.haar[0], 2**steps * self.haar[1], 2**steps * self.haar[2]
 
     def latent_shape(self, clip_shape: Grid) -> Grid:
         """Token grid `(t, h, w)` of a clip `(T, H, W)`.
@@ -96,9 +109,14 @@ class VideoTokenizer(nn.Module):
             config.num_res_blocks,
             config.codebook_dim,
         )
-        self.encoder = Encoder(*size, config.padding, config.norm_groups)
+        channels = 3 * config.haar[0] * config.haar[1] * config.haar[2]
+        self.encoder = Encoder(*size, config.padding, config.norm_groups, channels)
         self.quantizer = Quantizer(config.codebook_size, config.codebook_dim, config.normalize_latents)
-        self.decoder = Decoder(*size, config.decoder_padding or config.padding, config.norm_groups)
+        self.decoder = Decoder(*size, config.decoder_padding or config.padding, config.norm_groups, channels)
+        self.linear_path = LinearPath(config.strides, config.codebook_dim) if config.linear_path else None
+        if config.linear_path:
+            nn.init.zeros_(self.encoder.conv_out.weight)
+            nn.init.zeros_(self.decoder.conv_out.weight)
 
     @property
     def rematerialize(self) -> int:
@@ -116,21 +134,25 @@ class VideoTokenizer(nn.Module):
         """Encoder output before quantization."""
         self.config.latent_shape((video.shape[2], video.shape[3], video.shape[4]))
         if self.config.dims == 3:
-            return self.encoder(video)
+            latents = self.encoder(haar(video, self.config.haar))
+            return latents if self.linear_path is None else latents + self.linear_path.encode(video)
         latents = self.encoder(rearrange(video, "b c t h w -> (b t) c h w"))
         return rearrange(latents, "(b t) d h w -> b d t h w", b=video.shape[0])
 
     def decode_latents(self, quantized: Latents) -> Video:
         """Decoder output, not clipped."""
         if self.config.dims == 3:
-            return self.decoder(quantized)
+            video = inverse_haar(self.decoder(quantized), self.config.haar)
+            return video if self.linear_path is None else video + self.linear_path.decode(quantized)
         frames = self.decoder(rearrange(quantized, "b d t h w -> (b t) d h w"))
         return rearrange(frames, "(b t) c h w -> b c t h w", b=quantized.shape[0])
 
-    def forward(self, video: Video) -> TokenizerOutput:
-        """Encode, quantize with the straight-through gradient, decode."""
+    def forward(self, video: Video, quantize: bool = True) -> TokenizerOutput:
+        """Encode, quantize with the straight-through gradient, decode; an autoencoder without `quantize`."""
         latents = self.encode_latents(video)
         quantized, tokens = self.quantizer(latents)
+        if not quantize:
+            quantized = latents
         return TokenizerOutput(self.decode_latents(quantized), latents, quantized, tokens)
 
     @torch.no_grad()

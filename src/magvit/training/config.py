@@ -132,12 +132,23 @@ class TokenizerRun:
     ema_decay: float = 0.999
     init_from: str | None = None  # model to start from: a tokenizer like this one, or its 2D sibling, which is inflated
     inflation: Literal["central", "average"] = "central"
-    codebook_init: Literal["uniform", "latents"] = "uniform"  # latents: of the first clips, so that every code is near
+    codebook_init: Literal["uniform", "latents", "kmeans"] = "uniform"  # latents: of the first clips, or their means
+    quantizer_start: int = 0  # steps as an autoencoder before that; then the codebook is started anew from latents
+    condition_share: float = 0.0  # of the clips that are shown as a task's condition video, as stage 2 will show them
+    train: Literal["all", "decoder"] = "all"  # decoder: the tokens of `init_from` stay as they are
     evaluation: EvaluationConfig = EvaluationConfig()
 
     def __post_init__(self) -> None:
         """Raise ValueError where the parts do not fit each other."""
         self.tokenizer.latent_shape(self.data.clip_shape)
+        if self.quantizer_start < 0:
+            raise ValueError(f"quantizer_start is {self.quantizer_start}, expected 0 or more")
+        if self.quantizer_start and self.codebook_init == "uniform":
+            raise ValueError("codebook_init is uniform, expected latents or kmeans where quantizer_start is set")
+        if not 0 <= self.condition_share <= 1:
+            raise ValueError(f"condition_share is {self.condition_share}, expected a number in [0, 1]")
+        if self.train == "decoder" and not self.init_from:
+            raise ValueError("train is decoder, expected init_from: the model whose tokens stay as they are")
         if self.losses.adversarial_weight and self.discriminator.clip_shape != self.data.clip_shape:
             raise ValueError(
                 f"discriminator.clip_shape is {self.discriminator.clip_shape}, expected data.clip_shape "
@@ -163,10 +174,12 @@ class TransformerRun:
     condition_frames: int = 1
     label_dropout: float = 0.0  # share of clips whose class is not told, so that guidance has something to compare with
     size: TransformerSize = TransformerSize()
+    block: Literal["bert", "modern"] = "bert"  # see `TransformerConfig`
     num_segments: int = 0  # 2: mark the condition tokens that stand in for unknown ones; 0: as in the released models
     mask_mode: MaskMode = "commit"
     mask_schedule: str = "cosine"
     ratio_per_batch: bool = False
+    stratified_ratios: bool = False  # those of a step's clips are spread evenly, so that steps differ less
     losses: tuple[LossRegion, ...] = ("refine", "mask", "reconstruct")
     label_smoothing: float = 1e-4
     task_tokens: bool = True  # False: a single-task model, whose prefix is the class token alone
@@ -190,8 +203,16 @@ class TransformerRun:
             raise ValueError(
                 f"task_weights are {self.task_weights}, expected one of 0 or more for each of {self.tasks}"
             )
+        if self.ratio_per_batch and self.stratified_ratios:
+            raise ValueError(
+                "ratio_per_batch is set, expected not with stratified_ratios: a step has one ratio or many"
+            )
         if not self.losses:
             raise ValueError("losses are (), expected one or more of refine, mask, reconstruct")
+        if self.mask_mode == "prefix" and self.block == "modern":
+            raise ValueError(
+                "mask_mode is prefix, expected another with block modern, whose latent tokens end a sequence"
+            )
         if self.mask_mode == "prefix" and not self.task_tokens:
             raise ValueError("mask_mode prefix needs the special tokens of a multi-task model: set task_tokens")
         mask_ratio(self.mask_schedule, torch.zeros(()), 1)  # refuses an unknown schedule

@@ -59,7 +59,7 @@ class Evaluator:
         config = run.evaluation
         folder = config.data or run.data.folder
         if folder is None or (config.data is None and run.data.synthetic_share == 1):
-            folder = PREFIX + run.data.synthetic
+            folder = PREFIX + run.data.synthetic_sets[0]
         self.seed = run.loop.seed
         self.clips = clips_of(replace(run.data, split=config.split or run.data.split), folder)
         self.videos, self.left_out = usable_videos(self.clips, config.num_samples)

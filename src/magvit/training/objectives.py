@@ -22,6 +22,7 @@ from magvit.tasks import (
     commit_losses,
     cross_entropy,
     lay_out,
+    mask_ratio,
     mask_tokens,
     sample_mask_ratio,
     sample_mask_score,
@@ -146,7 +147,8 @@ def draw(config: TransformerRun, tasks: Sequence[Task], position: int, step: int
     """Task, mask ratio and scores, and whether the class is dropped, for the clip at `position` of the stream.
 
     They are a pure function of the seed and this position, so they do not depend on how the stream is cut into batches,
-    processes and resumed runs. With `ratio_per_batch` the ratio is the step's.
+    processes and resumed runs. With `ratio_per_batch` the ratio is the step's, and with `stratified_ratios` the step
+    draws where an even spread of them begins.
     """
     generator = generator_for(config.loop.seed, position)
     weights = torch.tensor(config.task_weights or (1.0,) * len(tasks))
@@ -154,6 +156,10 @@ def draw(config: TransformerRun, tasks: Sequence[Task], position: int, step: int
     score = sample_mask_score(torch.Size((1, *latent_shape)), generator)[0]
     of_ratio = generator_for(config.loop.seed, -1, step) if config.ratio_per_batch else generator
     ratio = sample_mask_ratio(1, score.numel(), of_ratio, schedule=config.mask_schedule)
+    if config.stratified_ratios:
+        share = position % config.loop.global_batch_size / config.loop.global_batch_size
+        progress = (torch.rand(1, generator=generator_for(config.loop.seed, -1, step)) + share) % 1
+        ratio = mask_ratio(config.mask_schedule, progress, score.numel())
     drops_label = bool(torch.rand((), generator=generator) < config.label_dropout)
     return Draw(task, ratio[0], score, drops_label)
 

@@ -5,19 +5,21 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from magvit import hub, perceptual
-from magvit.data.datasets import EndlessSampler
 from magvit.data.loader import TrainingClips
 from magvit.model_config import ModelConfig
 from magvit.pipeline import MagvitPipeline
+from magvit.seeds import generator_for
+from magvit.shapes import Video
+from magvit.tasks import TASKS
 from magvit.tokenizer import Discriminator, VideoTokenizer, inflate
 from magvit.tokenizer.quantizer import codebook_usage
 from magvit.training.checkpoint import load_newest_checkpoint
 from magvit.training.checks import check_gradients, clip_std
-from magvit.training.config import TokenizerRun
+from magvit.training.codebook import codebook_from_latents, fit_linear_path
+from magvit.training.config import TokenizerLossConfig, TokenizerRun
 from magvit.training.engine import (
     THIS_MACHINE,
     Learner,
@@ -64,10 +66,15 @@ def train_tokenizer(
     torch.manual_seed(loop.seed)
     tokenizer = VideoTokenizer(config.tokenizer)
     begins = not (resume and any((output / "checkpoints").glob("step_*.pt")))
-    if config.codebook_init == "latents" and begins:
-        codebook_from_latents(tokenizer, clips)
+    if config.tokenizer.linear_path and begins:
+        fit_linear_path(tokenizer, clips)
+    if config.codebook_init != "uniform" and not config.quantizer_start and begins:
+        codebook_from_latents(tokenizer, clips, config.codebook_init == "kmeans")
     if config.init_from and begins:
         start_from(tokenizer, config.init_from, config)
+    if config.train == "decoder":
+        tokenizer.encoder.requires_grad_(False)
+        tokenizer.quantizer.requires_grad_(False)
     if loop.channels_last:
         channels_last(tokenizer, config.tokenizer.dims, fabric)
     average, averaged = average_of(tokenizer, config.ema_decay)
@@ -96,13 +103,21 @@ def train_tokenizer(
     for step in run.steps():
         done = step + 1
         seed_step(loop, step, fabric.global_rank)
-        videos = [run.guard.admit(done, next(batches))["video"] for _ in range(pieces)]
+        quantize = step >= config.quantizer_start
+        losses = config.losses if quantize else of_autoencoder(config.losses)
+        if step == config.quantizer_start > 0:
+            codebook_from_latents(tokenizer, clips, config.codebook_init == "kmeans")
+            averaged.quantizer.load_state_dict(tokenizer.quantizer.state_dict())
+        videos = []
+        for piece in range(pieces):
+            first = ((step * pieces + piece) * fabric.world_size + fabric.global_rank) * size
+            videos.append(shown_as_conditions(run.guard.admit(done, next(batches))["video"], config, first))
         means = StepMeans(fabric, pieces)
         whole = means if losses.batch_statistics == "global" else this_piece
         if pieces > 1 and whole is means:
             with torch.no_grad(), fabric.autocast():
                 for video in videos:
-                    out = tokenizer(video)
+                    out = tokenizer(video, quantize)
                     generator_objective(video, out, tokenizer.quantizer, None, losses, step, whole=means.measure)
                     if adversary is not None:
                         adversary.module(video, out.reconstruction, False, means.measure)
@@ -111,7 +126,7 @@ def train_tokenizer(
         for number, video in enumerate(videos):
             more_to_come = number < pieces - 1
             with fabric.no_backward_sync(generator.wrapped, enabled=more_to_come):
-                out = generator.wrapped(video)
+                out = generator.wrapped(video, quantize)
                 if discriminator is not None:
                     discriminator.requires_grad_(False)
                 with fabric.autocast():
@@ -131,7 +146,8 @@ def train_tokenizer(
             metrics.append(terms)
             tokens.append(out.tokens)
         if step == run.start:
-            run.guard.warn(done, check_gradients("tokenizer", tokenizer))
+            trained = tokenizer if config.train == "all" else tokenizer.decoder
+            run.guard.warn(done, check_gradients("tokenizer", trained))
         rate, norm = generator.update(step)
         run.guard.see(done, {"gradient_norm": norm})
         if adversary is not None:
@@ -145,8 +161,10 @@ def train_tokenizer(
         if run.due(done, loop.log_every):
             values = mean_metrics(metrics, fabric) | {"gradient_norm": norm.item(), "lr": rate}
             of_step = cast(Tensor, fabric.all_gather(torch.cat(tokens)))
-            usage, perplexity = codebook_usage(of_step, config.tokenizer.codebook_size)
-            run.record(done, values | {"codebook_usage": usage, "perplexity": perplexity}, shown="perplexity")
+            if quantize:
+                usage, perplexity = codebook_usage(of_step, config.tokenizer.codebook_size)
+                values |= {"codebook_usage": usage, "perplexity": perplexity}
+            run.record(done, values, shown="perplexity")
         if run.due(done, loop.sample_every):
             with run.together():
                 if run.log is not None:
@@ -156,6 +174,11 @@ def train_tokenizer(
         if run.stop.agreed(done) or run.due(done, loop.checkpoint_every):
             run.save(done, lambda: MagvitPipeline(model_config, averaged))
     return output / "model"
+
+
+def of_autoencoder(losses: TokenizerLossConfig) -> TokenizerLossConfig:
+    """The losses before the quantizer is in use."""
+    return replace(losses, commitment_weight=0.0, codebook_weight=0.0, entropy_weight=0.0)
 
 
 def start_from(tokenizer: VideoTokenizer, model: str, config: TokenizerRun) -> None:
@@ -183,15 +206,19 @@ def start_discriminator_from(discriminator: Discriminator, model: str, config: T
         inflate(found, discriminator, config.inflation)
 
 
-@torch.no_grad()
-def codebook_from_latents(tokenizer: VideoTokenizer, clips: TrainingClips) -> None:
-    """Set the codebook to latents of the untrained encoder at random places of as many drawn clips as that takes."""
-    codebook = tokenizer.quantizer.codebook
-    found: list[Tensor] = []
-    for key in EndlessSampler(len(clips), seed=0):
-        latents = tokenizer.encode_latents(clips[key]["video"][None])
-        found.append(rearrange(latents, "1 d t h w -> (t h w) d"))
-        if sum(map(len, found)) >= len(codebook):
-            break
-    latents = torch.cat(found)
-    codebook.copy_(latents[torch.randperm(len(latents))[: len(codebook)]])
+def shown_as_conditions(video: Video, config: TokenizerRun, first: int) -> Video:
+    """The clips, of which some are replaced by what a task shows of them: padded, repeated, blended.
+
+    Which, is a pure function of the seed and of a clip's place in the stream, where the first one here is `first`.
+    """
+    if not config.condition_share:
+        return video
+    latent_shape = config.tokenizer.latent_shape(config.data.clip_shape)
+    shown = [task for task in TASKS.values() if task.needs_video]
+    video = video.clone()
+    for i in range(len(video)):
+        generator = generator_for(config.loop.seed, first + i, -2)
+        share, task = torch.rand(2, generator=generator).tolist()
+        if share < config.condition_share:
+            video[i] = shown[int(task * len(shown))].condition(video[i : i + 1], latent_shape).cond_video[0]
+    return video

@@ -155,6 +155,8 @@ def design(config: TransformerRun, tokenizer: ModelConfig, classes: tuple[str, .
         vocab_size=vocabulary.size,
         max_length=sequence_length(vocabulary, math.prod(latent_shape), config.mask_mode, max(given)),
         num_segments=config.num_segments,
+        block=config.block,
+        grid=latent_shape if config.block == "modern" else None,
         **asdict(config.size),
     )
     without_class = config.label_dropout > 0 or not classes or not all(task.class_conditional for task in tasks)
