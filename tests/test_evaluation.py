@@ -630,7 +630,7 @@ def test_fvd_by_command_is_that_of_i3d(videos: Path, tmp_path: Path) -> None:
         main([*command, "--clip-shape", "8", "16", "16", "--output", str(tmp_path / "small")]) == 2
     )  # 9 frames or more
     pipe = tiny_pipeline()
-    longer = replace(pipe.config, clip_shape=(12, 16, 16), transformer=None, vocabulary=None, classes=())
+    longer = replace(pipe.config, clip_shape=(12, 16, 16), generator=None, classes=())
     MagvitPipeline(longer, pipe.tokenizer).save_pretrained(tmp_path / "longer")
     command[2] = str(tmp_path / "longer")
     assert main([*command, "--output", str(tmp_path / "out")]) == 0

@@ -28,11 +28,13 @@ MODELS = {
     ),
     "transformer": (
         MaskedTransformer,
-        TransformerConfig(20, 9, hidden_size=8, num_layers=2, num_heads=2, mlp_size=12, num_segments=2),
+        TransformerConfig(
+            vocab_size=20, max_length=9, hidden_size=8, num_layers=2, num_heads=2, mlp_size=12, num_segments=2
+        ),
     ),
     "autoregressive": (
         AutoregressiveTransformer,
-        AutoregressiveConfig(20, 9, hidden_size=8, num_layers=2, num_heads=2, mlp_size=12),
+        AutoregressiveConfig(vocab_size=20, max_length=9, hidden_size=8, num_layers=2, num_heads=2, mlp_size=12),
     ),
 }
 INFER = {

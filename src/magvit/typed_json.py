@@ -74,6 +74,12 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         options = [option for option in args if option is not type(None)]
         if value is None and len(options) < len(args):
             return None
+        tagged = [(get_type_hints(option).get("kind"), option) for option in filter(dataclasses.is_dataclass, options)]
+        kinds = {kind: option for tag, option in tagged for kind in get_args(tag)}
+        if kinds and isinstance(value, Mapping):  # a tagged union
+            if value.get("kind") not in kinds:
+                raise ValueError(f"{where}: kind is {value.get('kind')!r}, expected one of {', '.join(kinds)}")
+            return _typed(kinds[value["kind"]], value, where)
         if len(options) == 1:  # so that the message is about the one thing it can be
             return _typed(options[0], value, where)
         for option in options:
