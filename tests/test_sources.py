@@ -405,6 +405,7 @@ def test_parquet_list_is_read(tmp_path):
         (["0", "2", "10", "-1"], tuple(map(str, range(11))), [0, 2, 10, -1]),
         (["20231115", "7"], ("20231115", "7"), [0, 1]),
         ([1.0, math.nan, None], ("0", "1"), [1, -1, -1]),
+        (["3.0", "nan", "10.0"], tuple(map(str, range(11))), [3, -1, 10]),
         ([" run", "jump"], ("jump", "run"), [1, 0]),
     ],
 )
@@ -418,7 +419,7 @@ def test_labels_that_look_like_numbers(tmp_path, labels, classes, numbers):
 
 def test_spaces_behind_commas_lose_no_column(tmp_path):
     published.clip(tmp_path / "a.mp4")
-    (tmp_path / "l.csv").write_text("path, label, split, seconds\na.mp4, run, test, 3\n")
+    (tmp_path / "l.csv").write_text("path, label, split, label_id\na.mp4, run, test, 3, one too many\n")
     (record,) = SOURCES["folder"].read(tmp_path / "l.csv").records
     assert record == Record("a.mp4", 0, "test")
 
