@@ -27,10 +27,11 @@ from torch import Tensor
 
 from magvit.data.loader import DataConfig, clips_of
 from magvit.evaluation import features
-from magvit.evaluation.networks import WeightFiles, load_networks
+from magvit.evaluation.evaluate import Evaluation, evaluate
+from magvit.evaluation.features import Work
+from magvit.evaluation.metrics import METRICS, load_networks
+from magvit.evaluation.networks import WeightFiles
 from magvit.evaluation.protocols import Protocol, RealSet
-from magvit.evaluation.run import evaluate
-from magvit.evaluation.scores import METRICS
 from magvit.evaluation.subjects import Batch, Sampled, Sampler, Subject
 from magvit.metrics.frechet import FeatureStatistics, frechet_distance
 from magvit.pipeline import MagvitPipeline
@@ -141,17 +142,16 @@ def measure(options: argparse.Namespace, work: Path) -> Values:
         )
         place, device = work / (network or "metrics"), torch.device("cpu")
         networks = load_networks(names, files, device)
-        results = evaluate(
-            protocol, clips, subject, networks, place, seed=options.seed, batch_size=options.batch_size, device=device
-        )
+        evaluation = Evaluation(protocol, clips, subject, networks, seed=options.seed)
+        results = evaluate(evaluation, place, Work(device, options.batch_size))
         assert results is not None
         for score in results.scores:
             if score.task in samplers:  # and not their average
                 found.setdefault(Column(score.metric, network), {})[score.task] = score.mean
-        real = features.load(place / "real-0", options.clips)
         for column, values in found.items():
-            if column.network == network and METRICS[column.metric].network in real:
-                values["halves"] = halves(real[METRICS[column.metric].network])
+            if column.network == network and METRICS[column.metric].takes_real:
+                name = METRICS[column.metric].column.name
+                values["halves"] = halves(features.load(place / "real-0", options.clips, [name])[name])
     return found
 
 
@@ -166,7 +166,7 @@ def checks(found: Values) -> Iterator[tuple[str, bool]]:
     for column, values in found.items():
         loss = {name: -value if column.higher_is_better else value for name, value in values.items()}
         strongest = loss[f"noise {NOISE[-1]}"]
-        paired = METRICS[column.metric].paired
+        paired = METRICS[column.metric].column.paired
         best = {"psnr": -math.inf, "ssim": -1.0}.get(column.metric, 0.0)
         near = loss["identity"] == best or abs(loss["identity"] - best) < SAME * abs(strongest)
         yield f"{column.title}: of the clips themselves it is the best there can be", near
@@ -187,7 +187,7 @@ def checks(found: Values) -> Iterator[tuple[str, bool]]:
 def order_seen(found: Values) -> Iterator[str]:
     """For each network, how much it sees of the order of frames alone."""
     for column, values in found.items():
-        if not METRICS[column.metric].paired:
+        if not METRICS[column.metric].column.paired:
             share = {name: values[name] / values[f"noise {NOISE[-1]}"] for name in ORDER}
             blind = max(share["shuffled"], share["reversed"]) < SAME
             said = ", ".join(f"{name} {value:.2g}" for name, value in share.items())

@@ -30,10 +30,12 @@ from measure import Account, machine, seconds_of
 from torch import nn
 
 from magvit.data.loader import DataConfig, clips_of
-from magvit.evaluation.features import of_pairs
+from magvit.evaluation.columns import Samples
+from magvit.evaluation.evaluate import Evaluation, evaluate
+from magvit.evaluation.features import Work
+from magvit.evaluation.metrics import metrics_named
 from magvit.evaluation.networks import Networks
 from magvit.evaluation.protocols import Protocol, RealSet
-from magvit.evaluation.run import evaluate
 from magvit.evaluation.samples import RealClips
 from magvit.evaluation.subjects import Batch, Sampled, Subject
 from magvit.metrics.c3d import C3D
@@ -87,10 +89,15 @@ def measure(options: argparse.Namespace, work: Path) -> dict[str, Any]:
         def sample(batch: Batch, seeds: list[int]) -> Sampled:
             return Sampled(generate(seeds))
 
-        networks = Networks({"i3d": i3d, "c3d": c3d}, {name: lpips}, {"i3d": "random", "c3d": "random"})
-        subject, place = Subject({TASK: sample}, {"model": options.model}), work / str(samples)
-        how = {"batch_size": options.batch_size, "device": device}
-        return seconds_taken(lambda: evaluate(protocol(samples), clips, subject, networks, place, **how), device)
+        modules = {"i3d": i3d, "c3d": c3d, options.lpips: lpips}
+        subject = Subject({TASK: sample}, {"model": options.model})
+        evaluation = Evaluation(protocol(samples), clips, subject, Networks(modules, dict.fromkeys(modules, "random")))
+        how = Work(device, options.batch_size)
+        return seconds_taken(lambda: evaluate(evaluation, work / str(samples), how), device)
+
+    def compare(metrics: tuple[str, ...], network: nn.Module | None) -> None:
+        for metric in metrics_named(metrics):
+            metric.column.compute(Samples(made, real=batch), network)
 
     real = RealClips(clips, protocol(options.batch_size), seed=0)
     numbers = list(range(options.batch_size))
@@ -102,8 +109,8 @@ def measure(options: argparse.Namespace, work: Path) -> dict[str, Any]:
         "generating": (lambda: generate(seeds), nn.ModuleList(filter(None, (pipe.tokenizer, pipe.transformer)))),
         "I3D": (lambda: i3d(batch), i3d),
         "C3D": (lambda: c3d(batch), c3d),
-        f"LPIPS, {options.lpips}": (lambda: of_pairs(batch, made, {name: lpips}, ()), lpips),
-        "PSNR and SSIM": (lambda: of_pairs(batch, made, {}, ("psnr", "ssim")), None),
+        f"LPIPS, {options.lpips}": (lambda: compare((name,), lpips), lpips),
+        "PSNR and SSIM": (lambda: compare(("psnr", "ssim"), None), None),
     }
     found: dict[str, dict[str, float]] = {}
     with torch.inference_mode():

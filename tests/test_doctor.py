@@ -18,7 +18,7 @@ from magvit.data.shards import ShardClips
 from magvit.doctor import Result
 from magvit.doctor.data import check_clips
 from magvit.doctor.installation import check_extra, check_installation
-from magvit.doctor.run import check_model, check_run, is_run_folder
+from magvit.doctor.run_folder import check_model, check_run, is_run_folder
 from magvit.training.log import RunLog
 from magvit.training.train_tokenizer import train_tokenizer
 from magvit.video import write_video
@@ -244,7 +244,7 @@ def test_good_videos_and_a_limit(clips: Path) -> None:
         return list(numbers)
 
     assert problems(list(check_clips(ClipFolder(clips / "walk", (8, 32, 32))))) == []
-    results = list(check_clips(ClipFolder(clips, (8, 32, 32)), limit=4, bar=bar))
+    results = list(check_clips(ClipFolder(clips, (8, 32, 32)), limit=4, progress=bar))
     assert seen == [0, 3, 6]
     assert " of 3 videos (9 in all) give clips of 8 frames" in by_name(results)["videos"][0].message
     (nothing,) = by_name(list(check_clips(ClipFolder(clips / "walk", (20, 32, 32)))))["videos"]

@@ -6,7 +6,7 @@ import math
 import multiprocessing
 import shutil
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,28 @@ from magvit.cli import main
 from magvit.cli.evaluate import Evaluate
 from magvit.data.clip_set import ClipSet
 from magvit.data.datasets import ClipFolder
+from magvit.data.synthetic_videos import SyntheticVideos
+from magvit.decoding import Decoding
 from magvit.evaluation import features
-from magvit.evaluation.networks import Networks, Own, WeightFiles, load_networks
-from magvit.evaluation.protocols import PROTOCOLS, Decoding, Pixels, Protocol, RealSet
+from magvit.evaluation.columns import I3D_LOGITS, OWN_FEATURES, Samples, pairs
+from magvit.evaluation.evaluate import Begun, Evaluation, _take_folder, evaluate
+from magvit.evaluation.features import Work
+from magvit.evaluation.metrics import METRICS, Metric, load_networks
+from magvit.evaluation.networks import Networks, Own, WeightFiles, weights_hash
+from magvit.evaluation.protocols import Pixels, Protocol, RealSet
+from magvit.evaluation.published import PROTOCOLS
 from magvit.evaluation.results import Results, Score, compare
-from magvit.evaluation.run import _begin, evaluate
 from magvit.evaluation.samples import RealClips, fingerprint
-from magvit.evaluation.scores import METRICS
-from magvit.evaluation.subjects import Subject, of_folder, of_pipeline
+from magvit.evaluation.subjects import Sampled, Subject, of_folder, of_pipeline
 from magvit.metrics.frechet import FeatureStatistics, frechet_distance
 from magvit.metrics.i3d import I3D
 from magvit.metrics.kernel import kernel_distance
+from magvit.metrics.neighbourhoods import share_within
+from magvit.model_config import ModelConfig, TaskDecoding
 from magvit.pipeline import MagvitPipeline
 from magvit.shapes import Video
 from magvit.synthetic import MovingShapes
+from magvit.tokenizer import TokenizerConfig, VideoTokenizer
 from magvit.video import write_video
 from tiny_model import CLASSES, CLIP_SHAPE, tiny_pipeline
 
@@ -46,7 +54,7 @@ def mean_colours(video: Video) -> torch.Tensor:
     return torch.cat([flat.mean(2), flat.std(2), change[:, None]], 1)
 
 
-NETWORKS = Networks({"features": mean_colours}, {}, {"features": "0" * 64})
+NETWORKS = Networks({"features": mean_colours}, {"features": "0" * 64})
 PROTOCOL = Protocol(
     name="test",
     source="ours",
@@ -75,11 +83,17 @@ def reconstruction(protocol: Protocol = PROTOCOL) -> Subject:
 
 
 def run(
-    videos: Path, output: Path, protocol: Protocol = PROTOCOL, subject: Subject | None = None, **options
+    videos: Path,
+    output: Path,
+    protocol: Protocol = PROTOCOL,
+    subject: Subject | None = None,
+    networks: Networks = NETWORKS,
+    batch_size: int = 8,
+    **options: Any,
 ) -> Results:
-    results = evaluate(
-        protocol, clips(videos), subject or reconstruction(protocol), NETWORKS, output, device=CPU, **options
-    )
+    subject = subject or reconstruction(protocol)
+    evaluation = Evaluation(protocol, clips(videos), subject, networks, **options)
+    results = evaluate(evaluation, output, Work(CPU, batch_size))
     assert results is not None
     return results
 
@@ -172,30 +186,25 @@ def test_covariances_divided_by_n(videos: Path, tmp_path: Path) -> None:
         run(videos, tmp_path / str(unbiased), replace(protocol, unbiased=unbiased)).scores[0].mean
         for unbiased in (True, False)
     )
-    rows = [features.load(tmp_path / "True" / name, 10)["features"] for name in ("real-0", "reconstruction-0")]
+    rows = [
+        features.load(tmp_path / "True" / name, 10, ["features"])["features"] for name in ("real-0", "reconstruction-0")
+    ]
     of_means = (rows[0].double().mean(0) - rows[1].double().mean(0)).square().sum().item()
     assert biased - of_means == pytest.approx((unbiased - of_means) * 9 / 10)
 
 
-def test_what_the_networks_see(videos: Path) -> None:
+def test_what_the_networks_see() -> None:
     video = torch.rand(2, 3, 8, 16, 16, generator=torch.Generator().manual_seed(0))
-    shapes: dict[str, tuple[int, ...]] = {}
-    networks = {"i3d": lambda shown: shown.flatten(1)[:, :4], "features": lambda shown: shown.flatten(1)}
 
-    def spied(name: str):
-        def network(shown: torch.Tensor) -> torch.Tensor:
-            shapes[name] = tuple(shown.shape[3:])
-            return networks[name](shown)
+    def seen(pixels: Pixels) -> tuple[torch.Tensor, ...]:
+        return tuple(
+            column.compute(Samples(video, pixels), lambda shown: shown) for column in (I3D_LOGITS, OWN_FEATURES)
+        )
 
-        return network
-
-    spies = {name: spied(name) for name in networks}
-    plain = features.of_clips(video, spies, Pixels())
-    assert shapes == {"i3d": (16, 16), "features": (16, 16)}
-    assert torch.equal(plain["features"], video.flatten(1))
-    features.of_clips(video, spies, Pixels(resize_first=12, i3d_resize="half_pixel"))
-    assert shapes == {"i3d": (224, 224), "features": (12, 12)}
-    rounded, cut = (features.seen(video, Pixels(eight_bit=how)) * 255 for how in ("round", "truncate"))
+    assert all(torch.equal(shown, video) for shown in seen(Pixels()))
+    resized = seen(Pixels(resize_first=12, i3d_resize="half_pixel"))
+    assert [shown.shape[3:] for shown in resized] == [(224, 224), (12, 12)]
+    rounded, cut = (Samples(video, Pixels(eight_bit=how)).shown * 255 for how in ("round", "truncate"))
     assert torch.allclose(rounded, (video * 255).round(), atol=1e-4)
     assert torch.allclose(cut, (video * 255).floor(), atol=1e-4)
 
@@ -302,6 +311,58 @@ def test_each_sample_is_the_pipeline_s_own(videos: Path, tmp_path: Path) -> None
     assert [label for labels, _ in seen for label in labels] == [real[number]["label"] for number in range(4)]
 
 
+def test_a_tokenizer_of_single_frames_does_clips_of_any_number_of_frames(videos: Path, tmp_path: Path) -> None:
+    """Each frame as it would by itself. Generation keeps to the model's own clips."""
+    config = TokenizerConfig(2, 32, (1, 1, 1), num_res_blocks=1, codebook_size=32, codebook_dim=8)
+    model = ModelConfig(tokenizer=config, clip_shape=(1, 16, 16))
+    pipe = MagvitPipeline(model, VideoTokenizer(config))
+    pipe.save_pretrained(tmp_path / "model")
+    command = ["evaluate", "--model", str(tmp_path / "model"), "--data", str(videos), "--protocol", "reconstruction"]
+    command += ["--metrics", "psnr", "--clip-shape", "5", "16", "16"]
+    assert main([*command, "--output", str(tmp_path / "out")]) == 0
+    real = torch.stack([clips(videos, (5, 16, 16)).take(index)[0]["video"] for index in range(NUM_VIDEOS)])
+    frames = real.transpose(1, 2).flatten(0, 1)[:, :, None]
+    with torch.no_grad():
+        errors = (frames - pipe.tokenizer.reconstruct(frames)).square().mean(dim=(1, 2, 3, 4))
+    (score,) = Results.load(tmp_path / "out").scores
+    assert score.mean == pytest.approx((-10 * errors.log10()).mean().item(), abs=1e-4)
+    with pytest.raises(ValueError, match=r"clip_shape is \(1, 16, 16\), test needs \(5, 24, 24\)"):
+        of_pipeline(pipe, replace(PROTOCOL, clip_shape=(5, 24, 24)), [])
+    generation = replace(PROTOCOL, subject="generation", tasks=("frame_prediction",), clip_shape=(5, 16, 16))
+    with pytest.raises(ValueError, match=r"clip_shape is \(1, 16, 16\), test needs \(5, 16, 16\)"):
+        of_pipeline(pipe, generation, [])
+
+
+def test_a_metric_of_one_s_own(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of docs/evaluation.md: nothing but the object has to know of it."""
+    page = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    code = page.split("## A metric of your own")[1].split("```python\n")[1].split("```")[0]
+    names = {"Video": Video, "Tensor": torch.Tensor, "Metric": Metric, "pairs": pairs}
+    exec(code.replace("\nMetric(", "\nmetric = Metric("), names)
+    monkeypatch.setitem(METRICS, "flicker", names["metric"])
+    protocol = replace(PROTOCOL, metrics=("flicker", "psnr"), num_samples=4)
+    samplers = {  # a change of brightness does not flicker; frames that take turns in brightness do
+        "dark": lambda batch, seeds: Sampled(batch["video"] / 2),
+        "turns": lambda batch, seeds: Sampled((batch["video"] / 2).index_add(2, torch.arange(0, 8, 2), ones(batch))),
+        "constant": lambda batch, seeds: Sampled(batch["video"] * 0),
+    }
+    real = RealClips(clips(videos), protocol, seed=0)
+    changes = torch.stack([real[number]["video"] for number in range(4)]).diff(dim=2)
+
+    def ones(batch: Any) -> torch.Tensor:
+        return torch.full_like(batch["video"][:, :, ::2], 0.5)
+
+    results = run(videos, tmp_path, protocol, Subject(samplers, {}))
+    found = {score.task: score for score in results.scores if score.metric == "flicker"}
+    assert found["constant"].mean == pytest.approx(changes.abs().mean().item(), rel=1e-5)
+    assert found["dark"].mean == pytest.approx(changes.abs().mean().item() / 2, rel=1e-5)
+    signs = torch.tensor([-0.5, 0.5]).repeat(4)[:7].view(1, 1, 7, 1, 1)
+    assert found["turns"].mean == pytest.approx((changes / 2 - signs).abs().mean().item(), rel=1e-5)
+    assert found["dark"].interval is not None
+    assert results.per_class["dark"].keys() == {"flicker", "psnr"}
+    assert list(compare(results, results))[2].startswith("| dark | flicker |")
+
+
 # --- interrupted, in parts, reused
 
 
@@ -309,8 +370,8 @@ def test_batches_parts_and_interruptions_change_nothing(videos: Path, tmp_path: 
     monkeypatch.setattr(features, "CHUNK", 4)
     whole = run(videos, tmp_path / "whole", batch_size=3)
     for part in ((0, 2), (1, 2)):
-        done = evaluate(PROTOCOL, clips(videos), reconstruction(), NETWORKS, tmp_path / "parts", device=CPU, part=part)
-        assert done is None
+        evaluation = Evaluation(PROTOCOL, clips(videos), reconstruction(), NETWORKS)
+        assert evaluate(evaluation, tmp_path / "parts", Work(CPU, part=part)) is None
     assert numbers(run(videos, tmp_path / "parts")) == pytest.approx(numbers(whole), rel=1e-5)
     (tmp_path / "parts" / "reconstruction-0" / "000001.safetensors").unlink()
     (tmp_path / "parts" / "results.json").unlink()
@@ -330,29 +391,41 @@ def test_batches_parts_and_interruptions_change_nothing(videos: Path, tmp_path: 
 
 def test_a_part_alone_is_not_a_result(videos: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(features, "CHUNK", 4)
-    evaluate(PROTOCOL, clips(videos), reconstruction(), NETWORKS, tmp_path, device=CPU, part=(0, 2))
+    evaluate(Evaluation(PROTOCOL, clips(videos), reconstruction(), NETWORKS), tmp_path, Work(CPU, part=(0, 2)))
     with pytest.raises(ValueError, match=r"lacks 000001\.safetensors"):
-        features.load(tmp_path / "reconstruction-0", 10)
+        features.load(tmp_path / "reconstruction-0", 10, ["psnr"])
+    with pytest.raises(ValueError, match=r"000000\.safetensors has no lpips: remove it"):
+        features.load(tmp_path / "reconstruction-0", 4, ["psnr", "lpips"])
     (tmp_path / "reconstruction-0" / "000000.safetensors").write_bytes(b"torn")
     with pytest.raises(ValueError, match=r"000000\.safetensors is damaged: remove it"):
-        features.load(tmp_path / "reconstruction-0", 10)
+        features.load(tmp_path / "reconstruction-0", 10, ["psnr"])
 
 
-def test_parts_may_begin_together_and_a_killed_beginning_is_gone_on_with(videos: Path, tmp_path: Path) -> None:
+def test_a_flipped_bit_in_the_features_is_told(videos: Path, tmp_path: Path) -> None:
+    run(videos, tmp_path / "out")
+    path = next((tmp_path / "out").glob("*/000000.safetensors"))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"000000\.safetensors is damaged: remove it"):
+        run(videos, tmp_path / "out")
+
+
+def test_parts_may_take_a_folder_together_and_a_killed_beginning_is_gone_on_with(videos: Path, tmp_path: Path) -> None:
     for wanted in range(8):
         fork = multiprocessing.get_context("fork")
-        beginnings = [fork.Process(target=_begin, args=(tmp_path / str(wanted), {"a": 1})) for _ in range(4)]
+        beginnings = [fork.Process(target=_take_folder, args=(tmp_path / str(wanted), {"a": 1})) for _ in range(4)]
         for beginning in beginnings:
             beginning.start()
         for beginning in beginnings:
             beginning.join()
         assert [beginning.exitcode for beginning in beginnings] == [0] * 4
-        assert json.loads((tmp_path / str(wanted) / "config.json").read_text()) == {"a": 1}
+        assert json.loads((tmp_path / str(wanted) / "config.json").read_text()) == {"kind": "evaluation", "a": 1}
     (tmp_path / "killed").mkdir()
     (tmp_path / "killed" / ".here-77.config.json").write_text("{")
     run(videos, tmp_path / "killed")
-    _begin(tmp_path / "1", {"a": 2})  # nothing was computed yet: the corrected command may use it
-    assert json.loads((tmp_path / "1" / "config.json").read_text()) == {"a": 2}
+    _take_folder(tmp_path / "1", {"a": 2})  # nothing was computed yet: the corrected command may use it
+    assert json.loads((tmp_path / "1" / "config.json").read_text()) == {"kind": "evaluation", "a": 2}
 
 
 def test_a_folder_that_moved_is_the_same(videos: Path, tmp_path: Path) -> None:
@@ -393,11 +466,13 @@ def test_real_clips_go_through_the_networks_that_need_them_only(videos: Path, tm
         seen.append(len(video))
         return torch.linspace(0, 1, 12).view(3, 4)[torch.arange(len(video)) % 3]
 
-    both = Networks({**NETWORKS.features, "c3d": logits}, {}, {**NETWORKS.hashes, "c3d": "1", "alexnet": "2"})
+    both = Networks({**NETWORKS.modules, "c3d": logits}, {**NETWORKS.hashes, "c3d": "1", "alexnet": "2"})
     protocol = replace(PROTOCOL, metrics=("frechet_distance", "inception_score", "psnr"))
+    subject = Subject({"same": lambda batch, seeds: Sampled(batch["video"])}, {})
+    shapes = SyntheticVideos("synthetic:shapes", (16, 16, 16))
     for name, statistics in (("a", None), ("b", tmp_path / "a")):
-        given = (protocol, clips(videos), reconstruction(protocol), both, tmp_path / name)
-        assert evaluate(*given, device=CPU, statistics=statistics) is not None
+        evaluation = Evaluation(protocol, shapes, subject, both, statistics=statistics)
+        assert evaluate(evaluation, tmp_path / name, Work(CPU)) is not None
     assert sum(seen) == 2 * PROTOCOL.num_samples
     assert "c3d" not in load_file(tmp_path / "a" / "real-0" / "000000.safetensors")
 
@@ -421,22 +496,22 @@ def test_what_folders_cannot_give_is_refused_before_any_work(videos: Path, tmp_p
     folders = replace(PROTOCOL, subject="folder", num_samples=0, real=RealSet("first"))
 
     def refused(said: str, changes: dict[str, Any], shape: tuple[int, int, int] = CLIP_SHAPE, **options: Any) -> None:
-        fake = options.pop("fake", videos)
+        fake = of_folder(clips(options.pop("fake", videos), shape))
         with pytest.raises(ValueError, match=said):
-            evaluate(
-                replace(folders, **changes),
-                clips(videos, shape),
-                of_folder(clips(fake, shape)),
-                NETWORKS,
+            Begun(
+                Evaluation(replace(folders, **changes), clips(videos, shape), fake, NETWORKS, **options),
                 tmp_path / "out",
-                device=CPU,
-                **options,
             )
         assert not (tmp_path / "out").exists()
 
     refused("codebook_usage needs a model", {"metrics": ("codebook_usage",)})
-    refused("kvd needs the features of the real clips", {"metrics": ("kvd",)}, statistics=tmp_path)
-    refused("clips are 8x8, SSIM needs at least 11x11", {"metrics": ("ssim",)}, (8, 8, 8))
+    refused("kvd needs the features of the real clips", {"metrics": ("kvd",)}, (12, 16, 16), statistics=tmp_path)
+    refused("clips are 8x8x8, ssim needs at least 1x11x11", {"metrics": ("ssim",)}, (8, 8, 8))
+    refused("clips are 8x16x16, fvd needs at least 9x1x1", {"metrics": ("fvd",)})
+    refused("clips have 12 frames, inception_score needs 16", {"metrics": ("inception_score",)}, (12, 16, 16))
+    refused("there are 6 samples, fvd_infinity needs at least 802", {"metrics": ("fvd_infinity",)}, (12, 16, 16))
+    refused("there are 1 samples, psnr needs at least 2", {"metrics": ("psnr",), "num_samples": 1})
+    refused("there are 1 real clips, frechet_distance needs at least 2", {"real": RealSet(count=1), "num_samples": 3})
     refused("needs the classes of synthetic:shapes, and the data has 'jump'", {"metrics": ("synthetic_accuracy",)})
     refused("gives 6 clips, 9 are needed", {"num_samples": 9, "metrics": ("frechet_distance",)})
     for number in range(2):
@@ -467,7 +542,7 @@ def test_classes_go_by_name(tmp_path: Path) -> None:
     ):
         subject = of_folder(clips(tmp_path / fake, (16, 32, 32)))
         real = clips(tmp_path / "real", (16, 32, 32))
-        results = evaluate(protocol, real, subject, networks, tmp_path / f"out {fake}", device=CPU)
+        results = evaluate(Evaluation(protocol, real, subject, networks), tmp_path / f"out {fake}", Work(CPU))
         assert results is not None
         assert results.scores[0].mean == 1
         assert results.per_class["folder"]["synthetic_accuracy"] == dict.fromkeys(accuracy, 1.0)
@@ -484,26 +559,46 @@ def test_clips_without_a_class_are_refused_for_class_generation(videos: Path, tm
 
 def test_decoding_that_cannot_be_is_refused_with_the_model() -> None:
     generation = replace(PROTOCOL, subject="generation", tasks=("frame_prediction",))
-    for decoding, said in ((Decoding(num_steps=2000), "num_steps is 2000"), (Decoding(mask_schedule="sin"), "'sin'")):
-        with pytest.raises(ValueError, match=said):
-            of_pipeline(tiny_pipeline(), replace(generation, decoding=decoding), [])
+    for changes in (
+        {"decoding": Decoding(num_steps=2000)},
+        {"decoding": None, "decoding_changes": {"num_steps": 2000}},
+    ):
+        with pytest.raises(ValueError, match="num_steps is 2000, expected 1 to 32"):
+            of_pipeline(tiny_pipeline(), replace(generation, **changes), [])
 
 
-def test_kernel_distance_counts_no_clip_twice(videos: Path, tmp_path: Path) -> None:
-    """It takes pairs of different clips; a clip that was used twice would pair with itself."""
-    protocol = replace(PROTOCOL, metrics=("kvd",), num_samples=12, real=RealSet("first", as_used=True))
-    both = Networks({"i3d": mean_colours}, {}, {"i3d": "1"})
-    results = evaluate(protocol, clips(videos), reconstruction(protocol), both, tmp_path, device=CPU)
+def test_a_protocol_without_decoding_takes_the_models_own() -> None:
+    pipe = tiny_pipeline()
+    own = TaskDecoding("frame_prediction", Decoding(num_steps=3, order="halton"))
+    config = replace(pipe.config, generator=replace(pipe.config.generator, task_decoding=(own,)))
+    pipe = MagvitPipeline(config, pipe.tokenizer, pipe.transformer)
+    open_protocol = replace(PROTOCOL, subject="generation", tasks=("frame_prediction", "unconditional"), decoding=None)
+    used = of_pipeline(pipe, replace(open_protocol, decoding_changes={"top_k": 7}), []).made_of["decoding"]
+    assert used["frame_prediction"] == asdict(own.decoding.changed(top_k=7))
+    assert used["unconditional"] == asdict(Decoding(top_k=7))
+    paper = of_pipeline(pipe, replace(open_protocol, decoding=Decoding()), []).made_of["decoding"]
+    assert paper["frame_prediction"] == asdict(Decoding())
+
+
+def test_metrics_of_both_sets_count_no_clip_twice(videos: Path, tmp_path: Path) -> None:
+    """They take pairs of different clips; a clip that was used twice would pair with itself."""
+    protocol = replace(
+        PROTOCOL, metrics=("kvd", "precision", "recall"), num_samples=12, real=RealSet("first", as_used=True)
+    )
+    both = Networks({"i3d": mean_colours}, {"i3d": "1"})
+    subject = Subject({"reversed": lambda batch, seeds: Sampled(batch["video"].flip(2) * 0.9)}, {})
+    results = evaluate(Evaluation(protocol, clips(videos, (12, 16, 16)), subject, both), tmp_path, Work(CPU))
     assert results is not None
-    real = features.load(tmp_path / "real-0", 6)["i3d"]
-    fake = features.load(tmp_path / "reconstruction-0", 12)["i3d"]
-    assert results.scores[0].mean == pytest.approx(kernel_distance(fake, real))
+    real = features.load(tmp_path / "real-0", 6, ["i3d"])["i3d"]
+    fake = features.load(tmp_path / "reversed-0", 12, ["i3d"])["i3d"]
+    expected = [kernel_distance(fake, real), share_within(fake, real), share_within(real, fake)]
+    assert [score.mean for score in results.scores] == pytest.approx(expected)
 
 
 def test_nan_from_a_network_is_named(videos: Path, tmp_path: Path) -> None:
-    broken = Networks({"features": lambda video: mean_colours(video) * math.nan}, {}, {"features": "1"})
+    broken = Networks({"features": lambda video: mean_colours(video) * math.nan}, {"features": "1"})
     with pytest.raises(ValueError, match=r"features of sample 0 of real-0 is not a number"):
-        evaluate(PROTOCOL, clips(videos), reconstruction(), broken, tmp_path, device=CPU)
+        run(videos, tmp_path, networks=broken)
 
 
 def test_networks_are_loaded_or_told(tmp_path: Path) -> None:
@@ -540,7 +635,7 @@ def test_a_network_of_one_s_own(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name} fails on clips of shape \(5, 3, 4, 8, 8\)|gives"):
         Own(name, torch.nn.Identity() if name.endswith("pt") else torch.nn.Linear(3, 3))(torch.rand(5, 3, 4, 8, 8))
     clip = torch.rand(5, 3, 4, 8, 8)
-    assert torch.allclose(networks.features["features"](clip), clip.mean(dim=(2, 3, 4)))
+    assert torch.allclose(networks.modules["features"](clip), clip.mean(dim=(2, 3, 4)))
 
 
 # --- files and commands
@@ -580,7 +675,7 @@ def test_results_survive_their_file(videos: Path, tmp_path: Path) -> None:
     loaded = Results.load(tmp_path)
     assert loaded.scores == results.scores
     assert loaded.per_class == results.per_class
-    assert loaded.made_of["subject"]["tokenizer"] == features.weights_hash(tiny_pipeline().tokenizer)
+    assert loaded.made_of["subject"]["tokenizer"] == weights_hash(tiny_pipeline().tokenizer)
     (tmp_path / "results.json").write_text("{}")
     with pytest.raises(ValueError, match="holds no results of this version"):
         Results.load(tmp_path)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from magvit.metrics import kernel as module
-from magvit.metrics.kernel import kernel_distance, kernel_distances_of_subsets
+from magvit.metrics.kernel import kernel_distance
 
 SEEDS = st.integers(0, 2**31)
 
@@ -66,31 +66,11 @@ def test_more_noise_is_further():
     assert abs(distances[0]) < distances[1]
 
 
-def test_subsets():
-    a, b = drawn(0, 60, 6), drawn(1, 50, 6, mean=0.3)
-    values = kernel_distances_of_subsets(a, b, torch.Generator().manual_seed(0), subsets=200, size=20)
-    assert len(values) == 200
-    assert len(set(values)) == 200
-    mean = sum(values) / 200
-    deviation = torch.tensor(values).std().item()
-    assert abs(mean - kernel_distance(a, b)) < 4 * deviation / 200**0.5
-    again = kernel_distances_of_subsets(a, b, torch.Generator().manual_seed(0), subsets=200, size=20)
-    assert again == values
-    # A subset as large as the sets is the sets: nothing is drawn twice.
-    whole = kernel_distances_of_subsets(a[:50], b, torch.Generator().manual_seed(1), subsets=3, size=50)
-    assert whole == pytest.approx([kernel_distance(a[:50], b)] * 3, rel=1e-9)
-
-
 def test_bad_input():
     a = drawn(0, 5, 3)
     with pytest.raises(ValueError, match=r"the sizes of the features are 3 and 4, expected the same$"):
         kernel_distance(a, drawn(0, 5, 4))
     with pytest.raises(ValueError, match=r"the numbers of samples are 5 and 1, expected at least 2 of each$"):
         kernel_distance(a, a[:1])
-    generator = torch.Generator()
-    with pytest.raises(ValueError, match=r"the numbers of samples are 5 and 5, expected at least 1000 of each$"):
-        kernel_distances_of_subsets(a, a, generator)
-    with pytest.raises(ValueError, match=r"there are 0 subsets of 2 samples, expected at least 1 of 2$"):
-        kernel_distances_of_subsets(a, a, generator, subsets=0, size=2)
     with pytest.raises(ValueError, match=r"features\[2, 0\] is nan, expected a number below"):
         kernel_distance(a, torch.where(torch.arange(15).view(5, 3) == 6, torch.nan, a))

@@ -171,7 +171,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"video": None}, "frame_prediction needs a video"),
     ({"task": "unconditional"}, "unconditional takes no video"),
     ({"label": 1}, "takes no label"),
-    ({"task": "CFP"}, "needs a label, 0 to 2"),
+    ({"task": "CFP"}, "needs a label, expected 0 to 2"),
     ({"task": "CFP", "label": 3}, "label is 3, expected 0 to 2"),
     ({"task": "CFP", "label": -1}, "label is -1"),
     ({"task": "CFP", "label": "fly"}, "label is 'fly'"),

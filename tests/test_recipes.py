@@ -63,7 +63,7 @@ def designed(name: str, num_classes: int) -> ModelConfig:
     """The model of a transformer recipe on the tokenizer it names, and data of so many classes."""
     run = TRANSFORMER_RECIPES[name]()
     stage_1 = TOKENIZER_RECIPES[TOKENIZER_MODELS[run.tokenizer]]()
-    of_tokenizer = ModelConfig(format=2, tokenizer=stage_1.tokenizer, clip_shape=stage_1.data.clip_shape)
+    of_tokenizer = ModelConfig(tokenizer=stage_1.tokenizer, clip_shape=stage_1.data.clip_shape)
     return design(run, of_tokenizer, tuple(map(str, range(num_classes))))
 
 

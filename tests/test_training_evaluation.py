@@ -5,12 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from lightning.fabric import Fabric
 
 from magvit.synthetic import MovingShapes
 from magvit.training.config import EvaluationConfig
+from magvit.training.run import Run
 from magvit.training.train_tokenizer import train_tokenizer
 from magvit.training.train_transformer import train_transformer
 from magvit.video import write_video
+from tiny_model import tiny_pipeline
 from tiny_runs import metrics, save_tokenizer, tokenizer_run, transformer_run
 
 EVERY_TWO = EvaluationConfig(every=2, metrics=("psnr", "synthetic_fd"), num_samples=5)
@@ -59,13 +62,21 @@ def test_other_clips_than_those_of_training(tmp_path: Path) -> None:
     assert results["scores"][0]["samples"] == 7
 
 
-def test_videos_that_cannot_be_used_are_passed_over(tmp_path: Path) -> None:
+def test_videos_that_cannot_be_used_are_passed_over_and_told(tmp_path: Path, capsys) -> None:
     for number in range(4):
         write_video(tmp_path / "clips" / f"{number}.mp4", MovingShapes((6, 16, 16), seed=9)[number]["video"])
     (tmp_path / "clips" / "1.mp4").write_text("no video")
     given = replace(EVERY_TWO, data=str(tmp_path / "clips"), num_samples=2)
     train_tokenizer(tokenizer_run(evaluation=given), tmp_path / "run", progress=False)
     assert len(evaluations(tmp_path / "run")) == 2
+    told = [line for line in capsys.readouterr().err.splitlines() if "cannot be used for evaluation" in line]
+    assert len(told) == 1
+    assert "1 of the first 3 videos cannot be used for evaluation, for example: " in told[0]
+    assert "1.mp4" in told[0]
+    (tmp_path / "clips" / "1.mp4").unlink()
+    (tmp_path / "clips" / "3.mp4").unlink()
+    train_tokenizer(tokenizer_run(evaluation=given), tmp_path / "good", progress=False)
+    assert evaluations(tmp_path / "good") == evaluations(tmp_path / "run")
 
 
 def test_an_evaluation_that_fails_does_not_end_the_training(tmp_path: Path, capsys) -> None:
@@ -82,7 +93,9 @@ def test_an_evaluation_that_fails_does_not_end_the_training(tmp_path: Path, caps
     ("changes", "said"),
     [
         ({"metrics": ("fid",)}, "unknown metric 'fid'"),
-        ({"metrics": ("fvd",), "i3d": "nowhere.pt"}, "nowhere.pt"),
+        ({"metrics": ("lpips_vgg",), "lpips": "nowhere.pt"}, "nowhere.pt"),
+        ({"metrics": ("fvd",)}, "clips are 4x16x16, fvd needs at least 9x1x1"),
+        ({"data": "bad"}, "none of the 1 videos of bad can be used for evaluation: .*b.mp4"),
         ({"data": "nowhere"}, "nowhere"),
         ({"tasks": ("CG",), "data": "clips"}, "evaluation.tasks has class_generation, and .*clips has no classes"),
     ],
@@ -90,11 +103,32 @@ def test_an_evaluation_that_fails_does_not_end_the_training(tmp_path: Path, caps
 def test_what_is_missing_is_found_before_training(tmp_path: Path, changes: dict, said: str, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_video(tmp_path / "clips" / "a.mp4", MovingShapes((6, 16, 16), seed=9)[0]["video"])
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "b.mp4").write_text("no video")
     tokenizer = save_tokenizer(tmp_path / "model")
     run = transformer_run(tokenizer, evaluation=replace(EVERY_TWO, **changes))
     with pytest.raises((ValueError, OSError), match=said):
         train_transformer(run, tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
+
+
+class SecondProcess(Fabric):
+    is_global_zero = False
+
+
+def test_the_other_processes_need_neither_clips_nor_networks(tmp_path: Path) -> None:
+    given = replace(EVERY_TWO, data="on the first machine", metrics=("fvd",), i3d="there too")
+    run = Run(
+        SecondProcess(accelerator="cpu", devices=1),
+        tokenizer_run(evaluation=given),
+        tmp_path / "run",
+        {},
+        lambda index, label: "",
+        resume=False,
+        progress=False,
+    )
+    run.evaluate(2, lambda: tiny_pipeline())
+    assert run.evaluator is None
 
 
 def test_bad_numbers() -> None:

@@ -34,7 +34,6 @@ def tiny_pipeline(classes: tuple[str, ...] = CLASSES, num_segments: int = 0) -> 
         num_segments=num_segments,
     )
     config = ModelConfig(
-        format=2,
         tokenizer=tokenizer,
         clip_shape=CLIP_SHAPE,
         generator=MaskedGenerator(transformer=transformer, vocabulary=vocabulary),

@@ -48,9 +48,7 @@ def save_tokenizer(folder: Path) -> str:
     torch.manual_seed(0)
     tokenizer = VideoTokenizer(TOKENIZER)
     torch.nn.init.normal_(tokenizer.quantizer.codebook, std=0.5)
-    MagvitPipeline(ModelConfig(format=2, tokenizer=TOKENIZER, clip_shape=(4, 16, 16)), tokenizer).save_pretrained(
-        folder
-    )
+    MagvitPipeline(ModelConfig(tokenizer=TOKENIZER, clip_shape=(4, 16, 16)), tokenizer).save_pretrained(folder)
     return str(folder)
 
 

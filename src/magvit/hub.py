@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from magvit import storage
-from magvit.storage import CONFIG, load_config, written_whole
+from magvit.storage import CONFIG, load_config
 from magvit.typed_json import config_from_dict, optional
 from magvit.weights import build, check_shapes, load_state
 
@@ -27,7 +27,6 @@ __all__ = [
     "packaged_models",
     "resolve",
     "save_folder",
-    "written_whole",
 ]
 
 PACKAGED = Path(__file__).parent / "models"

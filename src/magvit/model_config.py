@@ -14,6 +14,9 @@ from magvit.tokenizer import TokenizerConfig
 from magvit.transformer import TransformerConfig
 from magvit.typed_json import optional
 
+Label = int | str
+"""Class number or name."""
+
 
 @dataclass(frozen=True)
 class TaskDecoding:
@@ -103,7 +106,7 @@ class AutoregressiveGenerator(Generator):
             raise ValueError(f"an autoregressive model reads the class alone, so it cannot {wanted}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """`config.json` of a model folder.
 
@@ -120,7 +123,7 @@ class ModelConfig:
         ValueError: if the parts do not fit each other.
     """
 
-    format: Literal[2]
+    format: Literal[2] = 2
     tokenizer: TokenizerConfig
     clip_shape: tuple[int, int, int]
     generator: MaskedGenerator | AutoregressiveGenerator | None = optional(None)
@@ -148,6 +151,28 @@ class ModelConfig:
         length = sequence_length(vocabulary, num_tokens, mode)
         if transformer.max_length < length:
             raise ValueError(f"clips make sequences of {length} tokens, the transformer takes {transformer.max_length}")
+
+    def class_number(self, task: Task, label: Label | None) -> int | None:
+        """The number of a label that goes with a task; None where the model is fed no class.
+
+        Raises:
+            ValueError: the task takes no label or needs one, or there is no such class.
+        """
+        if not task.class_conditional:
+            if label is not None:
+                raise ValueError(f"{task.name} takes no label, but {label!r} is given")
+            return None
+        if self.generator and not self.generator.knows(task):  # Table 4: a single-task model at another task
+            return None
+        if not self.classes:
+            raise ValueError(f"{task.name} needs classes, and this model was trained without")
+        if label in self.classes:
+            return self.classes.index(label)
+        if isinstance(label, int) and 0 <= label < len(self.classes):
+            return label
+        names = ", ".join(self.classes[:3]) + (", ..." if len(self.classes) > 3 else "")
+        found = f"{task.name} needs a label" if label is None else f"label is {label!r}"
+        raise ValueError(f"{found}, expected 0 to {len(self.classes) - 1} or a class name ({names})")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = hub.CONFIG) -> "ModelConfig":

@@ -22,7 +22,7 @@ from magvit.data.transforms import fit_clip
 from magvit.decoding import Decoding, DecodingStep
 from magvit.device import usable_device
 from magvit.generation import Transformer, generate, make_transformer
-from magvit.model_config import MaskedGenerator, ModelConfig
+from magvit.model_config import Generator, Label, MaskedGenerator, ModelConfig
 from magvit.seeds import generator_for
 from magvit.shapes import Grid, TokenMask, Tokens, Video, check_video
 from magvit.tasks import Condition, Task, get_task, sequence_length
@@ -31,7 +31,6 @@ from magvit.video import read_video
 
 T = TypeVar("T")
 Precision = Literal["float32", "bfloat16"]
-Label = int | str
 VideoSource = str | Path | Tensor
 """A video file, or float RGB `B C T H W` or `C T H W` in [0, 1]."""
 
@@ -153,16 +152,14 @@ class MagvitPipeline:
         """
         chosen = get_task(task)
         decoding = (decoding or self.decoding(task)).changed(**options)
-        generator, latent_shape = self.config.generator, self.config.tokenizer.latent_shape(self.config.clip_shape)
-        assert generator is not None
-        decoding.check(math.prod(latent_shape))
-        generator.check(chosen, decoding)
+        self.check(chosen, decoding)
+        latent_shape = self.config.tokenizer.latent_shape(self.config.clip_shape)
         if video is not None and condition is not None:
             raise ValueError("a video and a condition are given, expected one of them")
         if (has_video := video is not None or condition is not None) != chosen.needs_video:
             wanted = "takes no video, but one is given" if has_video else "needs a video"
             raise ValueError(f"{chosen.name} {wanted}")
-        labels = [self._label(chosen, one) for one in _list(label)]
+        labels = [self.config.class_number(chosen, one) for one in _list(label)]
         for name, value, least in (("num_samples", num_samples, 1), ("seed", min(_list(seed)), 0)):
             if value < least:
                 raise ValueError(f"{name} is {value}, expected at least {least}")
@@ -196,9 +193,12 @@ class MagvitPipeline:
             TypeError: there is no such option.
         """
         chosen = get_task(task)
-        if self.config.generator is None:
-            raise ValueError(f"this model holds a tokenizer only, so it cannot do {chosen.name}")
-        return self.config.generator.decoding_of(chosen).changed(**options)
+        return self._generator(chosen).decoding_of(chosen).changed(**options)
+
+    def check(self, task: Task, decoding: Decoding) -> None:
+        """ValueError for a task or a guidance that the model never learnt, and for more steps than tokens."""
+        self._generator(task).check(task, decoding)
+        decoding.check(math.prod(self.config.tokenizer.latent_shape(self.config.clip_shape)))
 
     # --- The four steps ----------------------------------------------------------------------------------------------
 
@@ -239,11 +239,10 @@ class MagvitPipeline:
         callback: Callable[[DecodingStep], None] | None = None,
     ) -> Tokens:
         """A grid of tokens for each condition and label (None: the unconditional class), drawn by its own generator."""
-        assert self.config.generator is not None
         assert self.transformer is not None
         with self._autocast():
             return generate(
-                self.config.generator,
+                self._generator(task),
                 self.transformer,
                 task,
                 labels,
@@ -267,27 +266,10 @@ class MagvitPipeline:
         with self._autocast():
             return self.tokenizer.reconstruct(clip)
 
-    def _label(self, task: Task, label: Label | None) -> int | None:
-        """The number of a label that goes with the task; None where the model is fed no class."""
-        classes, generator = self.config.classes, self.config.generator
-        assert generator is not None
-        if not task.class_conditional:
-            if label is not None:
-                raise ValueError(f"{task.name} takes no label, but {label!r} is given")
-            return None
-        if not generator.knows(task):  # a single-task model at a task that is not its own, as in Table 4 of the paper
-            return None
-        if not classes:
-            raise ValueError(f"{task.name} needs classes, and this model was trained without")
-        if label in classes:
-            return classes.index(label)
-        if isinstance(label, int) and 0 <= label < len(classes):
-            return label
-        names = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
-        expected = f"0 to {len(classes) - 1} or a class name ({names})"
-        if label is None:
-            raise ValueError(f"{task.name} needs a label, {expected}")
-        raise ValueError(f"label is {label!r}, expected {expected}")
+    def _generator(self, task: Task) -> Generator:
+        if self.config.generator is None:
+            raise ValueError(f"this model holds a tokenizer only, so it cannot do {task.name}")
+        return self.config.generator
 
     def _check_condition(self, condition: Condition, latent_shape: Grid) -> None:
         """ValueError for a condition of another shape, or one that shows more than the transformer can read."""

@@ -153,7 +153,7 @@ class Presets:
 
     def run(self) -> None:
         """Print the lists."""
-        from magvit.evaluation.protocols import PROTOCOLS
+        from magvit.evaluation.published import PROTOCOLS
         from magvit.hub import packaged_models
         from magvit.presets import TOKENIZERS, TRANSFORMERS
         from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES

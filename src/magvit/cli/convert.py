@@ -58,7 +58,6 @@ class Official:
             generator = MaskedGenerator(transformer=transformer_config, vocabulary=vocabulary)
             transformer = official.transformer(params, transformer_config)
         config = ModelConfig(
-            format=2,
             tokenizer=tokenizer_config,
             clip_shape=self.clip_shape,
             generator=generator,

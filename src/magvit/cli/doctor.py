@@ -57,7 +57,7 @@ class Doctor:
         from magvit.doctor import Result
         from magvit.doctor.data import check_clips
         from magvit.doctor.installation import check_installation
-        from magvit.doctor.run import check_model, check_run, is_run_folder
+        from magvit.doctor.run_folder import check_model, check_run, is_run_folder
         from magvit.storage import kind_of
 
         if self.folder is None:

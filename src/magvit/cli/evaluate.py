@@ -5,32 +5,18 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from tyro.conf import Positional
+from tyro.conf import OmitArgPrefixes, Positional
 
+from magvit.cli.decoding import DecodingOptions
 from magvit.cli.shell import check_folder
 
 if TYPE_CHECKING:
-    from magvit.evaluation.features import Bar
-    from magvit.evaluation.protocols import Protocol
+    import torch
 
-DECODING = ("num_steps", "mask_temperature", "mask_schedule", "guidance_scale")
-CHANGES = {
-    "num_samples": "num_samples",
-    "repeats": "repeats",
-    "clip_shape": "clip_shape",
-    "num_real": "real.count",
-    "split": "real.split",
-    "stride": "real.stride",
-    "target_fps": "real.target_fps",
-    "real_clips": "real.rule",
-}
-"""Options that change a protocol, which the results say, and what they change; the others choose within it."""
-
-
-NO_FILES = (2**40, 2**41)
-"""A part that every file of features is outside of."""
+    from magvit.evaluation.evaluate import Evaluation
+    from magvit.evaluation.results import Results
 
 
 @dataclass(frozen=True)
@@ -80,14 +66,6 @@ class Evaluate:
     """Rate that videos are resampled to, other than the protocol's."""
     real_clips: Literal["random", "windows", "first", "center", "even"] | None = None
     """Which clips of the videos, other than the protocol's."""
-    num_steps: int | None = None
-    """Of the decoding; without it the protocol's, as for the next three."""
-    mask_temperature: float | None = None
-    """Randomness of the order in which tokens are fixed."""
-    mask_schedule: str | None = None
-    """cosine, exp, ..."""
-    guidance_scale: float | None = None
-    """0 is off."""
     i3d: str | None = None
     """I3D's weights, for fvd and kvd; without it they are downloaded."""
     c3d: str | None = None
@@ -115,6 +93,9 @@ class Evaluate:
     """auto, cpu, cuda, cuda:1, ..."""
     seed: int = 0
     """Of the random real clips and of the samples."""
+    decoding: OmitArgPrefixes[DecodingOptions] = DecodingOptions()
+    """How samples are drawn. What is not given is as the protocol says; as the model's config says, where the protocol
+    leaves that open."""
 
     def run(self) -> None:
         """Evaluate, and print the table."""
@@ -138,18 +119,22 @@ class Evaluate:
         if self.devices > 1 and (self.part[1] > 1 or ":" in self.device):
             raise ValueError(f"devices is {self.devices}: give it without a part, and without the number of a device")
 
-    def _evaluate(self) -> Any:
-        from tqdm import tqdm
-
+    def _evaluation(self, device: "torch.device") -> "Evaluation":
+        """What is asked for, its networks on a device."""
         from magvit.data.loader import DataConfig, clips_of
-        from magvit.device import usable_device
-        from magvit.evaluation.networks import WeightFiles, load_networks
-        from magvit.evaluation.run import evaluate
+        from magvit.evaluation.evaluate import Evaluation
+        from magvit.evaluation.metrics import load_networks
+        from magvit.evaluation.networks import WeightFiles
+        from magvit.evaluation.protocols import adapted
+        from magvit.evaluation.published import protocol_named
         from magvit.evaluation.subjects import of_folder, of_pipeline
         from magvit.pipeline import MagvitPipeline
 
-        protocol, notes = self._protocol()
-        device = usable_device(self.device)
+        published = protocol_named(self.protocol or ("folders" if self.fake else "smoke"))
+        if (published.subject == "folder") != (self.fake is not None):
+            wanted = "a folder of clips (--fake)" if published.subject == "folder" else "a model (--model)"
+            raise ValueError(f"protocol {published.name} is for {wanted}")
+        protocol, notes = adapted(published, vars(self) | vars(self.decoding), self.allow_fewer)
         pipe = MagvitPipeline.from_pretrained(self.model, device, self.precision) if self.model else None
         shape = protocol.clip_shape or (pipe.config.clip_shape if pipe else None)
         if shape is None:
@@ -163,82 +148,28 @@ class Evaluate:
         else:
             subject = of_pipeline(pipe, protocol, clips.classes, str(self.model))
             protocol = replace(protocol, condition_frames=pipe.config.condition_frames)
+        files = WeightFiles(self.i3d, self.c3d, self.lpips, self.features)
+        networks = load_networks(protocol.metrics, files, device)
         protocol = replace(protocol, clip_shape=shape)
-        networks = load_networks(protocol.metrics, WeightFiles(self.i3d, self.c3d, self.lpips, self.features), device)
+        return Evaluation(protocol, clips, subject, networks, seed=self.seed, statistics=self.statistics, notes=notes)
 
-        def bar(name: str) -> "Bar":
-            def wrap(files: Iterable[int]) -> Iterable[int]:
-                return tqdm(files, desc=name, unit="file", disable=None)
+    def _evaluate(self) -> "Results | None":
+        from magvit.device import usable_device
+        from magvit.evaluation.evaluate import evaluate
+        from magvit.evaluation.features import Work
 
-            return wrap
-
-        return evaluate(
-            protocol,
-            clips,
-            subject,
-            networks,
-            self.output,
-            seed=self.seed,
-            batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            device=device,
-            part=self.part,
-            statistics=self.statistics,
-            notes=notes,
-            bar=bar,
-        )
-
-    def _protocol(self) -> "tuple[Protocol, tuple[str, ...]]":
-        """The protocol with what the options choose and change, and in words what they changed."""
-        from magvit.evaluation.protocols import PROTOCOLS
-        from magvit.tasks import get_task
-
-        name = self.protocol or ("folders" if self.fake else "smoke")
-        if name not in PROTOCOLS:
-            raise ValueError(f"unknown protocol {name!r}, expected one of {', '.join(PROTOCOLS)}")
-        published = PROTOCOLS[name]
-        if (published.subject == "folder") != (self.fake is not None):
-            wanted = "a folder of clips (--fake)" if published.subject == "folder" else "a model (--model)"
-            raise ValueError(f"protocol {name} is for {wanted}")
-        protocol = published
-        if self.metrics is not None:
-            protocol = replace(protocol, metrics=tuple(dict.fromkeys(self.metrics)))
-        if self.tasks is not None:
-            tasks = tuple(get_task(task).name for task in self.tasks)
-            if name != "smoke" and (others := sorted(set(tasks) - set(published.tasks))):
-                raise ValueError(f"protocol {name} has no task {others[0]}, but {', '.join(published.tasks) or 'none'}")
-            protocol = replace(protocol, tasks=tuple(dict.fromkeys(tasks)))
-        decoding = {option: value for option in DECODING if (value := getattr(self, option)) is not None}
-        protocol = replace(protocol, decoding=replace(protocol.decoding, **decoding))
-        notes = []
-        if name != "smoke" and protocol.tasks != published.tasks:
-            notes.append(f"Not comparable with protocol {name}: the tasks are {', '.join(protocol.tasks)}")
-        for option, value in decoding.items():
-            if value != (before := getattr(published.decoding, option)):
-                notes.append(f"{option} is {value}, protocol {name} has {before}")
-        for option, place in CHANGES.items():
-            part, _, field = place.rpartition(".")
-            owner = getattr(protocol, part) if part else protocol
-            value, before = getattr(self, option), getattr(owner, field)
-            if value is None or value == before:
-                continue
-            least = published.num_samples if option == "num_real" and not before else before
-            if option in ("num_samples", "num_real", "repeats") and value < least and not self.allow_fewer:
-                raise ValueError(f"{option} is {value}, protocol {name} needs {least}: add --allow-fewer for a trial")
-            changes: dict[str, Any] = {field: value}
-            if part:
-                changes = {part: replace(owner, **changes)}
-            protocol = replace(protocol, **changes)
-            if before or not published.source.startswith("ours"):  # else it was left open
-                notes.append(f"Not comparable with protocol {name}: {option} is {value}, not {before}")
-        return protocol, tuple(notes)
+        device = usable_device(self.device)
+        work = Work(device, self.batch_size, self.num_workers, self.part, _with_bar)
+        return evaluate(self._evaluation(device), self.output, work)
 
     def _run_parts(self) -> None:
         """The features, by several processes at once."""
         import torch
         from torch.multiprocessing.spawn import ProcessExitedException, spawn
 
-        replace(self, device="cpu", part=NO_FILES)._evaluate()  # what is wrong is said once, before they start
+        from magvit.evaluation.evaluate import Begun
+
+        Begun(self._evaluation(torch.device("cpu")), self.output)  # what is wrong is said once, before they start
         threads = max(1, torch.get_num_threads() // self.devices)
         logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
         try:
@@ -247,6 +178,12 @@ class Evaluate:
             if ended.signal_name:
                 raise OSError(f"a process was ended by {ended.signal_name}; for want of memory?") from None
             raise SystemExit(ended.exit_code) from None  # it has said why
+
+
+def _with_bar(folder: str, files: list[int]) -> Iterable[int]:
+    from tqdm import tqdm
+
+    return tqdm(files, desc=folder, unit="file", disable=None)
 
 
 def _compute_part(number: int, command: Evaluate, count: int, threads: int) -> None:

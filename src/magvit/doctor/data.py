@@ -14,16 +14,16 @@ from magvit.doctor import Result, Status
 from magvit.video import TooFewFrames
 
 MOST_LISTED = 20
-Bar = Callable[[Sequence[int]], Iterable[int]]
+VideoProgress = Callable[[Sequence[int]], Iterable[int]]
 
 
-def check_clips(clips: ClipSet, limit: int | None = None, bar: Bar = iter) -> Iterator[Result]:
+def check_clips(clips: ClipSet, limit: int | None = None, progress: VideoProgress = iter) -> Iterator[Result]:
     """Open the videos of a set, and say which cannot give a clip and what the others are like.
 
     Args:
         clips: of a folder of videos, of a prepared data set, or of shards.
         limit: look at so many videos, evenly spaced; None is all.
-        bar: wraps the numbers of the videos as they are gone through, to show progress.
+        progress: wraps the numbers of the videos as they are gone through, to show progress.
     """
     chosen = range(len(clips))
     if limit is not None and limit < len(clips):
@@ -32,7 +32,7 @@ def check_clips(clips: ClipSet, limit: int | None = None, bar: Bar = iter) -> It
     short: list[str] = []
     damaged: list[str] = []
     plain: list[str] = []
-    for index in bar(chosen):
+    for index in progress(chosen):
         path = clips.path(index)
         try:
             video = clips.take(index, lambda: Choice(lambda frames, span: 0))[0]["video"]

@@ -20,7 +20,6 @@ EXTRAS = {
     "video": {"av": "av", "PIL": "pillow"},
     "train": {"lightning": "lightning"},
     "log": {"tensorboard": "tensorboard"},
-    "metrics": {"torchmetrics": "torchmetrics"},
     "hub": {"huggingface_hub": "huggingface_hub"},
 }
 """Modules of each extra, and the distributions that bring them."""

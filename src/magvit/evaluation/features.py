@@ -4,94 +4,103 @@ A folder of features holds files of `CHUNK` samples each, `000000.safetensors`, 
 Which process computed a file, and in batches of what size, changes nothing; processes take every n-th file.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import torch
-from einops import rearrange
-from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from magvit.evaluation.protocols import Pixels
-from magvit.hub import written_whole
-from magvit.metrics.i3d import SIZE
-from magvit.metrics.image import psnr, ssim
-from magvit.metrics.resize import resize_half_pixel
-from magvit.perceptual.lpips import LPIPS
-from magvit.shapes import Video
+from magvit.evaluation.columns import Arrays
+from magvit.storage import load_tensors, save_tensors
 
 CHUNK = 64
-Arrays = dict[str, Tensor]
-Bar = Callable[[Iterable[int]], Iterable[int]]
+FileProgress = Callable[[str, list[int]], Iterable[int]]
+"""Is given the name of a folder and the numbers of its files, and gives the numbers, to show how far the work is."""
+
+
+def no_progress(name: str, files: list[int]) -> list[int]:
+    """Shows nothing."""
+    return files
+
+
+@dataclass(frozen=True)
+class Work:
+    """How the work is done, which changes no number.
+
+    Attributes:
+        device: that the networks are on.
+        batch_size: clips at once.
+        num_workers: processes that read clips.
+        part: `(i, n)`: compute the i-th of n shares of the files of features, and no numbers.
+        progress: shows how far the work is.
+    """
+
+    device: torch.device
+    batch_size: int = 8
+    num_workers: int = 0
+    part: tuple[int, int] = (0, 1)
+    progress: FileProgress = no_progress
 
 
 def collect(
     folder: Path,
     count: int,
-    batch_size: int,
     compute: Callable[[list[list[int]]], Iterator[Arrays]],
-    *,
-    part: tuple[int, int] = (0, 1),
-    bar: Bar = iter,
+    work: Work,
 ) -> None:
     """Compute what is missing of the samples 0 to `count - 1`.
 
     Args:
         folder: of features.
         count: samples.
-        batch_size: samples at once.
         compute: is given batches of sample numbers, and yields the arrays of each batch.
-        part: `(i, n)`: every n-th file from file i on.
-        bar: wraps the numbers of the files as they are gone through, to show progress.
+        work: how.
 
     Raises:
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = [number for number in range(part[0], -(-count // CHUNK), part[1]) if not _path(folder, number).exists()]
+    share = range(work.part[0], -(-count // CHUNK), work.part[1])
+    files = [number for number in share if not _path(folder, number).exists()]
     batches = {
-        number: _batches(range(number * CHUNK, min((number + 1) * CHUNK, count)), batch_size) for number in files
+        number: _batches(range(number * CHUNK, min((number + 1) * CHUNK, count)), work.batch_size) for number in files
     }
     computed = compute([batch for number in files for batch in batches[number]])
-    for number in bar(files):
+    for number in work.progress(folder.name, files):
         parts = list(islice(computed, len(batches[number])))
         arrays = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         for name, array in arrays.items():
             if array.isnan().any():
                 first = number * CHUNK + int(array.flatten(1).isnan().any(1).nonzero()[0])
                 raise ValueError(f"{name} of sample {first} of {folder.name} is not a number (NaN)")
-        with written_whole(_path(folder, number)) as path:
-            try:
-                save_file(arrays, path)
-            except SafetensorError as error:  # what safetensors makes of a full disk
-                raise OSError(f"{folder} cannot be written: {error}") from error
+        save_tensors(_path(folder, number), arrays)
 
 
 def _batches(samples: range, size: int) -> list[list[int]]:
     return [list(samples[start : start + size]) for start in range(0, len(samples), size)]
 
 
-def load(folder: Path, count: int) -> Arrays:
-    """All arrays of the samples 0 to `count - 1`, in order.
+def load(folder: Path, count: int, names: Iterable[str]) -> Arrays:
+    """The arrays of these names of the samples 0 to `count - 1`, in order.
 
     Raises:
         ValueError: some are missing, or a file is damaged.
     """
-    parts: dict[str, list[Tensor]] = {}
+    parts: dict[str, list[Tensor]] = {name: [] for name in names}
     for number in range(-(-count // CHUNK)):
         path = _path(folder, number)
         try:
-            arrays = load_file(path)
+            arrays = load_tensors(path)
         except FileNotFoundError:
             raise ValueError(f"{folder} lacks {path.name}: the same command computes what is missing") from None
         except Exception as error:
             raise ValueError(f"{path} is damaged: remove it, and the same command computes it again") from error
-        for name, array in arrays.items():
-            parts.setdefault(name, []).append(array)
+        for name, part in parts.items():
+            if name not in arrays:
+                raise ValueError(f"{path} has no {name}: remove it, and the same command computes it again")
+            part.append(arrays[name])
     whole = {name: torch.cat(arrays) for name, arrays in parts.items()}
     if wrong := [name for name, array in whole.items() if len(array) != count]:
         raise ValueError(f"{folder} has {len(whole[wrong[0]])} rows of {wrong[0]}, expected {count}")
@@ -100,42 +109,3 @@ def load(folder: Path, count: int) -> Arrays:
 
 def _path(folder: Path, number: int) -> Path:
     return folder / f"{number:06d}.safetensors"
-
-
-def seen(video: Video, pixels: Pixels) -> Float[Tensor, "B C T h w"]:
-    """A clip as the networks get it: resized, made of bytes."""
-    if pixels.resize_first:
-        video = resize_half_pixel(video, (pixels.resize_first, pixels.resize_first), antialias=False)
-    if pixels.eight_bit == "no":
-        return video
-    levels = video * 255
-    return (levels.round() if pixels.eight_bit == "round" else levels.floor()) / 255
-
-
-def of_clips(video: Video, networks: Mapping[str, Callable[[Video], Tensor]], pixels: Pixels) -> Arrays:
-    """Features of each clip by every network."""
-    shown = seen(video, pixels)
-    large = resize_half_pixel(shown, (SIZE, SIZE), antialias=False) if pixels.i3d_resize == "half_pixel" else shown
-    return {name: network(large if name == "i3d" else shown).float().cpu() for name, network in networks.items()}
-
-
-def of_pairs(real: Video, fake: Video, lpips: Mapping[str, LPIPS], metrics: Iterable[str]) -> Arrays:
-    """Values of each pair of clips, means over frames."""
-    values: Arrays = {}
-    if "psnr" in metrics:
-        values["psnr"] = psnr(real, fake).mean(1).float().cpu()
-    if "ssim" in metrics:
-        values["ssim"] = ssim(real, fake).mean(1).float().cpu()
-    for name, network in lpips.items():
-        a, b = (rearrange(video, "b c t h w -> (b t) c h w") for video in (real, fake))
-        values[name] = rearrange(network.distances(a, b), "(b t) -> b t", b=len(real)).mean(1).cpu()
-    return values
-
-
-def weights_hash(network: nn.Module) -> str:
-    """SHA-256 of a network's parameters and buffers, by name."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()

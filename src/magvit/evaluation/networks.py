@@ -1,22 +1,20 @@
-"""The networks that an evaluation looks through, loaded once, with the hashes of their weights."""
+"""The networks that metrics look through: each one object that knows how it is loaded and what its hash is of."""
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from magvit.evaluation.features import weights_hash
-from magvit.evaluation.scores import METRICS
 from magvit.metrics import weights
 from magvit.metrics.precision import exact_float32
-from magvit.metrics.synthetic import SyntheticFeatures, load_synthetic
-from magvit.perceptual.lpips import BACKBONES, LPIPS
+from magvit.metrics.synthetic import load_synthetic
+from magvit.perceptual.lpips import BackboneName
 from magvit.perceptual.weights import load as load_perceptual
 from magvit.shapes import Video
 
@@ -39,64 +37,36 @@ class WeightFiles:
     features: str | None = None
 
 
-class Networks(NamedTuple):
-    """What some metrics need.
+def weights_hash(network: nn.Module) -> str:
+    """SHA-256 of a network's parameters and buffers, by name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network by name.
 
     Attributes:
-        features: clips to features, by the name under which these are kept.
-        lpips: by metric.
-        hashes: SHA-256 of the weights, by network.
-        modules: the networks themselves.
+        name: under which its hash is recorded.
+        load: makes it on the CPU. ValueError where a file is something else, OSError where weights cannot be had; the
+            sentence says what to do.
+        hash: of all that its outputs depend on.
     """
 
-    features: dict[str, Callable[[Video], Tensor]]
-    lpips: dict[str, LPIPS]
+    name: str
+    load: Callable[[WeightFiles], nn.Module]
+    hash: Callable[[nn.Module], str] = weights_hash
+
+
+class Networks(NamedTuple):
+    """What the columns of some metrics look through, by name, and the hashes of that."""
+
+    modules: dict[str, Any]
     hashes: dict[str, str]
-    modules: tuple[nn.Module, ...] = ()
-
-
-def load_networks(metrics: Iterable[str], files: WeightFiles, device: torch.device) -> Networks:
-    """The networks of some metrics, on a device.
-
-    Raises:
-        ValueError: a metric is unknown, or a file of weights is something else.
-        OSError: weights cannot be had; the sentence says what to do.
-    """
-    metrics = list(metrics)
-    for metric in metrics:
-        if metric not in METRICS:
-            raise ValueError(f"unknown metric {metric!r}, expected some of {', '.join(METRICS)}")
-    needed = {METRICS[metric].network for metric in metrics}
-    networks: dict[str, nn.Module] = {}
-    if "i3d" in needed:
-        networks["i3d"] = weights.load("i3d", files.i3d)
-    if "c3d" in needed:
-        networks["c3d"] = weights.load("c3d", files.c3d)
-    if "features" in needed:
-        networks["features"] = _own(files.features)
-    if "synthetic" in needed:
-        networks["synthetic"] = load_synthetic()
-    for name in BACKBONES:
-        if name in needed:
-            networks[name] = load_perceptual(name, _lpips_path(files.lpips, name), LPIPS_REMEDY)
-    hashes = {name: weights_hash(network.to(device)) for name, network in networks.items()}
-    if files.features and "features" in networks:  # its program counts too
-        hashes["features"] = hashlib.sha256(Path(files.features).read_bytes()).hexdigest()
-    features: dict[str, Callable[[Video], Tensor]] = {
-        name: network for name, network in networks.items() if name in ("i3d", "c3d", "features")
-    }
-    if isinstance(synthetic := networks.get("synthetic"), SyntheticFeatures):
-        features |= {"synthetic": synthetic.features, "synthetic_logits": synthetic}
-    of_metric = {metric: networks.get(METRICS[metric].network) for metric in metrics}
-    lpips = {metric: network for metric, network in of_metric.items() if isinstance(network, LPIPS)}
-    return Networks(features, lpips, hashes, tuple(networks.values()))
-
-
-LPIPS_REMEDY = "give the weights with --lpips PATH, or other --metrics"
-
-
-def _lpips_path(path: str | None, name: str) -> str | None:
-    return str(Path(path, name)) if path and Path(path, name).exists() else path
 
 
 class Own(nn.Module):
@@ -120,8 +90,8 @@ class Own(nn.Module):
         return features
 
 
-def _own(path: str | None) -> nn.Module:
-    """A network of the user's own, from a file that holds its program."""
+def _own(files: WeightFiles) -> Own:
+    path = files.features
     if path is None:
         raise ValueError("frechet_distance needs a network of yours: give it with --features PATH")
     if not Path(path).is_file():
@@ -135,3 +105,27 @@ def _own(path: str | None) -> nn.Module:
     except Exception as error:  # both have many kinds
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} is neither a .pt2 of torch.export nor a .pt of TorchScript: {reason}") from error
+
+
+def _program_hash(network: nn.Module) -> str:
+    """Of the whole file, since the program counts too."""
+    assert isinstance(network, Own)
+    return hashlib.sha256(Path(network.path).read_bytes()).hexdigest()
+
+
+def lpips_network(backbone: BackboneName) -> Network:
+    """LPIPS with one of its backbones."""
+
+    def load(files: WeightFiles) -> nn.Module:
+        path = files.lpips
+        if path and Path(path, backbone).exists():
+            path = str(Path(path, backbone))
+        return load_perceptual(backbone, path, "give the weights with --lpips PATH, or other --metrics")
+
+    return Network(backbone, load)
+
+
+I3D = Network("i3d", lambda files: weights.load("i3d", files.i3d))
+C3D = Network("c3d", lambda files: weights.load("c3d", files.c3d))
+OWN = Network("features", _own, _program_hash)
+SYNTHETIC = Network("synthetic", lambda files: load_synthetic())

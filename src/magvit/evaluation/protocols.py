@@ -1,13 +1,12 @@
-"""Published evaluation protocols as data: everything in which two papers that report "FVD" may differ.
+"""What an evaluation protocol says: everything in which two papers that report "FVD" may differ."""
 
-docs/evaluation_protocols.md tells them apart in one table and says where each was read. A variant is a `replace(...)`.
-"""
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
 
-from dataclasses import dataclass, field, replace
-from typing import Literal
-
+from magvit.decoding import Decoding
 from magvit.shapes import Grid
-from magvit.tasks import TASKS
+from magvit.tasks import get_task
 
 Rule = Literal["random", "windows", "first", "center", "even"]
 Subject = Literal["generation", "reconstruction", "folder"]
@@ -63,16 +62,6 @@ class Pixels:
 
 
 @dataclass(frozen=True)
-class Decoding:
-    """How samples are decoded, see `MagvitPipeline`."""
-
-    num_steps: int = 12
-    mask_temperature: float = 4.5
-    mask_schedule: str = "cosine"
-    guidance_scale: float = 0.0
-
-
-@dataclass(frozen=True)
 class Protocol:
     """How a number is made.
 
@@ -80,13 +69,15 @@ class Protocol:
         name: by which it is asked for.
         source: paper and code that it was read from.
         subject: what is compared with real clips: generated ones, reconstructed ones, those of another folder.
-        metrics: names in `magvit.evaluation.scores.METRICS`.
+        metrics: names in `magvit.evaluation.metrics.METRICS`.
         num_samples: of the subject, in a repeat and for a task; 0 for as many as there are real clips.
         repeats: consecutive parts of one long run; the number is their mean.
         tasks: what is generated; the average over several is reported too.
         clip_shape: `(T, H, W)`; None for the model's own.
         condition_frames: that the frame tasks show; None for the model's own.
-        real, pixels, decoding: see there.
+        real, pixels: see there.
+        decoding: how samples are drawn; None for the model's own way for each task.
+        decoding_changes: options of `Decoding` that are to be other than the model's, where `decoding` is None.
         unbiased: divide covariances by n - 1; else by n.
         not_exact: what keeps numbers made here from being exactly the published protocol's.
     """
@@ -102,7 +93,8 @@ class Protocol:
     condition_frames: int | None = None
     real: RealSet = field(default_factory=RealSet)
     pixels: Pixels = field(default_factory=Pixels)
-    decoding: Decoding = field(default_factory=Decoding)
+    decoding: Decoding | None = Decoding()
+    decoding_changes: dict[str, Any] = field(default_factory=dict)
     unbiased: bool = True
     not_exact: str = ""
 
@@ -126,179 +118,70 @@ class Protocol:
         if not self.metrics:
             raise ValueError("there are no metrics to compute")
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether nobody has published numbers by it."""
+        return self.source.startswith("ours")
 
-MAGVIT = "MAGVIT, arXiv 2212.05199, appendix B.3, and its released configs"
-BAIR_TASKS = tuple(name for name, task in TASKS.items() if task.needs_video and not task.class_conditional)
 
-UCF101 = Protocol(
-    name="magvit-ucf101",
-    source=MAGVIT,
-    subject="generation",
-    metrics=("fvd", "inception_score"),
-    num_samples=10_000,
-    repeats=4,
-    tasks=("class_generation",),
-    clip_shape=(16, 128, 128),
-    real=RealSet(flip=True),
-    not_exact="that training clips are mirrored is inferred: the official loader is not public",
-)
-UCF101_RECONSTRUCTION = replace(
-    UCF101,
-    name="magvit-ucf101-reconstruction",
-    subject="reconstruction",
-    metrics=("fvd", "inception_score", "psnr", "ssim", "lpips_vgg", "codebook_usage"),
-    repeats=1,
-    tasks=(),
-)
-BAIR = Protocol(
-    name="magvit-bair",
-    source=MAGVIT,
-    subject="generation",
-    metrics=("fvd",),
-    num_samples=25_600,
-    repeats=4,
-    tasks=("frame_prediction",),
-    clip_shape=(16, 64, 64),
-    condition_frames=1,
-    real=RealSet("first", split="test", as_used=True),
-    decoding=Decoding(mask_schedule="exp", mask_temperature=400.0),
-)
-BAIR_DEBIASED = replace(
-    BAIR,
-    name="magvit-bair-debiased",
-    real=RealSet("even", split="test", per_video=15, as_used=True),
-    decoding=Decoding(),
-)
-BAIR_MULTITASK = replace(BAIR_DEBIASED, name="magvit-bair-multitask", tasks=BAIR_TASKS, repeats=1)
-KINETICS600 = Protocol(
-    name="magvit-kinetics600",
-    source=MAGVIT,
-    subject="generation",
-    metrics=("fvd",),
-    num_samples=50_000,
-    repeats=4,
-    tasks=("frame_prediction",),
-    clip_shape=(16, 128, 128),
-    condition_frames=5,
-    real=RealSet("even", split="validation", per_video=2, crops=3, as_used=True),
-    pixels=Pixels(resize_first=64),
-    decoding=Decoding(mask_schedule="uniform", mask_temperature=7.5),
-    not_exact="which of Kinetics-600's evaluation splits it is, the paper does not say",
-)
-SSV2_MULTITASK = Protocol(
-    name="magvit-ssv2-multitask",
-    source=MAGVIT,
-    subject="generation",
-    metrics=("fvd",),
-    num_samples=50_000,
-    repeats=4,
-    tasks=(*BAIR_TASKS, "class_frame_prediction"),
-    clip_shape=(16, 128, 128),
-    condition_frames=1,
-    real=RealSet("even", split="validation", per_video=2, as_used=True),
-    not_exact="the tenth task, class_generation, has real clips of its own: magvit-ssv2-class-generation",
-)
-SSV2_CLASS = replace(
-    SSV2_MULTITASK,
-    name="magvit-ssv2-class-generation",
-    tasks=("class_generation",),
-    real=RealSet(),
-    not_exact="one of the ten tasks; the others are in magvit-ssv2-multitask",
-)
-TATS_PIXELS = Pixels(eight_bit="truncate", i3d_resize="half_pixel")
-TATS_UCF101 = Protocol(
-    name="tats-ucf101",
-    source="songweige/TATS, its sampling script and fvd.py",
-    subject="generation",
-    metrics=("fvd",),
-    num_samples=2_048,
-    tasks=("class_generation",),
-    clip_shape=(16, 128, 128),
-    real=RealSet("windows"),
-    pixels=TATS_PIXELS,
-    not_exact="labels are those of the real clips, where TATS takes 2,048 at random of as many of each class; its "
-    "inception score is on 10,000 samples",
-)
-STYLEGAN_V_UCF101 = Protocol(
-    name="stylegan-v-ucf101",
-    source="universome/stylegan-v, src/metrics",
-    subject="generation",
-    metrics=("fvd",),
-    num_samples=2_048,
-    tasks=("class_generation",),
-    clip_shape=(16, 256, 256),
-    real=RealSet(split="", random_crop=False, first_videos=2_048),
-    pixels=Pixels(eight_bit="truncate", i3d_resize="half_pixel"),
-    unbiased=False,
-    not_exact="videos are resized by the decoder and not stored as JPEG; the resize to 224 inside its TorchScript file "
-    "is not known",
-)
-LARP_UCF101 = Protocol(
-    name="larp-ucf101",
-    source="hywang66/LARP, sample.py and datasets/video_dataset.py",
-    subject="generation",
-    metrics=("fvd",),
-    num_samples=10_000,
-    tasks=("class_generation",),
-    clip_shape=(16, 128, 128),
-    real=RealSet("windows", window_step=16),
-    pixels=Pixels(i3d_resize="half_pixel"),
-    unbiased=False,
-    not_exact="the resize to 224 inside its TorchScript file is not known; frames are not antialiased",
-)
-LARP_KINETICS600 = replace(
-    LARP_UCF101,
-    name="larp-kinetics600",
-    num_samples=50_000,
-    tasks=("frame_prediction",),
-    condition_frames=5,
-    real=RealSet("windows", split="validation", window_step=16),
-    pixels=Pixels(resize_first=64, i3d_resize="half_pixel"),
-)
-CD_FVD_UCF101 = Protocol(
-    name="cd-fvd-ucf101",
-    source="songweige/content-debiased-fvd, its defaults with I3D",
-    subject="generation",
-    metrics=("fvd",),
-    num_samples=2_048,
-    tasks=("class_generation",),
-    clip_shape=(16, 128, 128),
-    real=RealSet(random_crop=False),
-    pixels=TATS_PIXELS,
-    unbiased=False,
-    not_exact="frames are not antialiased; with --features and --metrics frechet_distance other networks can be used",
-)
-SMOKE = Protocol(
-    name="smoke",
-    source="ours: a minute on a CPU, to see that all works; its numbers mean nothing",
-    subject="generation",
-    metrics=("synthetic_fd", "psnr", "ssim", "codebook_usage"),
-    num_samples=32,
-    tasks=("frame_prediction",),
-)
-RECONSTRUCTION = replace(
-    SMOKE,
-    name="reconstruction",
-    source="ours: the central clip of every video, through a tokenizer and back",
-    subject="reconstruction",
-    metrics=("psnr", "ssim", "codebook_usage"),
-    num_samples=0,
-    tasks=(),
-    real=RealSet("center"),
-)
-FOLDERS = replace(
-    RECONSTRUCTION,
-    name="folders",
-    source="ours: two folders of videos against each other, the first clip of every video",
-    subject="folder",
-    metrics=("fvd",),
-    real=RealSet("first"),
-)
-PROTOCOLS = {
-    protocol.name: protocol
-    for protocol in (
-        *(SMOKE, RECONSTRUCTION, FOLDERS, UCF101, UCF101_RECONSTRUCTION, BAIR, BAIR_DEBIASED, BAIR_MULTITASK),
-        *(KINETICS600, SSV2_MULTITASK, SSV2_CLASS, TATS_UCF101, STYLEGAN_V_UCF101, LARP_UCF101, LARP_KINETICS600),
-        CD_FVD_UCF101,
-    )
+CHOICES = ("metrics", "tasks")
+DECODING = tuple(option.name for option in fields(Decoding))
+CHANGES = {
+    "num_samples": "num_samples",
+    "repeats": "repeats",
+    "clip_shape": "clip_shape",
+    "num_real": "real.count",
+    "split": "real.split",
+    "stride": "real.stride",
+    "target_fps": "real.target_fps",
+    "real_clips": "real.rule",
 }
+"""Options that change a protocol, and what they change. `CHOICES` choose within it; `DECODING` is of the model."""
+
+
+def adapted(
+    published: Protocol, options: Mapping[str, Any], allow_fewer: bool = False
+) -> tuple[Protocol, tuple[str, ...]]:
+    """A protocol with what options choose and change in it, and in words what keeps its numbers from being its own.
+
+    Args:
+        published: the protocol.
+        options: by name: `CHOICES`, `DECODING` and `CHANGES`; None leaves what the protocol says.
+        allow_fewer: let there be fewer samples, real clips or repeats.
+
+    Raises:
+        ValueError: the protocol has no such task, fewer clips are not allowed, or the parts do not fit each other.
+    """
+    protocol, notes, name = published, [], published.name
+    given = {option: value for option, value in options.items() if value is not None}
+    if "metrics" in given:
+        protocol = replace(protocol, metrics=tuple(dict.fromkeys(given["metrics"])))
+    if "tasks" in given:
+        tasks = tuple(dict.fromkeys(get_task(task).name for task in given["tasks"]))
+        if not published.is_ours and (others := sorted(set(tasks) - set(published.tasks))):
+            raise ValueError(f"protocol {name} has no task {others[0]}, but {', '.join(published.tasks) or 'none'}")
+        protocol = replace(protocol, tasks=tasks)
+        if not published.is_ours and tasks != published.tasks:
+            notes.append(f"Not comparable with protocol {name}: the tasks are {', '.join(tasks)}")
+    changes = {option: given[option] for option in DECODING if option in given}
+    if published.decoding is None:
+        protocol = replace(protocol, decoding_changes=changes)
+    else:
+        protocol = replace(protocol, decoding=published.decoding.changed(**changes))
+        for option, value in changes.items():
+            if value != (before := getattr(published.decoding, option)):
+                notes.append(f"{option} is {value}, protocol {name} has {before}")
+    for option, place in CHANGES.items():
+        part, _, field = place.rpartition(".")
+        owner = getattr(protocol, part) if part else protocol
+        before = getattr(owner, field)
+        if option not in given or (value := given[option]) == before:
+            continue
+        least = published.num_samples if option == "num_real" and not before else before
+        if option in ("num_samples", "num_real", "repeats") and value < least and not allow_fewer:
+            raise ValueError(f"{option} is {value}, protocol {name} needs {least}: add --allow-fewer for a trial")
+        change: dict[str, Any] = {field: value}
+        protocol = replace(protocol, **({part: replace(owner, **change)} if part else change))
+        if before or not published.is_ours:  # else it was left open
+            notes.append(f"Not comparable with protocol {name}: {option} is {value}, not {before}")
+    return protocol, tuple(notes)

@@ -3,18 +3,21 @@
 import hashlib
 import json
 import os
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from magvit.data.clip_set import Choice, ClipSet, random_choice
 from magvit.data.datasets import ClipFolder, EndlessSampler
+from magvit.data.records import appearance
 from magvit.data.sampling import ClipIdentity, center_place, even_clips, even_places
 from magvit.data.shards import ShardClips
+from magvit.evaluation.features import Work
 from magvit.evaluation.protocols import Protocol
 from magvit.seeds import generator_for
 from magvit.shapes import Clip
@@ -23,14 +26,29 @@ from magvit.shapes import Clip
 class RealClips(Dataset[Clip]):
     """The `len` real clips of a repeat, by the rule of a protocol.
 
+    Args:
+        clips: the videos.
+        protocol: says which clips.
+        seed: of random ones.
+        repeat: which part of the evaluation.
+        numbers: of the videos to use; None for all.
+
     Attributes:
         of_sample: the number of the clip that belongs to each sample.
     """
 
-    def __init__(self, clips: ClipSet, protocol: Protocol, seed: int, repeat: int = 0):
+    def __init__(
+        self,
+        clips: ClipSet,
+        protocol: Protocol,
+        seed: int,
+        repeat: int = 0,
+        numbers: Sequence[int] | None = None,
+    ):
         self.clips, self.rule, self.seed = clips, protocol.real, seed
+        self.numbers = range(len(clips)) if numbers is None else numbers
         self.each = self.rule.per_video * self.rule.crops
-        videos = len(clips)
+        videos = len(self.numbers)
         if self.rule.rule == "random":
             among = min(self.rule.first_videos or videos, videos)
             count = self.rule.count or protocol.num_samples or among
@@ -51,7 +69,7 @@ class RealClips(Dataset[Clip]):
 
     def _windows(self, protocol: Protocol, repeat: int) -> tuple[int, list[tuple[int, int]]]:
         """Some of all windows of all videos: (video, first frame) each."""
-        lengths = map(self.clips.length, range(len(self.clips)))
+        lengths = map(self.clips.length, self.numbers)
         room = [max(length.num_frames - self.clips.span(length.fps) + 1, 0) for length in lengths]
         ends = torch.tensor([-(-frames // self.rule.window_step) for frames in room]).cumsum(0)
         total = int(ends[-1])
@@ -78,13 +96,13 @@ class RealClips(Dataset[Clip]):
         if rule.rule == "random":
             epoch, video = self.draws[number]
             key = self.seed, epoch, video
-            return self.clips.take(video, partial(random_choice, *key, crop=rule.random_crop, flip=rule.flip))
+            return self._take(video, partial(random_choice, *key, crop=rule.random_crop, flip=rule.flip))
         if rule.rule == "windows":
             video, start = self.draws[number]
-            return self.clips.take(video, lambda: Choice(lambda frames, span: start))
+            return self._take(video, lambda: Choice(lambda frames, span: start))
         video, part = divmod(number, self.each)
         if rule.rule == "first":
-            return self.clips.take(video, lambda: Choice(lambda frames, span: 0))
+            return self._take(video, lambda: Choice(lambda frames, span: 0))
         window, crop = divmod(part, rule.crops)
 
         def choose() -> Choice:
@@ -93,13 +111,75 @@ class RealClips(Dataset[Clip]):
                 center_place if rule.crops == 1 else lambda picture, size: even_places(picture, size, rule.crops)[crop],
             )
 
-        return self.clips.take(video, choose)
+        return self._take(video, choose)
+
+    def _take(self, video: int, choose: Callable[[], Choice]) -> tuple[Clip, ClipIdentity]:
+        return self.clips.take(self.numbers[video], choose)
 
 
-def fingerprint(clips: ClipSet) -> str:
-    """SHA-256 of names, classes, and what tells contents apart without reading all: see `_content`."""
+class Items(Dataset[dict[str, Any]]):
+    """Item i: the real clip of sample i (or real clip i), if there are any; clip i of the other folder, if any."""
+
+    def __init__(
+        self, real: RealClips | None, fake: RealClips | None, samples: bool = True, classes: Sequence[str] = ()
+    ):
+        self.real, self.fake, self.samples, self.classes = real, fake, samples, list(classes)
+
+    def _class_of(self, label: int) -> int:
+        """The number among the real clips' classes of the other folder's class of the same name, or -1."""
+        assert self.fake is not None
+        name = self.fake.clips.classes[label] if label >= 0 else ""
+        return self.classes.index(name) if name in self.classes else -1
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        item: dict[str, Any] = {}
+        if self.real:
+            item = dict(self.real[self.real.of_sample[number] if self.samples else number])
+        if self.fake:
+            other = self.fake[number]
+            item = {"label": self._class_of(other["label"]), **item, "fake": other["video"]}
+        item.pop("index", None)
+        return item
+
+
+def loaded(items: Items, batches: list[list[int]], work: Work) -> Iterator[Any]:
+    """Batches of items with these numbers, on the device of the work."""
+    loader = DataLoader(items, batch_sampler=batches, num_workers=work.num_workers, generator=torch.Generator())
+    for batch in loader:
+        yield {name: value.to(work.device) if name != "label" else value for name, value in batch.items()}
+
+
+def check_pairs(protocol: Protocol, real: RealClips, fake: RealClips, count: int, paired: str) -> tuple[str, ...]:
+    """What is to be noted of the clips of another folder, numbers 0 to `count - 1`; `paired` names a metric of pairs.
+
+    Raises:
+        ValueError: there are too few, they are smaller than wanted, or they do not pair with the real ones.
+    """
+    clips = fake.clips
+    if count > len(fake):
+        raise ValueError(f"{clips.folder} gives {len(fake)} clips, {count} are needed")
+    unequal = not protocol.num_samples and len(fake) != len(real)
+    if paired and (unequal or count > len(real.of_sample)):
+        raise ValueError(f"{paired} needs pairs, and there are {len(real)} real clips and {len(fake)} others")
+    if isinstance(clips, ClipFolder):
+        looks, (_, height, width) = appearance(clips.root, clips.records[0]), clips.clip_shape
+        if looks.height < height or looks.width < width:
+            raise ValueError(
+                f"{clips.path(0)} is {looks.height}x{looks.width}, smaller than the clips of {height}x{width}: "
+                "give a smaller clip shape, or make these videos larger"
+            )
+    names = [[Path(part.clips.name(i)).with_suffix("") for i in part.numbers[:count]] for part in (real, fake)]
+    if paired and names[0] != names[1]:
+        return (f"{paired} and other metrics of pairs took the clips in order: their names differ",)
+    return ()
+
+
+def fingerprint(clips: ClipSet, numbers: Sequence[int] | None = None) -> str:
+    """SHA-256 of names, classes, and what tells contents apart without reading all: see `_content`; of all videos, or
+    of those with these numbers.
+    """
     digest = hashlib.sha256()
-    for index in range(len(clips)):
+    for index in range(len(clips)) if numbers is None else numbers:
         name = clips.classes[clips.label(index)] if clips.label(index) >= 0 else ""
         digest.update(json.dumps([clips.name(index), name, _content(clips, index)]).encode() + b"\n")
     return digest.hexdigest()

@@ -190,6 +190,11 @@ class Extrapolation(NamedTuple):
     distances: list[float]
 
 
+def fewest_to_extrapolate(size: int) -> int:
+    """Samples that `frechet_distance_at_infinity` needs: covariances of its smallest subset must not be singular."""
+    return 2 * max(size + 1, POINTS)
+
+
 def frechet_distance_at_infinity(
     features: Features, real: FeatureStatistics, generator: torch.Generator
 ) -> Extrapolation:
@@ -212,7 +217,7 @@ def frechet_distance_at_infinity(
     """
     rows = checked(features)
     count, size = rows.shape
-    needed = 2 * max(size + 1, POINTS)  # a singular covariance is not on the line
+    needed = fewest_to_extrapolate(size)
     if count < needed:
         raise ValueError(f"{count} samples of {size} features are too few to extrapolate, expected at least {needed}")
     smallest = count // 2

@@ -18,6 +18,7 @@ from magvit.metrics.resize import resize_tf1_bilinear
 from magvit.shapes import Video, check_video
 
 SIZE = 224  # pixels a side
+LOGITS = 400
 FEWEST_FRAMES = 9  # fewer leave one step of time in the end; the last pool takes two
 
 Input = Float[Tensor, "B c t h w"]
@@ -140,7 +141,7 @@ class I3D(nn.Module):
             else:
                 self.add_module(name, MaxPool3D(*block))
         self.AvgPool3d_6a_7x7 = nn.AvgPool3d((2, 7, 7), stride=1)
-        self.Logits = nn.Conv3d(channels, 400, 1)
+        self.Logits = nn.Conv3d(channels, LOGITS, 1)
         self.eval().requires_grad_(False)
 
     def pooled(self, video: Video) -> Float[Tensor, "B 1024"]:

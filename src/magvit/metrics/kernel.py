@@ -6,7 +6,6 @@ k(x, y) = (x . y / D + 1)^3                                            (Binkowsk
 
 from itertools import combinations
 
-import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
@@ -30,7 +29,7 @@ def kernel_distance(a: Features, b: Features) -> float:
     Raises:
         ValueError: the sizes of the features differ, a value is NaN or infinite, or a set has fewer than 2 samples.
     """
-    a, b = _checked_pair(a, b, least=2)
+    a, b = _checked_pair(a, b)
     between = sum(kernel(x, y).sum().item() for x in a.split(BLOCK) for y in b.split(BLOCK))
     return _mean_within(a) + _mean_within(b) - 2 * between / (len(a) * len(b))
 
@@ -43,34 +42,10 @@ def _mean_within(rows: Float64[Tensor, "n D"]) -> float:
     return total / (len(rows) * (len(rows) - 1))
 
 
-def kernel_distances_of_subsets(
-    a: Features, b: Features, generator: torch.Generator, subsets: int = 100, size: int = 1000
-) -> list[float]:
-    """The distances of `subsets` random pairs of subsets of `size` samples, of which others publish mean and deviation.
-
-    Args:
-        a: one set.
-        b: the other.
-        generator: on the CPU; draws each subset without repetition.
-        subsets: how many.
-        size: samples in each.
-
-    Raises:
-        ValueError: as `kernel_distance`; or a set has fewer than `size` samples.
-    """
-    if size < 2 or subsets < 1:
-        raise ValueError(f"there are {subsets} subsets of {size} samples, expected at least 1 of 2")
-    a, b = _checked_pair(a, b, least=size)
-    return [
-        kernel_distance(*(rows[torch.randperm(len(rows), generator=generator)[:size]] for rows in (a, b)))
-        for _ in range(subsets)
-    ]
-
-
-def _checked_pair(a: Features, b: Features, least: int) -> tuple[Float64[Tensor, "n D"], Float64[Tensor, "m D"]]:
+def _checked_pair(a: Features, b: Features) -> tuple[Float64[Tensor, "n D"], Float64[Tensor, "m D"]]:
     a, b = checked(a), checked(b)
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"the sizes of the features are {a.shape[1]} and {b.shape[1]}, expected the same")
-    if min(len(a), len(b)) < least:
-        raise ValueError(f"the numbers of samples are {len(a)} and {len(b)}, expected at least {least} of each")
+    if min(len(a), len(b)) < 2:
+        raise ValueError(f"the numbers of samples are {len(a)} and {len(b)}, expected at least 2 of each")
     return a, b

@@ -6,72 +6,52 @@ from pathlib import Path
 
 import torch
 
-from magvit.data.clip_set import ClipSet, OpenVideo
+from magvit.data.clip_set import ClipSet
 from magvit.data.loader import clips_of
 from magvit.data.synthetic_videos import PREFIX
-from magvit.evaluation.networks import WeightFiles, load_networks
-from magvit.evaluation.protocols import RECONSTRUCTION, SMOKE, RealSet
-from magvit.evaluation.run import evaluate
+from magvit.evaluation.evaluate import Evaluation, evaluate
+from magvit.evaluation.features import Work
+from magvit.evaluation.metrics import Setting, load_networks, metrics_named
+from magvit.evaluation.networks import WeightFiles
+from magvit.evaluation.protocols import RealSet
+from magvit.evaluation.published import RECONSTRUCTION, SMOKE
 from magvit.evaluation.subjects import of_pipeline
 from magvit.pipeline import MagvitPipeline
 from magvit.tasks import get_task
 from magvit.training.config import TokenizerRun, TransformerRun
 
 
-class _Some(ClipSet):
-    """Some videos of a set."""
+def usable_videos(clips: ClipSet, count: int) -> tuple[list[int], str]:
+    """The numbers of the first `count` videos that give a clip, and one line on those before them that do not.
 
-    def __init__(self, clips: ClipSet, numbers: list[int]):
-        self.__dict__.update(clips.__dict__)
-        self.all, self.numbers = clips, numbers
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def name(self, index: int) -> str:
-        """See `ClipSet`, as for the others."""
-        return self.all.name(self.numbers[index])
-
-    def path(self, index: int) -> str:
-        """Likewise."""
-        return self.all.path(self.numbers[index])
-
-    def label(self, index: int) -> int:
-        """Likewise."""
-        return self.all.label(self.numbers[index])
-
-    def open(self, index: int) -> OpenVideo:
-        """Likewise."""
-        return self.all.open(self.numbers[index])
-
-    def _is_left_out(self, index: int) -> bool:
-        return False
-
-    def _leave_out(self, index: int) -> None:
-        raise AssertionError("every one of these could be used")
-
-
-def _usable(clips: ClipSet, count: int) -> ClipSet:
-    """The first `count` videos that give a clip: as in training, bad ones are no reason to stop."""
+    Raises:
+        ValueError: there is none.
+    """
     numbers: list[int] = []
+    wrong: list[str] = []
     for index in range(len(clips)):
         try:
             clips.take(index)
-        except (OSError, ValueError):
-            continue
-        numbers.append(index)
+        except (OSError, ValueError) as error:
+            wrong.append(str(error))
+        else:
+            numbers.append(index)
         if len(numbers) == count:
             break
     if not numbers:
-        raise ValueError(f"none of the {len(clips)} videos of {clips.folder} can be used for evaluation")
-    return _Some(clips, numbers)
+        raise ValueError(f"none of the {len(clips)} videos of {clips.folder} can be used for evaluation: {wrong[0]}")
+    looked_at = f"{len(wrong)} of the first {len(wrong) + len(numbers)} videos"
+    return numbers, f"{looked_at} cannot be used for evaluation, for example: {wrong[0]}" if wrong else ""
 
 
 class Evaluator:
     """What a run's `evaluation` asks for, with clips and networks at hand: what is missing is found before training.
 
+    Attributes:
+        left_out: one line on videos that cannot be used, which are no reason to stop, as in training; or "".
+
     Raises:
-        ValueError: a metric or task is unknown; there are no such clips.
+        ValueError: a metric or task is unknown, or a metric cannot be computed; there are no such clips.
         OSError: clips or weights cannot be had.
     """
 
@@ -81,30 +61,38 @@ class Evaluator:
         if folder is None or (config.data is None and run.data.synthetic_share == 1):
             folder = PREFIX + run.data.synthetic
         self.seed = run.loop.seed
-        self.clips = _usable(
-            clips_of(replace(run.data, split=config.split or run.data.split), folder), config.num_samples
-        )
-        self.protocol = RECONSTRUCTION
+        self.clips = clips_of(replace(run.data, split=config.split or run.data.split), folder)
+        self.videos, self.left_out = usable_videos(self.clips, config.num_samples)
+        protocol = RECONSTRUCTION
         if isinstance(run, TransformerRun):
             tasks = [get_task(task) for task in config.tasks or run.tasks[:1]]
             if (by_class := [task.name for task in tasks if task.class_conditional]) and not self.clips.classes:
                 raise ValueError(f"evaluation.tasks has {by_class[0]}, and {folder} has no classes")
-            self.protocol = replace(SMOKE, tasks=tuple(task.name for task in tasks))
+            protocol = replace(SMOKE, tasks=tuple(task.name for task in tasks))
         real = RealSet("center", stride=run.data.stride)
         self.protocol = replace(
-            self.protocol, name="training", metrics=config.metrics, num_samples=config.num_samples, real=real
+            protocol, name="training", metrics=config.metrics, num_samples=config.num_samples, real=real
         )
+        setting = Setting(
+            self.protocol,
+            self.clips.clip_shape,
+            self.clips.classes,
+            samples=config.num_samples,
+            reals=len(self.videos),
+            codebook_size=1,  # or more: a model has tokens
+        )
+        for metric in metrics_named(config.metrics):
+            metric.check(setting)
         files = WeightFiles(config.i3d, config.c3d, config.lpips)
         self.networks = load_networks(config.metrics, files, torch.device("cpu"))
 
     def __call__(self, pipe: MagvitPipeline, output: Path) -> dict[str, float]:
         """Evaluate into a folder, anew, and return the numbers as `eval/TASK/METRIC`."""
         shutil.rmtree(output, ignore_errors=True)
-        for network in self.networks.modules:
+        for network in self.networks.modules.values():
             network.to(pipe.device)
         subject = of_pipeline(pipe, self.protocol, self.clips.classes)
-        results = evaluate(
-            self.protocol, self.clips, subject, self.networks, output, seed=self.seed, device=pipe.device
-        )
+        evaluation = Evaluation(self.protocol, self.clips, subject, self.networks, seed=self.seed, videos=self.videos)
+        results = evaluate(evaluation, output, Work(pipe.device))
         assert results is not None
         return {f"eval/{score.task}/{score.metric}": score.mean for score in results.scores}

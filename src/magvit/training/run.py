@@ -62,7 +62,10 @@ class Run:
         progress: bool,
     ):
         self.fabric, self.loop, self.output, self.parts = fabric, config.loop, output, parts
-        self.evaluator = Evaluator(config) if config.evaluation.every else None
+        self.evaluator: Evaluator | None = None  # the first process evaluates: only it needs clips and networks
+        with self.together():
+            if config.evaluation.every and fabric.is_global_zero:
+                self.evaluator = Evaluator(config)
         self.evaluate_every = config.evaluation.every
         self.progress = progress
         check_kind(output, config.kind)
@@ -81,6 +84,8 @@ class Run:
                 write_config(output, config.kind, json.loads(json.dumps(asdict(config))))
                 for folder, names in WRITTEN:
                     remove_unfinished(output / folder, names)
+                if self.evaluator and self.evaluator.left_out:
+                    self.log.finding(self.start, "warning", "evaluation_videos", self.evaluator.left_out)
         everywhere = partial(share, fabric)
         self.guard = Guard(self.log, output / "checkpoints", clip_name, everywhere, self.loop.num_steps)
         for name, part in vars(config).items():
@@ -150,11 +155,11 @@ class Run:
 
     def evaluate(self, done: int, model: Callable[[], MagvitPipeline]) -> None:
         """A small evaluation, where one is due; its samples and numbers are in `evaluations/`."""
-        if self.evaluator is None or not self.due(done, self.evaluate_every):
+        if not self.evaluate_every or not self.due(done, self.evaluate_every):
             return
         pipeline = model()
         with self.together():
-            if self.log is not None:
+            if self.log is not None and self.evaluator is not None:
                 try:
                     values = self.evaluator(pipeline, self.output / "evaluations" / f"step_{done:08d}")
                 except (OSError, ValueError) as error:  # no reason to lose a run

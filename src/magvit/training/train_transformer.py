@@ -159,7 +159,6 @@ def design(config: TransformerRun, tokenizer: ModelConfig, classes: tuple[str, .
     )
     without_class = config.label_dropout > 0 or not classes or not all(task.class_conditional for task in tasks)
     return ModelConfig(
-        format=2,
         tokenizer=tokenizer.tokenizer,
         clip_shape=config.data.clip_shape,
         generator=MaskedGenerator(
