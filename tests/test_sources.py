@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -453,7 +454,9 @@ def test_one_listing_for_all_commands(tmp_path, clip_shape, kind):
                 ClipFolder(folder, clip_shape)
     else:
         for folder in (root, tmp_path / "prepared"):
-            clips = ClipFolder(folder, clip_shape)
+            left_out = kind == "gifs among pictures" and clip_shape[0] > 1
+            with pytest.warns(UserWarning, match="1 of the 5 clips") if left_out else nullcontext():
+                clips = ClipFolder(folder, clip_shape)
             numbers = range(len(clips))
             found.append((tuple(clips.classes), [*map(clips.name, numbers)], [*map(clips.label, numbers)]))
     assert found == [(tuple(classes), expected, labels)] * len(found)
