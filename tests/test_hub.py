@@ -55,7 +55,7 @@ def test_damaged_weights(tmp_path: Path, content: bytes | None) -> None:
 
 
 def test_missing_files(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no config\.json"):
+    with pytest.raises(FileNotFoundError, match=r"is not a model: it has no config\.json"):
         hub.load_config(tmp_path)
     with pytest.raises(FileNotFoundError, match="weights of the tokenizer are missing"):
         hub.load_tensors(tmp_path, "tokenizer")

@@ -18,7 +18,7 @@ from magvit.data.manifest import Record, load_manifest
 from magvit.data.prepare import duplicates, prepare
 from magvit.data.records import read_record
 from magvit.data.sampling import ClipIdentity
-from magvit.data.sources import SOURCES
+from magvit.data.sources import SOURCES, bair
 from magvit.video import count_frames, probe, write_video
 
 DATA = Path(os.environ.get("MAGVIT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -282,6 +282,19 @@ def test_actions_go_with_the_frames(tmp_path):
     actions = np.load(Path(clips.path(clip["index"])).with_suffix(".npz"))["actions"]
     chosen = actions[list(identity.frames)]
     assert (chosen[:, 1] * 4).round().tolist() == (clip["video"][1, :, 0, 0] * 255).round().tolist()
+
+
+def test_a_full_disk_ends_the_work(tmp_path, monkeypatch):
+    """It is no reason to call the clips damaged."""
+
+    def fail(path, pixels):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(bair, "write_exactly", fail)
+    with pytest.raises(OSError, match="No space left"):
+        prepare("bair", published.bair(tmp_path / "bair"), tmp_path / "out")
+    monkeypatch.undo()
+    assert len(prepare("bair", tmp_path / "bair", tmp_path / "out").manifest.records) == 5
 
 
 def test_bair_is_written_once_and_may_move(tmp_path):

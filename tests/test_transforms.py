@@ -3,7 +3,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from magvit.data.transforms import center_crop, crop, fit_clip, resize_short_side
+from magvit.data.transforms import center_crop, crop, fit_clip
 
 
 def coordinates(num_frames: int, height: int, width: int) -> Float[Tensor, "3 T H W"]:
@@ -12,22 +12,13 @@ def coordinates(num_frames: int, height: int, width: int) -> Float[Tensor, "3 T 
     return torch.stack(axes).float()
 
 
-@pytest.mark.parametrize(("height", "width", "expected"), [(48, 64, (24, 32)), (64, 48, (32, 24)), (7, 9, (24, 31))])
-def test_resize_short_side_keeps_the_aspect(height: int, width: int, expected: tuple[int, int]) -> None:
-    assert resize_short_side(torch.rand(3, 2, height, width), 24).shape == (3, 2, *expected)
-
-
-def test_resize_is_antialiased_and_keeps_the_mean() -> None:
+def test_fit_clip_is_antialiased_and_treats_frames_and_clips_alone() -> None:
     stripes = (torch.arange(64) % 2).float().expand(1, 3, 2, 64, 64)
-    assert (resize_short_side(stripes, 16)[..., 2:-2] - 0.5).abs().max() < 0.02
-
-
-def test_resize_treats_frames_and_clips_alone() -> None:
+    assert (fit_clip(stripes, (2, 16, 16))[..., 2:-2] - 0.5).abs().max() < 0.02
     clips = torch.rand(2, 3, 4, 12, 16)
-    batch = resize_short_side(clips, 8)
-    torch.testing.assert_close(batch[1], resize_short_side(clips[1], 8))
-    torch.testing.assert_close(batch[:, :, 2:3], resize_short_side(clips[:, :, 2:3], 8))
-    assert torch.equal(resize_short_side(clips, 12), clips)
+    batch = fit_clip(clips, (4, 8, 8))
+    torch.testing.assert_close(batch[1], fit_clip(clips[1], (4, 8, 8)))
+    torch.testing.assert_close(batch[:, :, :3], fit_clip(clips[:, :, :3], (3, 8, 8)))
 
 
 def test_center_crop_is_the_middle() -> None:

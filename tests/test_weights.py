@@ -219,8 +219,8 @@ from magvit import MaskedTransformer, hub
 from magvit.model_config import ModelConfig
 folder = hub.resolve("magvit-tiny")
 config = ModelConfig.from_dict(hub.load_config(folder))
-network = hub.load_network(lambda: MaskedTransformer(config.transformer), folder, "transformer")
-usual = MaskedTransformer(config.transformer)
+network = hub.load_network(lambda: MaskedTransformer(config.generator.transformer), folder, "transformer")
+usual = MaskedTransformer(config.generator.transformer)
 hub.load_state(usual, hub.load_tensors(folder, "transformer"), folder)
 same = all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in usual.state_dict().items())
 print("sympy" in sys.modules, same)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from magvit import storage
-from magvit.storage import CONFIG, load_config, written_whole
+from magvit.storage import CONFIG
 from magvit.typed_json import config_from_dict, optional
 from magvit.weights import build, check_shapes, load_state
 
@@ -27,7 +27,6 @@ __all__ = [
     "packaged_models",
     "resolve",
     "save_folder",
-    "written_whole",
 ]
 
 PACKAGED = Path(__file__).parent / "models"
@@ -50,6 +49,11 @@ def save_folder(folder: str | Path, config: Mapping[str, Any], tensors: Mapping[
     for name, state in tensors.items():
         storage.save_tensors(folder / f"{name}.safetensors", state)
     storage.save_config(folder, "model", config)
+
+
+def load_config(folder: str | Path) -> dict[str, Any]:
+    """The contents of a model's `config.json`. Raises as `storage.load_config`."""
+    return storage.load_config(folder, "model")
 
 
 def load_tensors(folder: str | Path, name: str) -> dict[str, Tensor]:

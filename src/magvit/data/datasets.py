@@ -5,6 +5,7 @@ or resumed run. A draw is the pair `(epoch, index)`: `EndlessSampler` yields suc
 """
 
 import os
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -54,8 +55,12 @@ class ClipFolder(ClipSet):
     ):
         super().__init__(os.fspath(root), clip_shape, **options)
         manifest = load_clips(Path(root), split)
-        if clip_shape[0] > 1 and all(record.is_picture for record in manifest.records):
-            raise ValueError(f"{root} holds no videos: its {len(manifest.records)} pictures are clips of one frame")
+        pictures = [number for number, record in enumerate(manifest.records) if record.is_picture]
+        if clip_shape[0] > 1 and pictures:
+            if len(pictures) == len(manifest.records):
+                raise ValueError(f"{root} holds no videos: its {len(pictures)} pictures are clips of one frame")
+            warnings.warn(f"left out: {len(pictures)} of the {len(manifest.records)} clips of {root} are pictures")
+            self._left_out.update(pictures)
         self.root, self.records, self.classes = manifest.root, manifest.records, list(manifest.classes)
         self.cache = cache
         self._videos: dict[int, UInt8[Tensor, "3 T H W"]] = {}

@@ -122,6 +122,9 @@ def inspect_record(
     try:
         if write and not (root / record.path).is_file():
             write(record, root / record.path)
+    except ValueError as error:  # an OSError is of the disk, and ends the work
+        return Problem("damaged", record.name, record.split, str(error))
+    try:
         if record.images or record.is_picture:
             measured = _pictures(root, record, record.images or (record.path,), hashes)
         else:

@@ -11,13 +11,6 @@ from torch.nn import functional
 from magvit.shapes import Grid
 
 
-def resize_short_side(video: Float[Tensor, "*B C T H W"], size: int) -> Float[Tensor, "*B C T H2 W2"]:
-    """Resize so that the shorter of height and width is `size`, the aspect kept; bilinear, antialiased."""
-    height, width = video.shape[-2:]
-    scale = size / min(height, width)
-    return _resize(video, (round(height * scale), round(width * scale)))
-
-
 def crop(
     video: Shaped[Tensor, "*B C T H W"], top: int, left: int, size: tuple[int, int]
 ) -> Shaped[Tensor, "*B C T H2 W2"]:

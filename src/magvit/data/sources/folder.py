@@ -2,9 +2,9 @@
 
 A folder's clips are its videos, at any depth; `.gif` and `.webp` files may be videos or pictures, and other pictures
 are clips of one frame where all files could be pictures. Hidden files are left out and links are followed. The clips
-are in the order of their paths. Their classes are the sub-folders that they lie in, numbered by
-name: those of the folder itself, or if it holds a single one and nothing beside that, of the first that branches. A
-clip outside of all has the label -1.
+are in the order of their paths. Their classes are the sub-folders that they lie in, numbered by name: those of the
+folder itself, or if it holds a single one and nothing beside that, of the first that branches. A clip outside of all
+has the label -1.
 
 A list has the column `path` (relative to the list's folder) and, where wanted, `label`, `split`, `start` and `end`
 (seconds, of the part that is the clip) and `text`. A .json file holds a list of objects, or one object a line. Labels
@@ -60,8 +60,9 @@ def read(source: Path) -> Listing:
 
 def _listed(source: Path) -> Listing:
     rows = _rows(source)
-    for column in sorted({column for row in rows for column in row} - COLUMNS):
-        if near := get_close_matches(str(column).strip().lower(), COLUMNS, 1, 0.75):
+    columns = {str(column) for row in rows for column in row}
+    for column in sorted(columns - COLUMNS):
+        if near := get_close_matches(column.strip().lower(), COLUMNS - columns, 1, 0.75):
             raise ValueError(f"{source} has the column {column!r}: did you mean {near[0]!r}?")
     classes, labels = _numbered([_label(row) for row in rows])
     records, problems = [], []
@@ -81,11 +82,10 @@ def _listed(source: Path) -> Listing:
 
 
 def _label(row: dict[str, Any]) -> str:
-    """As it is written; "" for none, which tables of numbers also spell NaN."""
+    """As it is written; "" for none. A column of numbers with gaps holds 3.0 and NaN."""
     label = row.get("label")
-    if isinstance(label, float) and label.is_integer():  # as a column with gaps stores whole numbers
-        label = int(label)
-    return "" if label is None or label != label else str(label).strip()
+    text = re.sub(r"^(-?\d+)\.0+$", r"\1", "" if label is None else str(label).strip())
+    return "" if text.lower() == "nan" else text
 
 
 def _numbered(labels: list[str]) -> tuple[tuple[str, ...], list[int]]:
