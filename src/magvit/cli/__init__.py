@@ -27,7 +27,7 @@ class Command(Protocol):
     """What parsing gives: something to run."""
 
     def run(self) -> None:
-        """Do it."""
+        """Carry the command out."""
 
 
 app = tyro.extras.SubcommandApp()
