@@ -26,10 +26,10 @@ from typing import Any
 import av
 import torch
 from measure import machine
-from safetensors.torch import save_file
 from torch import Tensor
 
-from magvit.cli.shard import clips_of
+from magvit import storage
+from magvit.data.datasets import load_clips
 from magvit.data.loader import DataConfig, TrainingClips, make_loader
 from magvit.data.shard_writer import write_shards
 from magvit.data.shards import ShardClips
@@ -53,11 +53,11 @@ def make_token_cache(folder: Path, clips: int, clip: tuple[int, int, int]) -> To
     grid, number = (clip[0] // 4, clip[1] // 8, clip[2] // 8), max(clips, 1024)
     config = TokenCacheConfig(1, grid, tuple(map(str, range(CONDITIONS))), (), number, 1, number, {})
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(config.__dict__))
+    storage.save_config(folder, "token cache", vars(config))
     tokens = torch.randint(1024, (number, 1 + CONDITIONS, *grid), generator=torch.Generator().manual_seed(0))
     arrays: dict[str, Tensor] = {"tokens": tokens[:, 0].short(), "cond_tokens": tokens[:, 1:].short()}
     arrays |= {"label": torch.zeros(number, dtype=torch.int64), "index": torch.arange(number)}
-    save_file({name: array.contiguous() for name, array in arrays.items()}, folder / f"{shard_name(0)}.safetensors")
+    storage.save_tensors(folder / shard_name(0), arrays)
     return TokenCache(folder)
 
 
@@ -96,7 +96,7 @@ def from_loader(clips: TrainingClips | TokenCache, workers: int, number: int) ->
 def measure(data: Path, work: Path, clip: tuple[int, int, int], workers: list[int], clips: int, turns: int) -> Any:
     here, started = machine(torch.device("cpu")), time.perf_counter()
     files = TrainingClips(DataConfig(clip, str(data)), seed=0)
-    write_shards(clips_of(data, None), work / "shards", short_side=max(clip[1:]), progress=False)
+    write_shards(load_clips(data), work / "shards", short_side=max(clip[1:]), progress=False)
     writing = time.perf_counter() - started
     shards, of_shards = ShardClips(work / "shards", clip), TrainingClips(DataConfig(clip, str(work / "shards")), seed=0)
     tokens = make_token_cache(work / "tokens", len(files), clip)

@@ -2,7 +2,7 @@
 log, samples and checkpoints, and without the perceptual network.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from magvit.data.loader import DataConfig, TrainingClips, make_loader
-from magvit.presets import DISCRIMINATORS, TOKENIZERS, TRANSFORMERS, TransformerSize
-from magvit.tasks import Vocabulary, get_task
+from magvit.nn.attention import TransformerSize
+from magvit.presets import DISCRIMINATORS, TOKENIZERS, TRANSFORMERS
+from magvit.tasks import Vocabulary, get_task, sequence_length
 from magvit.tokenizer import Discriminator, DiscriminatorConfig, TokenizerConfig, VideoTokenizer
 from magvit.training.config import LoopConfig, TokenizerLossConfig, TransformerRun
-from magvit.training.objectives import Adversary, commit_objective, draw, generator_objective, prefix_of, tokenize
+from magvit.training.objectives import Adversary, commit_objective, draw, generator_objective, tokenize
 from magvit.training.optim import OptimizerConfig, adamw, clip_gradients, set_learning_rate
 from magvit.transformer import MaskedTransformer, TransformerConfig
 
@@ -151,11 +152,9 @@ class TransformerStage(Stage):
         self.grid = options.tokenizer.latent_shape(options.clip)
         self.vocabulary = Vocabulary(options.tokenizer.codebook_size, num_classes=101)
         t, h, w = self.grid
-        length = self.vocabulary.sequence_length(t * h * w, False)
+        length = sequence_length(self.vocabulary, t * h * w, "commit")
         self.model = MaskedTransformer(
-            TransformerConfig(
-                self.vocabulary.size, length, size.hidden_size, size.num_layers, size.num_heads, size.mlp_size
-            )
+            TransformerConfig(vocab_size=self.vocabulary.size, max_length=length, **asdict(size))
         ).to(self.device)
         self.model.rematerialize = options.rematerialize
         self.of_model = self.optimizer(self.model, self.run.optimizer)
@@ -179,8 +178,8 @@ class TransformerStage(Stage):
                 draw(self.run, self.chosen[:1], self.steps * self.options.batch + i, self.steps, self.grid)
                 for i in range(self.options.batch)
             ]
-            prefix = prefix_of(tokens, self.chosen, [-1] * self.options.batch, self.vocabulary, self.run)
-            loss = commit_objective(self.model, tokens, prefix, draws, self.vocabulary, self.run).total
+            labels = [-1] * self.options.batch
+            loss = commit_objective(self.model, tokens, draws, labels, self.vocabulary, self.run).total
         with clock("transformer backward"):
             loss.backward()
         with clock("optimizer"):

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor
 
-from magvit import hub
+from magvit import storage
 from magvit.metrics.synthetic import NAME, SyntheticFeatures
 from magvit.seeds import generator_for
 from magvit.shapes import Grid
@@ -105,8 +104,7 @@ def main(folder: str, steps: str = str(STEPS)) -> None:
     network = train(int(steps))
     standardize(network)
     state = {name: value.half() for name, value in network.state_dict().items()}
-    with hub.written_whole(Path(folder) / f"{NAME}.safetensors") as path:
-        save_file(state, path, {"format": "pt"})
+    storage.save_tensors(Path(folder) / f"{NAME}.safetensors", state)
     network.load_state_dict(state)  # as it was rounded
     whole = int(steps) == STEPS
     for clip_shape in TEST_SHAPES if whole else TEST_SHAPES[:1]:

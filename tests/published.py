@@ -10,7 +10,7 @@ import av
 import torch
 from PIL import Image
 
-from magvit.data.tfrecord import crc32c
+from magvit.data.sources.tfrecord import crc32c
 from magvit.video import write_video
 from tfrecord_writer import example, write_tfrecord
 

@@ -18,7 +18,9 @@ def model():
 @pytest.mark.parametrize(("size", "expected"), [("magvit-b", 87_538_535), ("magvit-l", 305_571_943)])
 def test_parameter_counts_of_the_official_baseline(size, expected):
     with torch.device("meta"):
-        model = AutoregressiveTransformer(AutoregressiveConfig(1127, 1025, **asdict(TRANSFORMERS[size])))
+        model = AutoregressiveTransformer(
+            AutoregressiveConfig(vocab_size=1127, max_length=1025, **asdict(TRANSFORMERS[size]))
+        )
     assert sum(parameter.numel() for parameter in model.parameters()) == expected
 
 

@@ -1,6 +1,7 @@
 """Wrong input through the command line: exit code 2, one line on standard error that names it, nothing written."""
 
 import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from magvit import hub
+from magvit import hub, storage
 from magvit.cli import main
 from magvit.video import write_video
 from tiny_model import random_clip, tiny_pipeline
@@ -27,6 +28,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / "cut.mp4").write_bytes(good[: len(good) // 3])
     (home / "noise.mp4").write_bytes(torch.arange(4000).to(torch.uint8).numpy().tobytes())
     (home / "a_file").write_text("")
+    shutil.copytree(home / "model", home / "run" / "model")
+    storage.save_config(home / "run", "transformer run", {})
+    (home / "eval").mkdir()
+    storage.save_config(home / "eval", "evaluation", {})
     return home
 
 
@@ -99,6 +104,17 @@ BAD_COMMANDS: dict[str, tuple[str, list[str]]] = {
     "missing model": ("generate --model nowhere --task UG --output out.mp4", ["nowhere"]),
     "model is a file": ("generate --model a_file --task UG --output out.mp4", ["a_file"]),
     "unknown suffix": ("generate --model model --task UG --output out.avi", [".avi", ".mp4"]),
+    "a run for a model": (
+        "generate --model run --task UG --output out.mp4",
+        ["run is a transformer run, expected a model; did you mean run/model?"],
+    ),
+    "an evaluation for a model": (
+        "generate --model eval --task UG --output out.mp4",
+        ["eval is an evaluation, expected a model"],
+    ),
+    "a run for clips": ("shard --data run --output out", ["run is a transformer run, expected clips"]),
+    "an evaluation for clips": ("tokenize --data eval --output out", ["eval is an evaluation, expected clips"]),
+    "doctor of an evaluation": ("doctor eval", ["eval is an evaluation", "results.md"]),
     "output below a file": ("generate --model model --task UG --output a_file/out.mp4", ["a_file"]),
     "output is a folder": ("generate --model model --task UG --output folder.mp4", ["folder.mp4"]),
     "demo below a file": ("demo --model model --output a_file/out", ["a_file"]),

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from magvit.training import checkpoint
-from magvit.training.checkpoint import load_newest_checkpoint, restore, save_checkpoint
+from magvit.training.checkpoint import load_newest_checkpoint, read_checkpoint, restore, save_checkpoint
 
 
 def names(folder) -> list[str]:
@@ -73,9 +73,27 @@ def test_a_damaged_newest_is_skipped_with_a_warning(tmp_path, damage):
         torch.save({"step": 2, "function": pytest.fail}, newest)
     else:
         newest.write_bytes({"empty": b"", "cut": content[: len(content) // 2], "noise": bytes(range(256)) * 20}[damage])
-    with pytest.warns(UserWarning, match=r"checkpoint .*step_00000002.pt cannot be read and is skipped"):
+    with pytest.warns(UserWarning, match=r"checkpoint .*step_00000002.pt cannot be read .*, and is skipped"):
         assert load_newest_checkpoint(tmp_path)["step"] == 1
     assert newest.exists()
+
+
+def test_every_flipped_bit_is_noticed_or_harmless(tmp_path):
+    """Past bug: PyTorch does not look at the checksums that it writes, so damaged weights were trained on."""
+    expected = torch.linspace(0, 1, 300)
+    path = save_checkpoint(tmp_path, 2, {"step": 2, "weight": expected}, keep=3)
+    content = path.read_bytes()
+    noticed = 0
+    for position in range(0, len(content), 23):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 16]) + content[position + 1 :])
+        try:
+            state = read_checkpoint(path)
+        except ValueError:
+            noticed += 1
+        else:
+            assert state["step"] == 2
+            assert torch.equal(state["weight"], expected)
+    assert noticed * 23 > expected.nbytes
 
 
 def test_all_damaged_is_none_and_no_run_starts_over_there(tmp_path):

@@ -36,7 +36,17 @@ def run(*arguments: object) -> int:
     return main([str(argument) for argument in arguments])
 
 
-COMMANDS = ["demo", "generate", "reconstruct", "presets", "shard", "doctor", "data prepare", "convert official"]
+COMMANDS = [
+    "demo",
+    "generate",
+    "reconstruct",
+    "presets",
+    "shard",
+    "tokenize",
+    "doctor",
+    "data prepare",
+    "convert official",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -110,7 +120,7 @@ def test_reconstruct_with_tokens(model: str, clip: str, tmp_path: Path) -> None:
     assert run("reconstruct", "--input", clip, "--output", output, "--tokens", tokens, "--model", model) == 0
     pipe = MagvitPipeline.from_pretrained(model)
     with np.load(tokens) as stored:
-        assert torch.equal(torch.from_numpy(stored["tokens"])[None], pipe.tokenizer.encode(pipe.load_clip(clip)))
+        assert torch.equal(torch.from_numpy(stored["tokens"])[None], pipe.tokenizer.encode(pipe.prepare(clip)))
     assert output.is_file()
     assert [path.name for path in tokens.parent.iterdir()] == ["tokens.npz"]
 
@@ -138,8 +148,9 @@ def test_convert_official(tmp_path: Path) -> None:
     assert run("convert", "official", tmp_path / "vq.npz", tmp_path / "both", *transformer, *shape) == 0
     assert not (tmp_path / "tokenizer" / "transformer.safetensors").exists()
     loaded = MagvitPipeline.from_pretrained(tmp_path / "both")
-    assert loaded.config.vocabulary is not None
-    assert (loaded.config.vocabulary.num_classes, loaded.config.vocabulary.num_special) == (3, 16)
+    assert loaded.config.generator is not None
+    vocabulary = loaded.config.generator.vocabulary
+    assert (vocabulary.num_classes, vocabulary.num_special) == (3, 16)
     assert loaded.config.tokenizer.padding == "zero"  # as the official models
     for ours, theirs in ((pipe.tokenizer, loaded.tokenizer), (pipe.transformer, loaded.transformer)):
         assert theirs is not None

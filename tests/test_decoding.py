@@ -1,3 +1,4 @@
+from itertools import pairwise
 from typing import get_args
 
 import pytest
@@ -5,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from magvit.decoding import DecodingStep, decode, guide
+from magvit.decoding import ORDERS, Decoding, DecodingStep, decode, guide
+from magvit.decoding.guidance import guidance_weight
 from magvit.shapes import Grid
 from magvit.tasks import MaskMode, mask_ratio
 
@@ -21,7 +23,7 @@ class Network:
     def __init__(self, seed: int = 0) -> None:
         self.table = torch.randn(K + 1, 97, K, generator=torch.Generator().manual_seed(seed))
 
-    def __call__(self, inputs: torch.Tensor, uncond_inputs: torch.Tensor) -> torch.Tensor:
+    def __call__(self, inputs: torch.Tensor, uncond_inputs: torch.Tensor, guidance_scale: float = 0.0) -> torch.Tensor:
         ids = inputs.flatten(1)
         phase = (ids * torch.arange(ids.shape[1])).sum(1, keepdim=True) % 97
         logits = self.table[ids, (torch.arange(ids.shape[1]) + phase) % 97]
@@ -39,8 +41,18 @@ def condition(grid: Grid, batch: int, seed: int = 0, share: float = 0.4) -> tupl
 
 def run(cond_tokens, known, network=None, **options) -> tuple[torch.Tensor, list[DecodingStep]]:
     steps: list[DecodingStep] = []
-    options = {"generators": generators(*range(len(known)))} | options
-    tokens = decode(network or Network(), cond_tokens, known, mask_token_id=MASK, callback=steps.append, **options)
+    rest = {name: options.pop(name) for name in ("mask_mode", "reproduce_last_token_bug") if name in options}
+    seeded = options.pop("generators", generators(*range(len(known))))
+    tokens = decode(
+        network or Network(),
+        cond_tokens,
+        known,
+        Decoding(**options),
+        mask_token_id=MASK,
+        generators=seeded,
+        callback=steps.append,
+        **rest,
+    )
     return tokens, steps
 
 
@@ -152,24 +164,28 @@ def test_one_generator_per_sample() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_steps": 0}, "num_steps is 0, expected 1 or more"),
+        ({"num_steps": 0}, "num_steps is 0, expected a finite number of 1 or more"),
         ({"mask_temperature": -1.0}, "mask_temperature is -1.0"),
         ({"mask_temperature": float("nan")}, "mask_temperature is nan"),
         ({"temperature": -0.5}, "temperature is -0.5"),
         ({"top_k": -1}, "top_k is -1"),
         ({"top_p": 1.5}, "top_p is 1.5"),
         ({"mask_schedule": "linear"}, "unknown mask schedule 'linear'"),
+        ({"guidance_scale": -1.0}, "guidance_scale is -1.0"),
+        ({"guidance_schedule": "sine"}, "unknown guidance schedule 'sine'"),
+        ({"guidance_schedule": "interval:0.8,0.2"}, "unknown guidance schedule 'interval:0.8,0.2'"),
+        ({"order": "spiral"}, "unknown order 'spiral', expected one of confidence, halton, random, raster"),
     ],
 )
 def test_bad_options(options: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        run(*condition((1, 2, 2), 1), **options)
+        Decoding(**options)
 
 
 def test_equal_confidences_do_not_stall() -> None:
     """A network without any opinion: the official rule, which masks ties too, would keep everything unknown."""
 
-    def indifferent(inputs: torch.Tensor, uncond_inputs: torch.Tensor) -> torch.Tensor:
+    def indifferent(inputs: torch.Tensor, uncond_inputs: torch.Tensor, guidance_scale: float) -> torch.Tensor:
         return torch.zeros(*inputs.shape, K)
 
     cond_tokens, known = condition((2, 2, 2), 1, share=0.0)
@@ -233,7 +249,91 @@ def test_no_gradients_and_inputs_unchanged() -> None:
     cond_tokens, known = condition((2, 3, 4), 2)
     before = cond_tokens.clone(), known.clone()
     weight = torch.ones((), requires_grad=True)
-    _, steps = run(cond_tokens, known, lambda inputs, uncond: weight * Network()(inputs, uncond))
+    _, steps = run(cond_tokens, known, lambda inputs, uncond, scale: weight * Network()(inputs, uncond))
     assert not steps[0].confidence.requires_grad
     assert torch.equal(cond_tokens, before[0])
     assert torch.equal(known, before[1])
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("mode", MODES)
+def test_every_order_follows_the_schedule_and_ends(mode: MaskMode, order: str) -> None:
+    cond_tokens, known = condition((2, 3, 4), 2)
+    tokens, steps = run(cond_tokens, known, mask_mode=mode, order=order, num_steps=6)
+    _, paper = run(cond_tokens, known, mask_mode=mode, num_steps=6)
+    assert [step.masked.flatten(1).sum(1).tolist() for step in steps] == [
+        step.masked.flatten(1).sum(1).tolist() for step in paper
+    ]
+    for before, after in pairwise(steps):
+        assert not (after.masked & ~before.masked).any()
+    assert not steps[-1].masked.any()
+    assert tokens.max() < K
+
+
+def test_orders_without_confidence_do_not_look_at_it() -> None:
+    cond_tokens, known = condition((2, 3, 4), 2)
+    for order in ("halton", "raster", "random"):
+        ways = [run(cond_tokens, known, Network(seed), order=order, num_steps=5)[1] for seed in (0, 1)]
+        for one, other in zip(*ways, strict=True):
+            assert torch.equal(one.masked, other.masked), order
+
+
+def test_raster_settles_the_first_positions_first() -> None:
+    cond_tokens, known = condition((2, 2, 3), 1, share=0.0)
+    _, steps = run(cond_tokens, known, order="raster", num_steps=12, mask_schedule="uniform")
+    for step in steps:
+        settled = 12 - int(step.masked.sum())
+        assert step.masked.flatten().tolist() == [position >= settled for position in range(12)]
+
+
+def test_random_order_depends_on_the_seed_and_needs_one() -> None:
+    confidence = torch.zeros(2, 2, 3, 4)
+    one, other = ORDERS["random"](confidence, 0.0, generators(1, 2))
+    assert not torch.equal(one, other)
+    assert torch.equal(ORDERS["random"](confidence, 0.0, generators(2, 1))[1], one)
+    with pytest.raises(ValueError, match="order 'random' needs one torch"):
+        ORDERS["random"](confidence, 0.0, None)
+
+
+@pytest.mark.parametrize("grid", [(4, 8, 8), (1, 6, 5), (3, 4, 7), (1, 1, 1)])
+def test_halton_visits_every_cell_once_and_spreads(grid: Grid) -> None:
+    score = ORDERS["halton"](torch.zeros(1, *grid), 0.0, None)[0]
+    count = score.numel()
+    assert sorted((-score).flatten().tolist()) == list(range(count))
+    if grid == (4, 8, 8):  # any share of the first positions is spread over all parts of the clip
+        first = (score > -64).float()
+        for axis in range(3):
+            others = [other for other in range(3) if other != axis]
+            share = first.mean(others)
+            assert share.min() >= 0.1
+            assert share.max() <= 0.4  # 0.25 on average
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [1, 1, 1, 1]),
+        ("linear", [0, 0.25, 0.5, 0.75]),
+        ("cosine", [0, 0.0761, 0.2929, 0.6173]),
+        ("interval:0.25,0.5", [0, 1, 1, 0]),
+    ],
+)
+def test_guidance_follows_its_schedule(schedule: str, expected: list[float]) -> None:
+    assert [guidance_weight(schedule, step / 4) for step in range(4)] == pytest.approx(expected, abs=1e-4)
+    seen: list[float] = []
+
+    def network(inputs: torch.Tensor, uncond_inputs: torch.Tensor, guidance_scale: float) -> torch.Tensor:
+        seen.append(guidance_scale)
+        return Network()(inputs, uncond_inputs)
+
+    run(*condition((1, 2, 4), 1), network, num_steps=4, guidance_scale=3.0, guidance_schedule=schedule)
+    assert seen == pytest.approx([3 * weight for weight in expected], abs=1e-3)
+
+
+def test_options_that_change_and_options_that_do_not_exist() -> None:
+    decoding = Decoding(num_steps=8)
+    assert decoding.changed(num_steps=None, top_k=5) == Decoding(num_steps=8, top_k=5)
+    with pytest.raises(TypeError, match="unknown option 'steps', expected some of num_steps, "):
+        decoding.changed(steps=3)
+    with pytest.raises(ValueError, match="num_steps is 8, expected 1 to 4, the tokens of a clip"):
+        decoding.check(4)

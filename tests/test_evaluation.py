@@ -6,7 +6,7 @@ import math
 import multiprocessing
 import shutil
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,14 @@ from magvit.cli.evaluate import Evaluate
 from magvit.data.clip_set import ClipSet
 from magvit.data.datasets import ClipFolder
 from magvit.data.synthetic_videos import SyntheticVideos
+from magvit.decoding import Decoding
 from magvit.evaluation import features
 from magvit.evaluation.columns import I3D_LOGITS, OWN_FEATURES, Samples, pairs
 from magvit.evaluation.evaluate import Begun, Evaluation, _take_folder, evaluate
 from magvit.evaluation.features import Work
 from magvit.evaluation.metrics import METRICS, Metric, load_networks
 from magvit.evaluation.networks import Networks, Own, WeightFiles, weights_hash
-from magvit.evaluation.protocols import Decoding, Pixels, Protocol, RealSet
+from magvit.evaluation.protocols import Pixels, Protocol, RealSet
 from magvit.evaluation.published import PROTOCOLS
 from magvit.evaluation.results import Results, Score, compare
 from magvit.evaluation.samples import RealClips, fingerprint
@@ -34,7 +35,7 @@ from magvit.metrics.frechet import FeatureStatistics, frechet_distance
 from magvit.metrics.i3d import I3D
 from magvit.metrics.kernel import kernel_distance
 from magvit.metrics.neighbourhoods import share_within
-from magvit.model_config import ModelConfig
+from magvit.model_config import ModelConfig, TaskDecoding
 from magvit.pipeline import MagvitPipeline
 from magvit.shapes import Video
 from magvit.synthetic import MovingShapes
@@ -313,7 +314,7 @@ def test_each_sample_is_the_pipeline_s_own(videos: Path, tmp_path: Path) -> None
 def test_a_tokenizer_of_single_frames_does_clips_of_any_number_of_frames(videos: Path, tmp_path: Path) -> None:
     """Each frame as it would by itself. Generation keeps to the model's own clips."""
     config = TokenizerConfig(2, 32, (1, 1, 1), num_res_blocks=1, codebook_size=32, codebook_dim=8)
-    model = ModelConfig(format=1, tokenizer=config, clip_shape=(1, 16, 16))
+    model = ModelConfig(tokenizer=config, clip_shape=(1, 16, 16))
     pipe = MagvitPipeline(model, VideoTokenizer(config))
     pipe.save_pretrained(tmp_path / "model")
     command = ["evaluate", "--model", str(tmp_path / "model"), "--data", str(videos), "--protocol", "reconstruction"]
@@ -400,9 +401,17 @@ def test_a_part_alone_is_not_a_result(videos: Path, tmp_path: Path, monkeypatch)
         features.load(tmp_path / "reconstruction-0", 10, ["psnr"])
 
 
-def test_parts_may_take_folder_together_and_a_killed_take_folderning_is_gone_on_with(
-    videos: Path, tmp_path: Path
-) -> None:
+def test_a_flipped_bit_in_the_features_is_told(videos: Path, tmp_path: Path) -> None:
+    run(videos, tmp_path / "out")
+    path = next((tmp_path / "out").glob("*/000000.safetensors"))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"000000\.safetensors is damaged: remove it"):
+        run(videos, tmp_path / "out")
+
+
+def test_parts_may_take_a_folder_together_and_a_killed_beginning_is_gone_on_with(videos: Path, tmp_path: Path) -> None:
     for wanted in range(8):
         fork = multiprocessing.get_context("fork")
         beginnings = [fork.Process(target=_take_folder, args=(tmp_path / str(wanted), {"a": 1})) for _ in range(4)]
@@ -411,12 +420,12 @@ def test_parts_may_take_folder_together_and_a_killed_take_folderning_is_gone_on_
         for beginning in beginnings:
             beginning.join()
         assert [beginning.exitcode for beginning in beginnings] == [0] * 4
-        assert json.loads((tmp_path / str(wanted) / "config.json").read_text()) == {"a": 1}
+        assert json.loads((tmp_path / str(wanted) / "config.json").read_text()) == {"kind": "evaluation", "a": 1}
     (tmp_path / "killed").mkdir()
     (tmp_path / "killed" / ".here-77.config.json").write_text("{")
     run(videos, tmp_path / "killed")
     _take_folder(tmp_path / "1", {"a": 2})  # nothing was computed yet: the corrected command may use it
-    assert json.loads((tmp_path / "1" / "config.json").read_text()) == {"a": 2}
+    assert json.loads((tmp_path / "1" / "config.json").read_text()) == {"kind": "evaluation", "a": 2}
 
 
 def test_a_folder_that_moved_is_the_same(videos: Path, tmp_path: Path) -> None:
@@ -550,9 +559,25 @@ def test_clips_without_a_class_are_refused_for_class_generation(videos: Path, tm
 
 def test_decoding_that_cannot_be_is_refused_with_the_model() -> None:
     generation = replace(PROTOCOL, subject="generation", tasks=("frame_prediction",))
-    for decoding, said in ((Decoding(num_steps=2000), "num_steps is 2000"), (Decoding(mask_schedule="sin"), "'sin'")):
-        with pytest.raises(ValueError, match=said):
-            of_pipeline(tiny_pipeline(), replace(generation, decoding=decoding), [])
+    for changes in (
+        {"decoding": Decoding(num_steps=2000)},
+        {"decoding": None, "decoding_changes": {"num_steps": 2000}},
+    ):
+        with pytest.raises(ValueError, match="num_steps is 2000, expected 1 to 32"):
+            of_pipeline(tiny_pipeline(), replace(generation, **changes), [])
+
+
+def test_a_protocol_without_decoding_takes_the_models_own() -> None:
+    pipe = tiny_pipeline()
+    own = TaskDecoding("frame_prediction", Decoding(num_steps=3, order="halton"))
+    config = replace(pipe.config, generator=replace(pipe.config.generator, task_decoding=(own,)))
+    pipe = MagvitPipeline(config, pipe.tokenizer, pipe.transformer)
+    open_protocol = replace(PROTOCOL, subject="generation", tasks=("frame_prediction", "unconditional"), decoding=None)
+    used = of_pipeline(pipe, replace(open_protocol, decoding_changes={"top_k": 7}), []).made_of["decoding"]
+    assert used["frame_prediction"] == asdict(own.decoding.changed(top_k=7))
+    assert used["unconditional"] == asdict(Decoding(top_k=7))
+    paper = of_pipeline(pipe, replace(open_protocol, decoding=Decoding()), []).made_of["decoding"]
+    assert paper["frame_prediction"] == asdict(Decoding())
 
 
 def test_metrics_of_both_sets_count_no_clip_twice(videos: Path, tmp_path: Path) -> None:
@@ -700,7 +725,7 @@ def test_fvd_by_command_is_that_of_i3d(videos: Path, tmp_path: Path) -> None:
         main([*command, "--clip-shape", "8", "16", "16", "--output", str(tmp_path / "small")]) == 2
     )  # 9 frames or more
     pipe = tiny_pipeline()
-    longer = replace(pipe.config, clip_shape=(12, 16, 16), transformer=None, vocabulary=None, classes=())
+    longer = replace(pipe.config, clip_shape=(12, 16, 16), generator=None, classes=())
     MagvitPipeline(longer, pipe.tokenizer).save_pretrained(tmp_path / "longer")
     command[2] = str(tmp_path / "longer")
     assert main([*command, "--output", str(tmp_path / "out")]) == 0

@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from magvit import hub
-from magvit.metrics import tensor_files, weights
+from magvit import weights as files
+from magvit.metrics import weights
 from magvit.metrics.c3d import C3D
 from magvit.metrics.i3d import I3D
 from magvit.metrics.weights import from_arrays, load
@@ -279,7 +279,7 @@ def test_files_that_are_not_the_weights(i3d, tmp_path):
         FileNotFoundError, "i3d", tmp_path / "empty"
     )
 
-    for suffix in tensor_files.SUFFIXES:
+    for suffix in files.SUFFIXES:
         path = tmp_path / f"page{suffix}"
         path.write_text("<html>not found</html>")
         assert f"page{suffix} is not a readable file of weights" in refusal(ValueError, "i3d", path)
@@ -314,7 +314,9 @@ def test_files_that_are_not_the_weights(i3d, tmp_path):
     (tmp_path / "cut.pt").write_bytes(whole[40:])
     assert "cut.pt is not a readable file of weights" in refusal(ValueError, "i3d", tmp_path / "cut.pt")
     torch.save({"state_dict": named}, tmp_path / "nested.pt")
-    assert "nested.pt holds something other than tensors by name" in refusal(ValueError, "i3d", tmp_path / "nested.pt")
+    assert "nested.pt is not a readable file of weights (it holds something other than tensors by name)" in refusal(
+        ValueError, "i3d", tmp_path / "nested.pt"
+    )
 
 
 class Attack:
@@ -380,7 +382,7 @@ def test_torchscript_tensors(tmp_path):
     for name, tensor in tensors.items():
         module.register_buffer(name, tensor)
     module.inner = nn.Sequential(nn.ReLU(), nn.Linear(2, 3))
-    found = tensor_files.read(scripted(module, tmp_path / "module.pt"))
+    found = files.read(scripted(module, tmp_path / "module.pt"))
     assert found.keys() == tensors.keys() | {"inner.1.weight", "inner.1.bias"}
     for name, tensor in (tensors | module.inner[1].state_dict(prefix="inner.1.")).items():
         assert found[name].dtype == tensor.dtype
@@ -405,13 +407,13 @@ def test_what_is_downloaded():
 def test_download_once(i3d, tmp_path, cache, monkeypatch):
     path = scripted(tree_of_modules(hassony2(i3d)), tmp_path / "published.pt")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setattr(weights, "I3D_TORCHSCRIPT", hub.Published(path.as_uri(), "i3d_torchscript.pt", "0" * 64))
+    monkeypatch.setattr(weights, "I3D_TORCHSCRIPT", files.Published(path.as_uri(), "i3d_torchscript.pt", "0" * 64))
     text = refusal(OSError, "i3d")
     assert f"i3d_torchscript.pt could not be fetched from {path.as_uri()}" in text
     assert f'got "{digest}"' in text
     assert not list(cache.iterdir())
 
-    monkeypatch.setattr(weights, "I3D_TORCHSCRIPT", hub.Published(path.as_uri(), "i3d_torchscript.pt", digest))
+    monkeypatch.setattr(weights, "I3D_TORCHSCRIPT", files.Published(path.as_uri(), "i3d_torchscript.pt", digest))
     expected = load("i3d", path).state_dict()
     for _ in range(2):  # the second time nothing is fetched
         found = load("i3d").state_dict()

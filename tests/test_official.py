@@ -28,11 +28,13 @@ MODELS = {
     ),
     "transformer": (
         MaskedTransformer,
-        TransformerConfig(20, 9, hidden_size=8, num_layers=2, num_heads=2, mlp_size=12, num_segments=2),
+        TransformerConfig(
+            vocab_size=20, max_length=9, hidden_size=8, num_layers=2, num_heads=2, mlp_size=12, num_segments=2
+        ),
     ),
     "autoregressive": (
         AutoregressiveTransformer,
-        AutoregressiveConfig(20, 9, hidden_size=8, num_layers=2, num_heads=2, mlp_size=12),
+        AutoregressiveConfig(vocab_size=20, max_length=9, hidden_size=8, num_layers=2, num_heads=2, mlp_size=12),
     ),
 }
 INFER = {
@@ -154,7 +156,7 @@ def test_a_train_state_gives_the_averaged_generator_or_what_is_asked_for(tmp_pat
 
 
 def test_bad_files_are_refused(tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match="is not a file"):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
         official.load_checkpoint(tmp_path / "nothing")
     path = tmp_path / "weights.npz"
     np.savez(path, a=np.zeros(100))
@@ -165,6 +167,7 @@ def test_bad_files_are_refused(tmp_path, monkeypatch):
     np.savez(path, a=np.array([None]))
     with pytest.raises(ValueError, match="not a readable"):
         official.load_checkpoint(path)
+    path = tmp_path / "checkpoint_1"
     path.write_bytes(b"")
     monkeypatch.setitem(sys.modules, "msgpack", None)
     with pytest.raises(ValueError, match="pip install msgpack"):
@@ -193,5 +196,5 @@ def test_flax_msgpack_checkpoints(tmp_path):
     }
     for damaged in (path.read_bytes()[:-5], b"\x93\x01\x02\x03", b"text", b""):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="neither an"):
+        with pytest.raises(ValueError, match="not a readable file of weights"):
             official.load_checkpoint(path)

@@ -19,7 +19,9 @@ from magvit.training.optim import (
 )
 from magvit.transformer import MaskedTransformer, TransformerConfig
 
-BERT = TransformerConfig(20, 9, hidden_size=8, num_layers=1, num_heads=2, mlp_size=16, num_segments=2)
+BERT = TransformerConfig(
+    vocab_size=20, max_length=9, hidden_size=8, num_layers=1, num_heads=2, mlp_size=16, num_segments=2
+)
 VQ = TokenizerConfig(
     base_channels=4, channel_multipliers=(1, 2), temporal_downsample=(True,), num_res_blocks=1, norm_groups=2
 )

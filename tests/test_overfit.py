@@ -10,7 +10,7 @@ from magvit.synthetic import MovingShapes
 from magvit.tasks import get_task
 from magvit.tokenizer import TokenizerConfig, VideoTokenizer
 from magvit.training.config import TokenizerLossConfig
-from magvit.training.objectives import commit_objective, draw, generator_objective, prefix_of, tokenize
+from magvit.training.objectives import commit_objective, draw, generator_objective, tokenize
 from magvit.training.optim import OptimizerConfig, adamw, set_learning_rate
 from magvit.training.train_transformer import design
 from magvit.transformer import MaskedTransformer
@@ -81,17 +81,16 @@ def test_the_transformer_learns_a_clip_by_heart(tmp_path):
     pipe = MagvitPipeline.from_pretrained(config.tokenizer)
     model_config = design(config, pipe.config, classes=("only",))
     torch.manual_seed(0)
-    transformer = MaskedTransformer(model_config.transformer)
+    transformer = MaskedTransformer(model_config.generator.transformer)
     optimizer, num_steps = adamw(transformer, config.optimizer), 60
     clip = MovingShapes((4, 16, 16))[2]["video"][None]
     tasks = [get_task(name) for name in names]
     chosen = tasks * 2
     tokenized = tokenize(pipe.tokenizer, repeat(clip, "1 ... -> 6 ..."), chosen, config.condition_frames)
-    prefix = prefix_of(tokenized, chosen, [0] * 6, model_config.vocabulary, config)
     for step in range(num_steps):
         set_learning_rate(optimizer, config.optimizer, step, num_steps)
         draws = [draw(config, [task], 6 * step + i, step, (2, 4, 4)) for i, task in enumerate(chosen)]
-        losses = commit_objective(transformer, tokenized, prefix, draws, model_config.vocabulary, config)
+        losses = commit_objective(transformer, tokenized, draws, [0] * 6, model_config.generator.vocabulary, config)
         optimizer.zero_grad()
         losses.total.backward()
         optimizer.step()

@@ -244,7 +244,7 @@ def test_files_that_are_not_the_weights(tmp_path):
     _, folder = squeezenet_files(tmp_path / "both")
     assert "no weights of squeezenet at" in refusal(FileNotFoundError, "squeezenet", tmp_path / "missing.pth")
     (tmp_path / "empty").mkdir()
-    assert "empty holds no .pth or" in refusal(FileNotFoundError, "squeezenet", tmp_path / "empty")
+    assert "empty holds no .npy, " in refusal(FileNotFoundError, "squeezenet", tmp_path / "empty")
 
     alone = refusal(ValueError, "squeezenet", folder / "squeezenet1_1-b8a52dc0.pth")
     assert "does not fit LPIPS: it lacks lin0.model.1.weight" in alone
@@ -260,7 +260,9 @@ def test_files_that_are_not_the_weights(tmp_path):
     for file in ("page.pth", "page.safetensors", "empty.pth"):
         assert f"{file} is not a readable file of weights" in refusal(ValueError, "squeezenet", tmp_path / file)
     for file in ("nested.pth", "list.pth"):
-        assert f"{file} holds something other than tensors" in refusal(ValueError, "squeezenet", tmp_path / file)
+        assert f"{file} is not a readable file of weights (it holds something other than tensors" in refusal(
+            ValueError, "squeezenet", tmp_path / file
+        )
 
 
 def test_a_pickle_does_not_run(tmp_path):
@@ -277,7 +279,7 @@ def test_a_pickle_does_not_run(tmp_path):
 
 
 def test_published_files():
-    files = {file.file: file for source in weights.SOURCES.values() for file in source.files}
+    files = {file.file: file for source in weights.NETWORKS.values() for file in source.files}
     assert set(files) == {
         "resnet50-0676ba61.pth",
         "alexnet-owt-7be5be79.pth",
@@ -300,8 +302,8 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 
 def publish(monkeypatch, *files: weights.Published) -> None:
-    source = weights.SOURCES["squeezenet"]._replace(files=files)
-    monkeypatch.setitem(weights.SOURCES, "squeezenet", source)
+    source = weights.NETWORKS["squeezenet"]._replace(files=files)
+    monkeypatch.setitem(weights.NETWORKS, "squeezenet", source)
 
 
 def sha256(path: Path) -> str:
@@ -382,7 +384,7 @@ def trained(tmp_path_factory) -> LPIPS:
     save_file(caffe_squeezenet(), folder / "squeezenet.safetensors")
     heads = DATA / "weights" / "lpips_heads" / "v0.1_squeeze.pth"
     (folder / "heads.pth").write_bytes(heads.read_bytes())
-    assert sha256(heads) == weights.SOURCES["squeezenet"].files[1].sha256
+    assert sha256(heads) == weights.NETWORKS["squeezenet"].files[1].sha256
     return load("squeezenet", str(folder))
 
 
@@ -399,7 +401,7 @@ def test_published_heads(name):
     path = DATA / "weights" / "lpips_heads" / f"v0.1_{name.removesuffix('net').removesuffix('16')}.pth"
     if not path.is_file():
         pytest.skip(f"{path} is not there")
-    assert sha256(path) == weights.SOURCES[name].files[1].sha256
+    assert sha256(path) == weights.NETWORKS[name].files[1].sha256
     heads = torch.load(path, map_location="cpu", weights_only=True)
     ours = {key: tensor.shape for key, tensor in made(name).state_dict().items() if key.startswith("lin")}
     assert {key: tensor.shape for key, tensor in heads.items()} == ours

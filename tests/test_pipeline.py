@@ -1,7 +1,7 @@
 """MagvitPipeline: folders, tasks, seeds, guidance, and the one sentence for each wrong argument."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,13 @@ import pytest
 import torch
 
 from magvit import MagvitPipeline, hub
-from magvit.decoding import DecodingStep
-from magvit.tasks import TASKS
+from magvit.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
+from magvit.decoding import Decoding, DecodingStep
+from magvit.model_config import AutoregressiveGenerator, TaskDecoding
+from magvit.seeds import generator_for
+from magvit.tasks import TASKS, get_task
+from magvit.tasks.conditions import masked
+from magvit.transformer import MaskedTransformer
 from magvit.video import read_video, write_video
 from tiny_model import CLIP_SHAPE, random_clip, tiny_pipeline
 
@@ -46,9 +51,9 @@ def test_bfloat16_folder_is_half_as_large_and_loads_as_float32(pipe: MagvitPipel
 
 
 def test_tokenizer_only_folder(pipe: MagvitPipeline, tmp_path: Path) -> None:
-    config = replace(pipe.config, transformer=None, vocabulary=None, classes=())
+    config = replace(pipe.config, generator=None, classes=())
     MagvitPipeline(config, pipe.tokenizer).save_pretrained(tmp_path)
-    assert "transformer" not in json.loads((tmp_path / "config.json").read_text())
+    assert "generator" not in json.loads((tmp_path / "config.json").read_text())
     assert not (tmp_path / "transformer.safetensors").exists()
     loaded = MagvitPipeline.from_pretrained(tmp_path)
     assert torch.equal(loaded.reconstruct(random_clip()), pipe.reconstruct(random_clip()))
@@ -117,13 +122,13 @@ def test_guidance_is_one_batch_of_both(num_segments: int, monkeypatch: pytest.Mo
     assert pipe.transformer is not None
     forward = pipe.transformer.forward
 
-    def counted(ids: torch.Tensor, segment_ids: torch.Tensor | None = None) -> torch.Tensor:
+    def counted(ids: torch.Tensor, segment_ids: torch.Tensor | None, visible: torch.Tensor | None) -> torch.Tensor:
         batches.append(tuple(ids.shape))
         cond, uncond = ids.chunk(2)
-        assert cond[0, 0] == pipe.config.vocabulary.task_token_id("frame_prediction")
-        assert uncond[0, 0] == pipe.config.vocabulary.task_token_id("full_generation")
+        assert cond[0, 0] == pipe.config.generator.vocabulary.task_token_id("frame_prediction")
+        assert uncond[0, 0] == pipe.config.generator.vocabulary.task_token_id("full_generation")
         assert (segment_ids is None) == (num_segments == 0)
-        return forward(ids, segment_ids)
+        return forward(ids, segment_ids, visible)
 
     monkeypatch.setattr(pipe.transformer, "forward", counted)
     guided = pipe("frame_prediction", random_clip(), num_steps=2, guidance_scale=5.0)
@@ -155,9 +160,9 @@ def test_files_and_tensors_follow_one_rule(pipe: MagvitPipeline, tmp_path: Path)
     path = tmp_path / "wide.png.mp4"
     write_video(path, random_clip(frames=11, height=20, width=40))
     decoded = read_video(path)
-    assert torch.equal(pipe.load_clip(path), pipe.load_clip(decoded))
-    assert pipe.load_clip(path).shape == (1, 3, *CLIP_SHAPE)
-    assert torch.equal(pipe.load_clip(random_clip())[0], random_clip())  # a clip of the right shape is not touched
+    assert torch.equal(pipe.prepare(path), pipe.prepare(decoded))
+    assert pipe.prepare(path).shape == (1, 3, *CLIP_SHAPE)
+    assert torch.equal(pipe.prepare(random_clip())[0], random_clip())  # a clip of the right shape is not touched
     assert pipe.reconstruct(str(path)).shape == (1, 3, *CLIP_SHAPE)
 
 
@@ -166,7 +171,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"video": None}, "frame_prediction needs a video"),
     ({"task": "unconditional"}, "unconditional takes no video"),
     ({"label": 1}, "takes no label"),
-    ({"task": "CFP"}, "needs a label, 0 to 2"),
+    ({"task": "CFP"}, "needs a label, expected 0 to 2"),
     ({"task": "CFP", "label": 3}, "label is 3, expected 0 to 2"),
     ({"task": "CFP", "label": -1}, "label is -1"),
     ({"task": "CFP", "label": "fly"}, "label is 'fly'"),
@@ -215,12 +220,12 @@ def test_unusable_device(folder: Path) -> None:
     ("field", "value", "words"),
     [
         ("surprise", 1, "unknown field"),
-        ("format", 2, "format is 2"),
+        ("format", 3, "format is 3"),
         ("clip_shape", [8, 16, 15], "does not divide"),
         ("classes", ["one"], "1 class names for 3 classes"),
         ("condition_frames", 8, "condition_frames is 8"),
         ("fps", 0, "fps is 0"),
-        ("vocabulary", None, "go together"),
+        ("generator", {"kind": "diffusion"}, "generator: kind is 'diffusion', expected one of masked, autoregressive"),
     ],
 )
 def test_wrong_config(folder: Path, field: str, value: Any, words: str) -> None:
@@ -233,14 +238,18 @@ def test_wrong_config(folder: Path, field: str, value: Any, words: str) -> None:
 
 def test_parts_that_do_not_fit_each_other(pipe: MagvitPipeline) -> None:
     config = pipe.config
-    assert config.transformer is not None
-    assert config.vocabulary is not None
-    with pytest.raises(ValueError, match="the transformer 99"):
-        replace(config, transformer=replace(config.transformer, vocab_size=99))
-    with pytest.raises(ValueError, match="sequences of 34 tokens"):
-        replace(config, transformer=replace(config.transformer, max_length=33))
-    with pytest.raises(ValueError, match="31 codes"):
-        replace(config, vocabulary=replace(config.vocabulary, codebook_size=31))
+    generator = config.generator
+    assert generator is not None
+    for part, change, words in (
+        ("transformer", {"vocab_size": 99}, "the transformer 99"),
+        ("transformer", {"max_length": 33}, "sequences of 34 tokens"),
+        ("vocabulary", {"codebook_size": 31}, "31 codes"),
+    ):
+        changed = replace(generator, **{part: replace(getattr(generator, part), **change)})
+        with pytest.raises(ValueError, match=words):
+            replace(config, generator=changed)
+    with pytest.raises(ValueError, match="another transformer"):
+        MagvitPipeline(config, pipe.tokenizer)
 
 
 @pytest.mark.parametrize("change", ["missing", "extra", "shape"])
@@ -257,3 +266,177 @@ def test_wrong_weights(folder: Path, change: str) -> None:
     with pytest.raises(ValueError, match=r"tokenizer\.safetensors") as caught:
         MagvitPipeline.from_pretrained(folder)
     assert ("ghost" if change == "extra" else first) in str(caught.value)
+
+
+# --- what a model has learnt, and how it decodes
+
+
+def learnt(pipe: MagvitPipeline, **changes: Any) -> MagvitPipeline:
+    """The same networks under another generator config."""
+    assert pipe.config.generator is not None
+    config = replace(pipe.config, generator=replace(pipe.config.generator, **changes))
+    return MagvitPipeline(config, pipe.tokenizer, pipe.transformer)
+
+
+def single_task(pipe: MagvitPipeline, *tasks: str) -> MagvitPipeline:
+    """A model without task tokens; its two special ids more make the same number of rows."""
+    assert pipe.config.generator is not None
+    generator = pipe.config.generator
+    vocabulary = replace(generator.vocabulary, num_special=1)
+    transformer = replace(generator.transformer, vocab_size=vocabulary.size)
+    config = replace(
+        pipe.config, generator=replace(generator, vocabulary=vocabulary, transformer=transformer, tasks=tasks)
+    )
+    return MagvitPipeline(config, pipe.tokenizer, MaskedTransformer(transformer))
+
+
+def test_a_task_that_was_not_learnt_is_refused(pipe: MagvitPipeline) -> None:
+    taught = learnt(pipe, tasks=("frame_prediction", "class_generation"))
+    assert torch.equal(taught("CG", label=1, num_steps=2).tokens, pipe("CG", label=1, num_steps=2).tokens)
+    with pytest.raises(ValueError, match="was trained on frame_prediction, class_generation, so it cannot do inpain"):
+        taught("inpainting_central", random_clip())
+
+
+def test_a_single_task_model_does_other_tasks_without_a_class_as_in_table_4(pipe: MagvitPipeline) -> None:
+    single = single_task(pipe, "frame_prediction")
+    plain = single("frame_prediction", random_clip(), num_steps=2)
+    with pytest.warns(UserWarning, match="trained on frame_prediction alone: expect little of class_frame_prediction"):
+        with_class = single("class_frame_prediction", random_clip(), 1, num_steps=2)
+    assert torch.equal(plain.tokens, with_class.tokens)
+
+
+def test_guidance_needs_a_model_that_saw_the_unconditional_class(pipe: MagvitPipeline) -> None:
+    with pytest.raises(ValueError, match=r"guidance_scale is 1\.5, expected 0: this model never saw the unconditional"):
+        learnt(pipe, unconditional=False)("CG", label=0, guidance_scale=1.5)
+
+
+def test_guidance_compares_with_the_tasks_own_token_where_nothing_else_was_learnt(pipe: MagvitPipeline) -> None:
+    family = get_task("FP").family
+    for tasks, expected in (((), "full_generation"), (("frame_prediction",), family), (TASKS, "full_generation")):
+        assert learnt(pipe, tasks=tuple(tasks)).config.generator.unconditional_family(get_task("FP")) == expected
+
+
+def test_a_model_carries_how_it_decodes(pipe: MagvitPipeline, tmp_path: Path) -> None:
+    own = Decoding(num_steps=3, mask_schedule="exp", mask_temperature=400.0)
+    special = TaskDecoding("class_generation", Decoding(num_steps=2, order="halton"))
+    learnt(pipe, decoding=own, task_decoding=(special,)).save_pretrained(tmp_path)
+    loaded = MagvitPipeline.from_pretrained(tmp_path)
+    assert loaded.config.generator.task_decoding == (special,)
+    for task, label, decoding in (("FP", None, own), ("CG", 1, special.decoding)):
+        steps: list[DecodingStep] = []
+        video = random_clip() if task == "FP" else None
+        made = loaded(task, video, label, callback=steps.append)
+        assert len(steps) == decoding.num_steps
+        assert torch.equal(made.tokens, pipe(task, video, label, decoding=decoding).tokens)
+        assert torch.equal(made.tokens, pipe(task, video, label, **asdict(decoding)).tokens)
+    steps = []
+    loaded("FP", random_clip(), callback=steps.append, num_steps=5)
+    assert len(steps) == 5
+    with pytest.raises(TypeError, match="unknown option 'steps'"):
+        loaded("FP", random_clip(), steps=5)
+
+
+def test_format_1_is_read(pipe: MagvitPipeline, folder: Path) -> None:
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    generator = config.pop("generator")
+    old = {name: generator[name] for name in ("transformer", "vocabulary", "mask_mode")}
+    path.write_text(json.dumps(config | old | {"format": 1}))
+    assert MagvitPipeline.from_pretrained(folder).config == pipe.config
+
+
+# --- conditions made by hand, and the four steps
+
+
+def test_any_pixels_can_be_given(pipe: MagvitPipeline) -> None:
+    clip = random_clip()[None]
+    known = torch.zeros(1, 1, *CLIP_SHAPE, dtype=torch.bool)
+    known[..., 0, 0] = True  # one pixel in every frame: the token of its supervoxel is given
+    condition = masked(clip, known, (2, 4, 4))
+    assert condition.cond_token_mask.sum() == 2
+    assert condition.cond_token_mask[0, :, 0, 0].all()
+    assert torch.equal(condition.cond_video[..., 0, 0], clip[..., 0, 0])
+    assert not condition.cond_video[..., 1:, 1:].any()
+    read: list[torch.Tensor] = []
+    made = pipe("inpainting_central", condition=condition, num_steps=2, callback=lambda step: read.append(step.inputs))
+    tokens = pipe.tokenizer.encode(condition.cond_video)
+    assert torch.equal(read[0][:, :, 0, 0], tokens[:, :, 0, 0])
+    assert (read[0] == pipe.config.generator.vocabulary.mask_token_id).sum() == 30
+    assert torch.equal(made.cond_video, condition.cond_video)
+    with pytest.raises(ValueError, match="a video and a condition are given, expected one of them"):
+        pipe("inpainting_central", clip, condition=condition)
+    wrong = masked(clip[:, :, :4], known[:, :, :4], (1, 4, 4))
+    with pytest.raises(ValueError, match="the condition's video and token mask have shapes"):
+        pipe("inpainting_central", condition=wrong)
+
+
+def test_a_tasks_own_condition_by_hand_gives_the_same(pipe: MagvitPipeline) -> None:
+    clip = random_clip()[None]
+    for name in ("frame_prediction", "outpainting_central", "inpainting_dynamic"):
+        condition = get_task(name).condition(clip, (2, 4, 4), 1)
+        assert torch.equal(pipe(name, condition=condition, seed=2).tokens, pipe(name, clip, seed=2).tokens)
+
+
+def test_the_four_steps_make_a_call(pipe: MagvitPipeline) -> None:
+    task, seed = get_task("OPC"), 4
+    whole = pipe("OPC", random_clip(), seed=seed, num_steps=3)
+    condition = task.condition(pipe.prepare(random_clip()), (2, 4, 4))
+    tokens = pipe.generate_tokens(
+        task,
+        pipe.encode_condition(condition),
+        condition.cond_token_mask,
+        [None],
+        Decoding(num_steps=3),
+        [generator_for(seed, 0)],
+    )
+    assert torch.equal(tokens, whole.tokens)
+    assert torch.equal(pipe.decode_tokens(tokens), whole.video)
+
+
+def test_nothing_is_encoded_where_nothing_is_given(pipe: MagvitPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(*_: Any) -> None:
+        raise AssertionError("an empty condition was encoded")
+
+    monkeypatch.setattr(pipe.tokenizer, "encode", work)
+    assert pipe("CG", label=0, num_steps=2).tokens.shape == (1, 2, 4, 4)
+
+
+# --- the condition prefix, and the autoregressive baseline
+
+
+def test_a_condition_prefix_is_read_with_and_without_guidance(pipe: MagvitPipeline) -> None:
+    generator = pipe.config.generator
+    transformer = replace(generator.transformer, max_length=2 + 16 + 1 + 32)
+    torch.manual_seed(0)
+    prefix = MagvitPipeline(
+        replace(pipe.config, generator=replace(generator, mask_mode="prefix", transformer=transformer)),
+        pipe.tokenizer,
+        MaskedTransformer(transformer),
+    )
+    assert prefix("frame_prediction", random_clip(), num_steps=2).tokens.shape == (1, 2, 4, 4)
+    plain = prefix("class_frame_prediction", random_clip(), 1, num_steps=2, temperature=0.0, mask_temperature=0.0)
+    guided = prefix("class_frame_prediction", random_clip(), 1, num_steps=2, guidance_scale=9.0)
+    assert plain.tokens.shape == guided.tokens.shape
+    with pytest.raises(ValueError, match="gives 24 tokens, which makes sequences of 59; this transformer takes 51"):
+        prefix("inpainting_central", random_clip(), num_steps=2)
+
+
+def test_an_autoregressive_model_is_a_folder_too(pipe: MagvitPipeline, tmp_path: Path) -> None:
+    sizes = {"hidden_size": 16, "num_layers": 1, "num_heads": 2, "mlp_size": 32}
+    vocabulary = pipe.config.generator.vocabulary
+    transformer = AutoregressiveConfig(vocab_size=vocabulary.size, max_length=34, **sizes)
+    config = replace(pipe.config, generator=AutoregressiveGenerator(vocabulary=vocabulary, transformer=transformer))
+    torch.manual_seed(0)
+    MagvitPipeline(config, pipe.tokenizer, AutoregressiveTransformer(transformer)).save_pretrained(tmp_path)
+    loaded = MagvitPipeline.from_pretrained(tmp_path)
+    assert loaded.config == config
+    several = loaded("class_generation", label=[0, 2], num_samples=2, seed=3).tokens
+    assert several.shape == (4, 2, 4, 4)
+    assert several.max() < vocabulary.codebook_size
+    assert torch.equal(several[2:3], loaded("class_generation", label=2, seed=3).tokens)
+    for arguments, words in (
+        ({"task": "FP", "video": random_clip()}, "so it cannot do frame_prediction"),
+        ({"task": "CG", "label": 0, "guidance_scale": 1.0}, "so it cannot be guided"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            loaded(**arguments)

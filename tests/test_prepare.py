@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 import torch
 
@@ -17,7 +18,7 @@ from magvit.data.manifest import Record, load_manifest
 from magvit.data.prepare import duplicates, prepare
 from magvit.data.records import read_record
 from magvit.data.sampling import ClipIdentity
-from magvit.data.sources import SOURCES, bair
+from magvit.data.sources import SOURCES
 from magvit.video import count_frames, probe, write_video
 
 DATA = Path(os.environ.get("MAGVIT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -50,17 +51,17 @@ def test_what_is_written_for_each_data_set(tmp_path):
         done = prepare(name, source, output)
         manifest = load_manifest(output)
         assert manifest == done.manifest
-        assert manifest.root == source
+        assert manifest.root == (output if name == "bair" else source)
         for split, count in splits.items():
             assert len(manifest.split(split).records) == count
         assert sum(splits.values()) == len(manifest.records)
         for record in manifest.records:
             assert (record.frames, record.height, record.width) == (frames, *size)
-            assert read_record(source, record).shape == (3, frames, *size)
-            assert name == "bair" or record.fps
+            assert read_record(manifest.root, record).shape == (3, frames, *size)
+            assert (record.fps is None) == (name == "bair")
         assert len({record.sha256 for record in manifest.records}) == len(manifest.records)
         prepare(name, source, tmp_path / "threads" / name, workers=3)
-        for file in ("manifest.json", "records.jsonl", "problems.jsonl", "counts.md"):
+        for file in ("records.jsonl", "problems.jsonl", "counts.md"):
             assert (output / file).read_bytes() == (tmp_path / "threads" / name / file).read_bytes()
 
 
@@ -138,11 +139,12 @@ def test_damaged_tfrecord_and_missing_sweep(tmp_path):
     file = source / "softmotion30_44k/train/traj_0_to_2.tfrecords"
     data = bytearray(file.read_bytes())
     second = SOURCES["bair"].read(source).records[3]
-    data[second.offset + 5000] ^= 4
+    data[len(data) // 3 + 5000] ^= 4
     file.write_bytes(data)
     done = prepare("bair", source, tmp_path / "out")
     assert problems_of(tmp_path / "out") == [("damaged", second.name)]
-    assert second.name == f"softmotion30_44k/train/traj_0_to_2.tfrecords@{second.offset}"
+    assert second.name == "softmotion30_44k/train/traj_0_to_2.tfrecords/00001.avi"
+    assert not (tmp_path / "out" / second.path).exists()
     assert len(done.manifest.records) == 4
     source = published.nuscenes(tmp_path / "nuscenes")
     next((source / "sweeps/CAM_BACK").iterdir()).unlink()
@@ -274,13 +276,27 @@ def test_every_training_clip_can_be_read_again(tmp_path):
 
 def test_actions_go_with_the_frames(tmp_path):
     """For action conditioning: the frames of a draw, from its identity, choose the rows."""
-    source = published.bair(tmp_path / "bair")
-    prepare("bair", source, tmp_path / "out")
+    prepare("bair", published.bair(tmp_path / "bair"), tmp_path / "out")
     clips = ClipFolder(tmp_path / "out", (8, 64, 64), seed=1)
     clip, identity = clips.draw((2, 0))
-    actions, _ = bair.read_actions(clips.root, clips.records[clip["index"]])
+    actions = np.load(Path(clips.path(clip["index"])).with_suffix(".npz"))["actions"]
     chosen = actions[list(identity.frames)]
-    assert torch.equal((chosen[:, 1] * 4).round(), (clip["video"][1, :, 0, 0] * 255).round())
+    assert (chosen[:, 1] * 4).round().tolist() == (clip["video"][1, :, 0, 0] * 255).round().tolist()
+
+
+def test_bair_is_written_once_and_may_move(tmp_path):
+    source = published.bair(tmp_path / "bair")
+    first = prepare("bair", source, tmp_path / "out").manifest
+    videos = sorted((tmp_path / "out").rglob("*.avi"))
+    times = [path.stat().st_mtime_ns for path in videos]
+    videos[1].unlink()  # as if the work had been interrupted
+    assert prepare("bair", source, tmp_path / "out").manifest == first
+    assert [path.stat().st_mtime_ns for path in videos[2:]] == times[2:]
+    (tmp_path / "out").rename(tmp_path / "moved")
+    shutil.rmtree(source)
+    assert ClipFolder(tmp_path / "moved", (8, 64, 64))[0]["video"].shape == (3, 8, 64, 64)
+    with pytest.raises(ValueError, match="does not say its frame rate"):
+        ClipFolder(tmp_path / "moved", (8, 64, 64), target_fps=5.0).take(0)
 
 
 # --- real clips

@@ -17,9 +17,10 @@ from magvit import MagvitPipeline
 from magvit.cli import main, parse_arguments
 from magvit.hub import load_tensors
 from magvit.model_config import ModelConfig
+from magvit.nn.attention import TransformerSize
 from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
 from magvit.synthetic import MovingShapes
-from magvit.tasks import TASKS, get_task
+from magvit.tasks import TASKS, get_task, sequence_length
 from magvit.tokenizer import Discriminator, VideoTokenizer
 from magvit.training.config import TokenizerRun, TransformerRun
 from magvit.training.engine import Machine
@@ -62,7 +63,7 @@ def designed(name: str, num_classes: int) -> ModelConfig:
     """The model of a transformer recipe on the tokenizer it names, and data of so many classes."""
     run = TRANSFORMER_RECIPES[name]()
     stage_1 = TOKENIZER_RECIPES[TOKENIZER_MODELS[run.tokenizer]]()
-    of_tokenizer = ModelConfig(format=1, tokenizer=stage_1.tokenizer, clip_shape=stage_1.data.clip_shape)
+    of_tokenizer = ModelConfig(tokenizer=stage_1.tokenizer, clip_shape=stage_1.data.clip_shape)
     return design(run, of_tokenizer, tuple(map(str, range(num_classes))))
 
 
@@ -97,10 +98,11 @@ def test_the_parts_of_stage_2_fit_the_tokenizer_it_names(name):
     assert run.data.clip_shape == TOKENIZER_RECIPES[TOKENIZER_MODELS[run.tokenizer]]().data.clip_shape
     config = designed(name, num_classes=2)
     t, h, w = config.tokenizer.latent_shape(config.clip_shape)
-    length = config.vocabulary.sequence_length(t * h * w, run.mask_mode == "prefix")
+    vocabulary, transformer = config.generator.vocabulary, config.generator.transformer
+    length = sequence_length(vocabulary, t * h * w, run.mask_mode)
     with torch.device("meta"):
-        logits = MaskedTransformer(config.transformer)(torch.empty(1, length, dtype=torch.long))
-    assert logits.shape == (1, length, config.vocabulary.size)
+        logits = MaskedTransformer(transformer)(torch.empty(1, length, dtype=torch.long))
+    assert logits.shape == (1, length, vocabulary.size)
     clip = torch.rand(1, 3, *run.data.clip_shape)
     for task in map(get_task, run.tasks):
         condition = task.condition(clip, (t, h, w), run.condition_frames)
@@ -197,7 +199,7 @@ def test_stage_2_trains_as_in_the_paper(name):
     optimizer = run.optimizer
     assert (optimizer.learning_rate, optimizer.betas) == (1e-4, (0.9, 0.96))
     assert (optimizer.weight_decay, optimizer.clip_norm) == (0.045, 1.0)
-    assert (run.dropout, run.label_smoothing, run.ema_decay) == (0.1, 1e-4, 0.0)
+    assert (run.size.dropout, run.label_smoothing, run.ema_decay) == (0.1, 1e-4, 0.0)
     assert (run.mask_mode, run.mask_schedule) == ("commit", "cosine")
     assert set(run.losses) == {"refine", "mask", "reconstruct"}
     assert run.task_weights == ()
@@ -239,9 +241,21 @@ def test_stage_2_has_the_official_number_of_parameters(name):
     run, config = TRANSFORMER_RECIPES[name](), designed(name, num_classes)
     assert len(run.tasks) == num_tasks
     assert run.data.labels == bool(num_classes)
-    assert (config.transformer.vocab_size, config.transformer.max_length) == (vocabulary, positions)
+    transformer = config.generator.transformer
+    assert (transformer.vocab_size, transformer.max_length) == (vocabulary, positions)
     with torch.device("meta"):
-        assert count(MaskedTransformer(config.transformer)) == parameters
+        assert count(MaskedTransformer(transformer)) == parameters
+
+
+def test_models_decode_as_in_the_papers_evaluations():
+    """Single-task BAIR and Kinetics-600 have settings of their own; all others the default."""
+    special = {"bair": ("exp", 400.0), "kinetics600": ("uniform", 7.5)}
+    for name in PAPER_TRANSFORMERS:
+        single = len(TRANSFORMER_RECIPES[name]().tasks) == 1
+        expected = special.get(name.rsplit("-", 1)[1], ("cosine", 4.5)) if single else ("cosine", 4.5)
+        decoding = designed(name, num_classes=0).generator.decoding
+        assert (decoding.mask_schedule, decoding.mask_temperature) == expected, name
+        assert (decoding.num_steps, decoding.guidance_scale, decoding.order) == (12, 0.0, "confidence")
 
 
 def test_tasks_are_those_of_the_paper():
@@ -358,8 +372,8 @@ def train_shrunk(run, output: Path, folder: Path, **changes) -> list[dict[str, f
         )
         train_tokenizer(run, output, **options)
     else:
-        sizes = {"hidden_size": 16, "num_layers": 2, "num_heads": 2, "mlp_size": 32}
-        run = replace(run, **sizes, optimizer=replace(run.optimizer, warmup_steps=0), **changes)
+        size = TransformerSize(hidden_size=16, num_layers=2, num_heads=2, mlp_size=32)
+        run = replace(run, size=size, optimizer=replace(run.optimizer, warmup_steps=0), **changes)
         train_transformer(run, output, **options)
     lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]

@@ -21,7 +21,9 @@ VQ = TokenizerConfig(
     norm_groups=4,
 )
 GAN = DiscriminatorConfig(base_channels=4, channel_multipliers=(2, 2), clip_shape=(4, 16, 16))
-BERT = TransformerConfig(20, 9, hidden_size=16, num_layers=3, num_heads=2, mlp_size=32, dropout=0.3)
+BERT = TransformerConfig(
+    vocab_size=20, max_length=9, hidden_size=16, num_layers=3, num_heads=2, mlp_size=32, dropout=0.3
+)
 
 
 def video() -> torch.Tensor:

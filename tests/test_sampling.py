@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from magvit.nn import sampling
 from magvit.nn.sampling import gumbel_noise, restrict_logits, sample_tokens
 
 
@@ -15,12 +16,38 @@ def test_temperature_zero_is_argmax_and_needs_no_generator():
         sample_tokens(logits, temperature=1.0)
 
 
-def test_draws_follow_the_softmax():
-    logits = torch.tensor([0.0, 1.0, 2.0, -torch.inf])
-    drawn = sample_tokens(logits.expand(1, 20000, 4), temperature=0.5, generators=generators(0))
-    share = torch.bincount(drawn.flatten(), minlength=4) / 20000
-    torch.testing.assert_close(share, (logits / 0.5).softmax(-1), atol=0.015, rtol=0)
-    assert share[3] == 0
+@pytest.mark.parametrize(
+    ("temperature", "top_k", "top_p"), [(1.0, 0, 0.0), (0.5, 0, 0.0), (3.0, 0, 0.0), (1.0, 20, 0.0), (0.7, 0, 0.9)]
+)
+@pytest.mark.parametrize("spread", [0.1, 2.0, 5.0])
+def test_draws_follow_the_softmax(temperature, top_k, top_p, spread):
+    """Pearson's chi-square over 128 ids: its mean is the degrees of freedom, and it has twice them as variance."""
+    logits = spread * torch.randn(128, generator=torch.Generator().manual_seed(1))
+    count = 100_000
+    drawn = [
+        sample_tokens(logits.expand(1, 10_000, 128), temperature, top_k, top_p, generators(seed))
+        for seed in range(count // 10_000)
+    ]
+    observed = torch.bincount(torch.cat(drawn).flatten(), minlength=128).double()
+    expected = count * (restrict_logits(logits, top_k, top_p).double() / temperature).softmax(-1)
+    assert not observed[expected == 0].any()
+    often = expected > 10  # rarer ids are taken together, as the test wants
+    observed = torch.cat([observed[often], observed[~often].sum()[None]])
+    expected = torch.cat([expected[often], expected[~often].sum()[None]])
+    keep = expected > 0
+    statistic = ((observed - expected)[keep].square() / expected[keep]).sum().item()
+    freedom = int(keep.sum()) - 1
+    assert abs(statistic - freedom) < 4 * (2 * freedom) ** 0.5
+
+
+def test_ids_of_no_probability_are_never_drawn():
+    """Not even by the smallest and the largest of all uniform numbers."""
+    logits = torch.full((1, 1, 6), -torch.inf)
+    logits[..., 2], logits[..., 3] = 0.0, 1.0
+    for number, expected in ((0.0, 2), (1 - 2**-24, 3)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sampling, "uniform", lambda like, _, number=number: torch.full_like(like, number))
+            assert sample_tokens(logits, generators=generators(0)).item() == expected
 
 
 def test_a_sample_does_not_depend_on_its_batch():

@@ -20,8 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from magvit.cli import main
-from magvit.cli.shard import clips_of
-from magvit.data.datasets import ClipFolder
+from magvit.data.datasets import ClipFolder, load_clips
 from magvit.data.loader import BatchSampler
 from magvit.data.manifest import Manifest, Record, save_manifest
 from magvit.data.shard_index import INDEX, ShardIndex, is_shard_folder, load_index
@@ -52,7 +51,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shards(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shards")
-    write_shards(clips_of(source, None), folder, short_side=24, clips_per_shard=3, progress=False)
+    write_shards(load_clips(source), folder, short_side=24, clips_per_shard=3, progress=False)
     return folder
 
 
@@ -135,7 +134,7 @@ def test_the_same_pictures_are_always_the_same_bytes() -> None:
 
 
 def test_the_same_clips_give_the_same_bytes_and_several_processes_the_same(source: Path, shards: Path, tmp_path):
-    write_shards(clips_of(source, None), tmp_path, short_side=24, clips_per_shard=3, num_workers=2, progress=False)
+    write_shards(load_clips(source), tmp_path, short_side=24, clips_per_shard=3, num_workers=2, progress=False)
     assert contents(tmp_path) == contents(shards)
 
 
@@ -147,13 +146,13 @@ def test_interrupted_work_goes_on(source: Path, shards: Path, tmp_path: Path) ->
     first = (folder / "clips-000000.tar").stat().st_mtime_ns
     with pytest.raises(ValueError, match="not complete: 2 of 3 shards are there"):
         ShardClips(folder, SHAPE)
-    write_shards(clips_of(source, None), folder, short_side=24, clips_per_shard=3, progress=False)
+    write_shards(load_clips(source), folder, short_side=24, clips_per_shard=3, progress=False)
     assert contents(folder) == contents(shards)
     assert (folder / "clips-000000.tar").stat().st_mtime_ns == first
 
 
 def test_other_clips_are_refused(source: Path, shards: Path, tmp_path: Path) -> None:
-    folder, manifest = copied(shards, tmp_path), clips_of(source, None)
+    folder, manifest = copied(shards, tmp_path), load_clips(source)
     with pytest.raises(ValueError, match="made with short_side 24, not 32"):
         write_shards(manifest, folder, short_side=32, clips_per_shard=3)
     fewer = Manifest(manifest.name, manifest.root, manifest.classes, manifest.records[1:])
@@ -223,7 +222,7 @@ def test_evaluation_takes_the_middle(shards: Path) -> None:
 def test_videos_are_resampled_as_in_the_folder(tmp_path: Path) -> None:
     for name, frames, fps in (("a", 36, 24), ("b", 12, 8), ("c", 9, 24)):
         write_video(tmp_path / "clips" / f"{name}.mp4", torch.rand(3, frames, 16, 16), fps=fps)
-    write_shards(clips_of(tmp_path / "clips", None), tmp_path / "shards", short_side=16, progress=False)
+    write_shards(load_clips(tmp_path / "clips"), tmp_path / "shards", short_side=16, progress=False)
     with pytest.warns(UserWarning, match="left out: 1 of the 3 clips of .* are too short"):
         stored = ShardClips(tmp_path / "shards", SHAPE, target_fps=8.0)
     files = ClipFolder(tmp_path / "clips", SHAPE, target_fps=8.0)
@@ -337,7 +336,7 @@ def test_damage_is_counted_over_all_workers(shards: Path, tmp_path: Path) -> Non
 def test_short_clips_are_replaced_and_not_counted_as_damage(tmp_path: Path) -> None:
     for name, frames in (("a", 3), ("b", 12), ("c", 3)):
         write_video(tmp_path / "clips" / f"{name}.mp4", torch.full((3, frames, 16, 16), 0.5))
-    write_shards(clips_of(tmp_path / "clips", None), tmp_path / "shards", short_side=16, progress=False)
+    write_shards(load_clips(tmp_path / "clips"), tmp_path / "shards", short_side=16, progress=False)
     with pytest.warns(UserWarning, match="left out: 2 of the 3 clips of .* are too short"):
         dataset = ShardClips(tmp_path / "shards", SHAPE)
     assert [dataset[index]["index"] for index in range(3)] == [1, 1, 1]
@@ -358,6 +357,20 @@ def test_wrong_folders_are_one_sentence(shards: Path, source: Path, tmp_path: Pa
     for text in ("", "[]", "{}", '{"format": 2}', '{"format": 1, "shard": [1.5]}'):
         with pytest.raises(ValueError, match="x is no index of shards"):
             ShardIndex.from_json(text, "x")
+    good = json.loads((shards / INDEX).read_text())
+    for change in (
+        {"label": [5] * NUM_CLIPS},
+        {"label": ["a"] * NUM_CLIPS},
+        {"shard": [7] * NUM_CLIPS},
+        {"size": [-1] * NUM_CLIPS},
+        {"frames": [2**70] * NUM_CLIPS},
+        {"short_side": "24"},
+        {"names": good["names"][1:]},
+        {"classes": [1, 2]},
+    ):
+        with pytest.raises(ValueError, match="x is no index of shards") as caught:
+            ShardIndex.from_json(json.dumps(good | change), "x")
+        assert "\n" not in str(caught.value)
     copied(shards, tmp_path)
     (tmp_path / "clips-000002.tar").unlink()
     with pytest.raises(FileNotFoundError, match=r"lacks 1 of its shards, for example clips-000002.tar"):
@@ -369,16 +382,69 @@ def test_wrong_folders_are_one_sentence(shards: Path, source: Path, tmp_path: Pa
     assert [is_shard_folder(folder) for folder in (shards, source, tmp_path / "no", "s3://a/b")] == [True, 0, 0, True]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "[" * 10_000,
+        "{}",
+        {"label": 10**8},
+        {"label": "1"},
+        {"short_side": "24"},
+        {"frames": 0},
+        {"fps": "x"},
+        None,
+    ],
+)
+def test_members_that_lie_are_one_sentence(shards: Path, tmp_path: Path, text: str | dict[str, object] | None) -> None:
+    """Past bug: tracebacks, and names for a hundred million classes."""
+    with tarfile.open(shards / "clips-000000.tar") as whole, tarfile.open(tmp_path / "clips-000000.tar", "w") as tar:
+        for member in whole:
+            content = whole.extractfile(member).read()
+            if member.name == "000000.json":
+                if text is None:
+                    continue
+                content = (text if isinstance(text, str) else json.dumps(json.loads(content) | text)).encode()
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    with pytest.raises(ValueError, match=r"clips-000000\.tar is no whole shard \(.*000000") as caught:
+        load_index(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_tar_that_was_packed_again_has_the_same_clips(shards: Path, tmp_path: Path) -> None:
+    """Past bug: of all videos and then all JSON files, one clip was found."""
+    copied(shards, tmp_path)
+    (tmp_path / INDEX).unlink()
+    for path in tmp_path.glob("clips-*.tar"):
+        with tarfile.open(path) as tar:
+            contents = {member.name: tar.extractfile(member).read() for member in tar}
+        with tarfile.open(path, "w") as tar:
+            for name in sorted(contents, key=lambda name: (name[-4:] != ".mp4", name)):
+                member = tarfile.TarInfo(name)
+                member.size = len(contents[name])
+                tar.addfile(member, io.BytesIO(contents[name]))
+    again, first = ShardClips(tmp_path, SHAPE), ShardClips(shards, SHAPE)
+    assert list(again.index.names) == list(first.index.names)
+    assert all(torch.equal(again[index]["video"], first[index]["video"]) for index in range(NUM_CLIPS))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "clips-000000.tar")
+    with pytest.raises(OSError, match="is a pipe or a device"):
+        load_index(tmp_path)
+
+
 def test_shards_are_of_one_split(source: Path, tmp_path: Path) -> None:
     records = tuple(Record(name, split=split) for name, split in (("5.mp4", "train"), ("6.mp4", "test")))
     save_manifest(Manifest("two", source, (), records), tmp_path / "prepared")
-    for split, name in ((None, "5.mp4"), ("test", "6.mp4")):
-        folder = tmp_path / str(split)
-        write_shards(clips_of(tmp_path / "prepared", split), folder, short_side=24, progress=False)
-        clips = ShardClips(folder, SHAPE, split=split or "train")
+    for split, name in (("train", "5.mp4"), ("test", "6.mp4")):
+        folder = tmp_path / split
+        write_shards(load_clips(tmp_path / "prepared", split), folder, short_side=24, progress=False)
+        clips = ShardClips(folder, SHAPE, split=split)
         assert list(clips.index.names) == [name]
         assert (clips.name(0), clips.path(0)) == (name, f"{folder}/clips-000000.tar/{name}")
-        with pytest.raises(ValueError, match=f"are of the split '{split or 'train'}', not of 'validation'"):
+        with pytest.raises(ValueError, match=f"are of the split '{split}', not of 'validation'"):
             ShardClips(folder, SHAPE, split="validation")
 
 

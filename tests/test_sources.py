@@ -1,18 +1,23 @@
 """Each data set in the format in which it is published: which clips, classes and splits are found, what is missing."""
 
 import json
+import math
 import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import published
+from magvit.data.datasets import ClipFolder, load_clips
 from magvit.data.manifest import Record
+from magvit.data.prepare import prepare
 from magvit.data.records import read_record
-from magvit.data.sources import SOURCES, bair
-from magvit.data.tfrecord import crc32c
+from magvit.data.shard_writer import write_shards
+from magvit.data.sources import SOURCES, Listing
+from magvit.data.sources.tfrecord import crc32c
 from magvit.video import TooFewFrames
 from tfrecord_writer import example, write_tfrecord
 
@@ -73,42 +78,50 @@ def test_ucf101_list_that_contradicts_the_classes(tmp_path, line):
 # --- BAIR
 
 
-def test_bair_records_and_frames(tmp_path):
-    source = published.bair(tmp_path)
+def converted(source: Path, output: Path) -> Listing:
     listing = SOURCES["bair"].read(source)
+    for record in listing.records:
+        listing.conversion.write(record, output / record.path)
+    return listing
+
+
+def test_bair_records_and_frames(tmp_path):
+    source = published.bair(tmp_path / "source")
+    listing = converted(source, tmp_path / "out")
     assert [record.split for record in listing.records] == ["test"] * 2 + ["train"] * 3
     assert listing.classes == listing.problems == ()
     last = listing.records[-1]
-    assert last.path == "softmotion30_44k/train/traj_0_to_2.tfrecords"
-    video = read_record(source, last)
-    assert video.shape == (3, 30, 64, 64)
+    assert last.path == "softmotion30_44k/train/traj_0_to_2.tfrecords/00002.avi"
     steps = torch.arange(30)
-    expected = torch.stack((torch.full((30,), 30), steps, 2 * steps)).byte()
-    assert torch.equal(video, expected[:, :, None, None].expand_as(video))
-    window = read_record(source, last, num_frames=3, start=4, stride=5, short_side=32)
-    assert window.shape == (3, 3, 32, 32)
-    assert torch.equal(window[:, :, 0, 0], expected[:, 4:15:5])
-    with pytest.raises(TooFewFrames, match="clip of 30 frames, 16 from 20 at stride 1"):
-        read_record(source, last, num_frames=16, start=20)
+    expected = torch.stack((torch.full((30,), 30), steps, 2 * steps)).byte()[:, :, None, None].expand(3, 30, 64, 64)
+    assert torch.equal(read_record(tmp_path / "out", last), expected)
+    window = read_record(tmp_path / "out", last, num_frames=3, start=4, stride=5)
+    assert torch.equal(window, expected[:, 4:15:5])
+    assert read_record(tmp_path / "out", last, num_frames=1, short_side=32).shape == (3, 1, 32, 32)
+    with pytest.raises(TooFewFrames, match="has 30 frames, 16 from 20 at stride 1"):
+        read_record(tmp_path / "out", last, num_frames=16, start=20)
 
 
-def test_bair_keeps_rows_columns_and_channels_apart(tmp_path):
+def test_bair_keeps_every_pixel(tmp_path):
     pixels = torch.randint(256, (30, 64, 64, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    features = {f"{i}/image_aux1/encoded": [bytes(pixels[i].numpy())] for i in range(30)}
-    write_tfrecord(tmp_path / "train" / "a.tfrecords", [example(features)], crc32c)
-    (record,) = SOURCES["bair"].read(tmp_path).records
-    assert torch.equal(read_record(tmp_path, record), pixels.permute(3, 0, 1, 2))
+    frames = {f"{i}/image_aux1/encoded": [bytes(pixels[i].numpy())] for i in range(30)}
+    write_tfrecord(tmp_path / "train" / "a.tfrecords", [example(published.bair_features(0) | frames)], crc32c)
+    (record,) = converted(tmp_path, tmp_path / "out").records
+    assert torch.equal(read_record(tmp_path / "out", record), pixels.permute(3, 0, 1, 2))
+    file = tmp_path / "out" / record.path
+    before = file.read_bytes()
+    converted(tmp_path, tmp_path / "out")
+    assert file.read_bytes() == before
 
 
-def test_bair_actions_and_states(tmp_path):
-    source = published.bair(tmp_path)
-    record = SOURCES["bair"].read(source).records[0]
-    actions, states = bair.read_actions(source, record)
-    steps = torch.arange(30.0)
-    assert torch.equal(actions, torch.stack((0 * steps + 200, steps / 4, 0 * steps - 1.5, 0 * steps), 1))
-    assert torch.equal(states, torch.stack((steps / 2, 0 * steps + 200, 0 * steps + 0.25), 1))
-    with pytest.raises(ValueError, match="not a clip of a TFRecord file"):
-        bair.read_actions(source, Record("a.mp4"))
+def test_bair_actions_and_states_lie_beside_the_clip(tmp_path):
+    record = converted(published.bair(tmp_path / "source"), tmp_path / "out").records[0]
+    with np.load((tmp_path / "out" / record.path).with_suffix(".npz")) as beside:
+        actions, states = beside["actions"], beside["states"]
+    steps = np.arange(30)
+    assert np.array_equal(actions, np.stack((0 * steps + 200, steps / 4, 0 * steps - 1.5, 0 * steps), 1))
+    assert np.array_equal(states, np.stack((steps / 2, 0 * steps + 200, 0 * steps + 0.25), 1))
+    assert (actions.dtype, states.dtype) == (np.float32, np.float32)
 
 
 @pytest.mark.parametrize(
@@ -118,19 +131,14 @@ def test_bair_actions_and_states(tmp_path):
         (published.bair_features(5, num_frames=29), "has no '29/image_aux1/encoded'"),
         (published.bair_features(5, side=32), "not 12288 bytes of 64x64 pixels"),
         (published.bair_features(5) | {"3/image_aux1/encoded": [1.0]}, "not 12288 bytes of 64x64 pixels"),
+        (published.bair_features(5) | {"7/action": [1.0, 2.0]}, "has action of 2 numbers, expected 4"),
     ],
 )
 def test_bair_other_records_are_refused(tmp_path, features, message):
     write_tfrecord(tmp_path / "train" / "a.tfrecords", [example(features)], crc32c)
     with pytest.raises(ValueError, match=message):
-        bair.read_frames(tmp_path / "train" / "a.tfrecords", 0)
-
-
-def test_bair_actions_of_another_size_are_refused(tmp_path):
-    features = published.bair_features(5) | {"7/action": [1.0, 2.0]}
-    write_tfrecord(tmp_path / "train" / "a.tfrecords", [example(features)], crc32c)
-    with pytest.raises(ValueError, match="has action of 2 numbers, expected 4"):
-        bair.read_actions(tmp_path, Record("train/a.tfrecords", offset=0))
+        converted(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_bair_cut_off_download(tmp_path):
@@ -215,7 +223,7 @@ def test_ssv2_labels_texts_and_splits(tmp_path, prefix):
     ("name", "content", "message"),
     [
         ("labels", "{", "is not valid JSON"),
-        ("labels", "[]", "holds a JSON list, expected a dict"),
+        ("labels", "[]", "holds a JSON list, expected an object"),
         ("labels", '{"Holding something": "first"}', "no object of template: number"),
         ("labels", '{"Holding something": "1"}', "does not number its 1 templates 0 to 0"),
         (
@@ -360,7 +368,9 @@ def test_list_with_class_numbers(tmp_path):
         ("l.csv", "path,start,end\na.mp4,3,2\n", r"in its row 1 the end 2\.0, expected more than the start"),
         ("l.csv", "", "has no rows"),
         ("l.json", "[1]", "has no rows"),
-        ("l.json", '{"path"', "cannot be read as json"),
+        ("l.csv", "path,labels\na.mp4,run\n", "has the column 'labels': did you mean 'label'?"),
+        ("l.csv", "path,Label\na.mp4,run\n", "has the column 'Label': did you mean 'label'?"),
+        ("l.json", '{"path"', "l.json line 1 is not valid JSON"),
         ("l.txt", "a.mp4", r"the suffix '\.txt', expected a folder or one of \.csv"),
     ],
 )
@@ -386,6 +396,95 @@ def test_parquet_list_is_read(tmp_path):
     listing = SOURCES["folder"].read(tmp_path / "l.parquet")
     part = Record("a.mp4", 1, "train", start=1.0, end=2.5, text="it runs, fast")
     assert listing.records == (part, Record("a.mp4", 0, "train", text="a cat jumps"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "numbers"),
+    [
+        (["001", "002", "010"], ("001", "002", "010"), [0, 1, 2]),
+        (["0", "2", "10", "-1"], tuple(map(str, range(11))), [0, 2, 10, -1]),
+        (["20231115", "7"], ("20231115", "7"), [0, 1]),
+        ([1.0, math.nan, None], ("0", "1"), [1, -1, -1]),
+        ([" run", "jump"], ("jump", "run"), [1, 0]),
+    ],
+)
+def test_labels_that_look_like_numbers(tmp_path, labels, classes, numbers):
+    """Past bugs: a KeyError, numbers sorted as text, NaN for a class, twenty million classes."""
+    published.clip(tmp_path / "a.mp4")
+    (tmp_path / "l.json").write_text(json.dumps([{"path": "a.mp4", "label": label} for label in labels]))
+    listing = SOURCES["folder"].read(tmp_path / "l.json")
+    assert (listing.classes, [record.label for record in listing.records]) == (classes, numbers)
+
+
+def test_spaces_behind_commas_lose_no_column(tmp_path):
+    published.clip(tmp_path / "a.mp4")
+    (tmp_path / "l.csv").write_text("path, label, split, seconds\na.mp4, run, test, 3\n")
+    (record,) = SOURCES["folder"].read(tmp_path / "l.csv").records
+    assert record == Record("a.mp4", 0, "test")
+
+
+@pytest.mark.parametrize("clip_shape", [(1, 16, 16), (4, 16, 16)])
+@pytest.mark.parametrize("kind", ["videos", "pictures", "gifs among pictures"])
+def test_one_listing_for_all_commands(tmp_path, clip_shape, kind):
+    """Past bug: training left linked class folders out and shards did not, so that the same labels meant other classes;
+    and pictures were clips for some commands only."""
+    root = tmp_path / "clips"
+    suffix = {"videos": ".mp4", "pictures": ".png", "gifs among pictures": ".gif"}[kind]
+    for name in ("run/a", "walk/deep/b", "loose"):
+        published.clip(root / f"{name}{suffix}", num_frames=1 if suffix == ".png" else 20)
+    published.clip(root / "drawn" / "poster.png", num_frames=1)
+    published.clip(tmp_path / "elsewhere" / f"c{suffix}", num_frames=1 if suffix == ".png" else 20)
+    (root / "jump").symlink_to(tmp_path / "elsewhere")
+    drawn = [] if kind == "videos" else ["drawn/poster.png"]
+    expected = sorted([*drawn, *(f"{name}{suffix}" for name in ("jump/c", "loose", "run/a", "walk/deep/b"))])
+    classes = sorted(["jump", "run", "walk", *(["drawn"] if drawn else [])])
+    labels = [classes.index(name.split("/")[0]) if "/" in name else -1 for name in expected]
+
+    manifest = prepare("folder", root, tmp_path / "prepared", min_frames=1).manifest
+    index = write_shards(load_clips(root), tmp_path / "shards", short_side=32, progress=False)
+    found = [
+        (manifest.classes, [record.name for record in manifest.records], [record.label for record in manifest.records]),
+        (index.classes, list(index.names), index.columns[:, 4].tolist()),
+    ]
+    if kind == "pictures" and clip_shape[0] > 1:
+        for folder in (root, tmp_path / "prepared"):
+            with pytest.raises(ValueError, match="holds no videos: its 5 pictures are clips of one frame"):
+                ClipFolder(folder, clip_shape)
+    else:
+        for folder in (root, tmp_path / "prepared"):
+            clips = ClipFolder(folder, clip_shape)
+            numbers = range(len(clips))
+            found.append((tuple(clips.classes), [*map(clips.name, numbers)], [*map(clips.label, numbers)]))
+    assert found == [(tuple(classes), expected, labels)] * len(found)
+
+
+def test_classes_are_where_the_folders_branch(tmp_path):
+    """Past bug: all clips of `X/ucf101/CLASS` were of one class, "ucf101"."""
+    for name in ("a", "b"):
+        published.clip(tmp_path / "sets" / "ucf101" / name / "1.mp4")
+    assert SOURCES["folder"].read(tmp_path).classes == ("a", "b")
+    assert SOURCES["folder"].read(tmp_path / "sets" / "ucf101" / "a").classes == ()
+    published.clip(tmp_path / "loose.mp4")
+    assert SOURCES["folder"].read(tmp_path).classes == ("sets",)
+    (only := tmp_path / "only" / "walk").mkdir(parents=True)
+    published.clip(only / "1.mp4")
+    assert SOURCES["folder"].read(tmp_path / "only").classes == ("walk",)
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "copy"),
+    [
+        ("ucf101", published.ucf101, "v_Archery_g01_c01.avi"),
+        ("kinetics600", published.kinetics600, "aaaaaaaaaaa_000005_000007.mp4"),
+        ("ssv2", published.ssv2, "78687.webm"),
+    ],
+)
+def test_two_files_of_one_name(tmp_path, name, made, copy):
+    """Past bug: the last one was taken without a word."""
+    source = made(tmp_path / name)
+    published.clip(source / "copies" / copy)
+    with pytest.raises(ValueError, match=rf"holds .*{copy} and .*{copy}, and its lists only say .*: keep one"):
+        SOURCES[name].read(source)
 
 
 def test_linked_folders_are_followed_and_end(tmp_path):

@@ -10,16 +10,15 @@ from dataclasses import asdict, fields, replace
 import pytest
 import torch
 
-from magvit import MagvitPipeline
+from magvit import MagvitPipeline, storage
 from magvit.cli import main
-from magvit.cli.shard import DATA, Shard
+from magvit.cli.tokenize import DATA, Tokenize
 from magvit.data.loader import DataConfig, TrainingClips, make_loader
 from magvit.data.token_cache import TokenCache, TokenCacheConfig
 from magvit.recipes import TRANSFORMER_RECIPES
 from magvit.synthetic import MovingShapes
 from magvit.tasks import TASKS, get_task
 from magvit.tokenizer import VideoTokenizer
-from magvit.training import cache_tokens as writing
 from magvit.training import train_transformer as training
 from magvit.training.cache_tokens import (
     NOT_OF_THE_TOKENS,
@@ -171,7 +170,7 @@ def test_workers_change_nothing(stored):
 def test_what_is_no_cache_is_refused(tokenizer, stored, tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere is not a token cache: it has no config"):
         TokenCache(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match=r"model is not a token cache: its config\.json is that of something else"):
+    with pytest.raises(ValueError, match=r"model is a model, expected a token cache"):
         TokenCache(tokenizer)
     config = json.loads((stored / "config.json").read_text())
     for change, said in (({"format": 2}, "format is 2, expected"), ({"epochs": 0}, "epochs is 0, expected at least 1")):
@@ -262,16 +261,16 @@ def test_the_fingerprint_is_of_what_tokens_depend_on(tokenizer):
 
 
 def test_interrupted_work_goes_on_where_it_stopped(run, stored, tmp_path, monkeypatch):
-    save, saved = writing.save_file, []
+    save, saved = storage.save_file, []
 
-    def fail_at_the_third(arrays, path):
+    def fail_at_the_third(arrays, path, metadata):
         if len(saved) == 2:
             path.write_bytes(b"half")
             raise KeyboardInterrupt
         saved.append(path)
-        save(arrays, path)
+        save(arrays, path, metadata)
 
-    monkeypatch.setattr(writing, "save_file", fail_at_the_third)
+    monkeypatch.setattr(storage, "save_file", fail_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         write(run, tmp_path)
     monkeypatch.undo()
@@ -321,9 +320,9 @@ def test_too_little_space_is_seen_before_the_work(run, tmp_path, monkeypatch):
 # --- the command
 
 
-def test_shard_for_a_recipe_is_what_the_recipe_trains_on(tmp_path):
+def test_tokenize_for_a_recipe_is_what_the_recipe_trains_on(tmp_path):
     recipe = TRANSFORMER_RECIPES["magvit-tiny"]()
-    run = Shard(tmp_path, "magvit-tiny", tokenizer="model", data=tmp_path).of_training()
+    run = Tokenize(tmp_path, "magvit-tiny", tokenizer="model", data=tmp_path).of_training()
     assert asdict(run) == asdict(
         replace(recipe, data=replace(recipe.data, folder=str(tmp_path)), tokenizer="model", task_weights=())
     )
@@ -331,19 +330,19 @@ def test_shard_for_a_recipe_is_what_the_recipe_trains_on(tmp_path):
     given |= {"flip": False, "labels": False}
     other = {"tasks": ("FP",), "condition_frames": 5}
     loop = {"seed": 4, "precision": "float32", "num_workers": 2}
-    run = Shard(tmp_path, "magvit-tiny", **given, **other, **loop).of_training()
+    run = Tokenize(tmp_path, "magvit-tiny", **given, **other, **loop).of_training()
     changes = {"data": replace(recipe.data, **given), "loop": replace(recipe.loop, **loop), **other}
     assert asdict(run) == asdict(replace(recipe, task_weights=(), **changes))
 
 
-def test_shard_has_all_options_that_change_the_clips():
+def test_tokenize_has_all_options_that_change_the_clips():
     """A run that changes another field could have no cache."""
     assert {field.name for field in fields(DataConfig)} == {*DATA, *NOT_OF_THE_TOKENS}
 
 
-def test_shard_and_train_by_command(tokenizer, folder, tmp_path, capsys):
+def test_tokenize_and_train_by_command(tokenizer, folder, tmp_path, capsys):
     output, common = tmp_path / "tokens", ["--data", str(folder), "--tokenizer", tokenizer]
-    assert main(["shard", *common, "--output", str(output), "--epochs", "2", "--precision", "float32"]) == 0
+    assert main(["tokenize", *common, "--output", str(output), "--epochs", "2", "--precision", "float32"]) == 0
     assert capsys.readouterr().out == f"wrote {output}\n"
     cache = TokenCache(output)
     assert cache.config.conditions == CONDITIONS
@@ -375,7 +374,7 @@ def test_shard_and_train_by_command(tokenizer, folder, tmp_path, capsys):
     ],
 )
 def test_wrong_input_is_one_line_and_nothing_is_written(arguments, said, tmp_path, capsys):
-    assert main(["shard", *arguments, "--output", str(tmp_path / "new" / "tokens")]) == 2
+    assert main(["tokenize", *arguments, "--output", str(tmp_path / "new" / "tokens")]) == 2
     shown = capsys.readouterr()
     assert shown.err.count("\n") == 1
     assert said in shown.err

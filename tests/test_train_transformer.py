@@ -13,7 +13,7 @@ from magvit.hub import load_tensors
 from magvit.tasks import TASKS, CommitLosses, get_task
 from magvit.training.checkpoint import load_newest_checkpoint
 from magvit.training.engine import Machine
-from magvit.training.objectives import commit_objective, draw, prefix_of, tokenize
+from magvit.training.objectives import commit_objective, draw, tokenize
 from magvit.training.optim import OptimizerConfig
 from magvit.training.train_transformer import design, train_transformer
 from magvit.transformer import MaskedTransformer
@@ -86,21 +86,20 @@ def test_tasks_come_by_their_weights_and_ratios_by_the_schedule(tokenizer):
 # --- what the transformer is asked
 
 
-def batch(tokenizer, tasks, labels, **changes):
-    """Tokens and prefixes of the given tasks on the first shapes, and what they were made of."""
+def batch(tokenizer, tasks, **changes):
+    """Tokens of the given tasks on the first shapes, and what they were made of."""
     config = transformer_run(tokenizer, **changes)
     pipe = MagvitPipeline.from_pretrained(tokenizer)
-    vocabulary = design(config, pipe.config, classes=tuple("abcdefghijklmnop")).vocabulary
+    vocabulary = design(config, pipe.config, classes=tuple("abcdefghijklmnop")).generator.vocabulary
     clips = TrainingClips(config.data, 0)
     video = torch.stack([clips[0, i]["video"] for i in range(len(tasks))])
     chosen = [get_task(name) for name in tasks]
     tokenized = tokenize(pipe.tokenizer, video, chosen, config.condition_frames)
-    return tokenized, prefix_of(tokenized, chosen, labels, vocabulary, config), pipe, vocabulary, video, chosen
+    return tokenized, pipe, vocabulary, video, chosen
 
 
 def test_examples_are_the_tokens_of_the_clip_and_of_what_its_task_shows(tokenizer):
-    names, labels = ["CG", "FP", "OPC", "CFP", "CFP", "CG"], [3, 4, 5, 6, -1, -1]
-    examples, prefix, pipe, vocabulary, video, tasks = batch(tokenizer, names, labels)
+    examples, pipe, _, video, tasks = batch(tokenizer, ["CG", "FP", "OPC", "CFP"])
     assert torch.equal(examples.tokens, pipe.tokenizer.encode(video))
     for i, task in enumerate(tasks):
         condition = task.condition(video[i : i + 1], GRID, 1)
@@ -109,54 +108,42 @@ def test_examples_are_the_tokens_of_the_clip_and_of_what_its_task_shows(tokenize
             assert torch.equal(examples.cond_tokens[i], pipe.tokenizer.encode(condition.cond_video)[0])
         else:
             assert not examples.cond_token_mask[i].any()
-    unconditional = vocabulary.class_token_id(None)
-    expected = [vocabulary.class_token_id(3), unconditional, unconditional, vocabulary.class_token_id(6)]
-    assert prefix[:, 1].tolist() == [*expected, unconditional, unconditional]
-    assert prefix[:, 0].tolist() == [vocabulary.task_token_id(task.family) for task in tasks]
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_can_be_asked_alone(tokenizer, name):
     """Generation from nothing alone too, where no clip of the batch has a condition."""
-    examples, *_ = batch(tokenizer, [name, name], [0, 1])
+    examples, *_ = batch(tokenizer, [name, name])
     assert examples.tokens.shape == examples.cond_tokens.shape == (2, *GRID)
     assert examples.cond_token_mask.any() == TASKS[name].needs_video
 
 
-def test_a_condition_prefix_goes_between_class_and_clip(tokenizer):
-    examples, prefix, _, vocabulary, *_ = batch(tokenizer, ["FP", "CG"], [0, 1], mask_mode="prefix")
-    assert prefix.shape == (2, 2 + 32 + 1)
-    given = examples.cond_token_mask.flatten(1)
-    shown = prefix[:, 2:-1]
-    assert torch.equal(shown[given], examples.cond_tokens.flatten(1)[given])
-    assert (shown[~given] == vocabulary.pad_token_id).all()
-    assert (prefix[:, -1] == vocabulary.sep_token_id).all()
-
-
 def test_the_objective_of_a_network_that_knows_nothing_is_the_logarithm_of_the_codebook(tokenizer):
-    names = ["CG", "FP", "OPC", "CFP"]
-    examples, prefix, pipe, vocabulary, _, tasks = batch(tokenizer, names, [0, 1, 2, 3])
+    examples, pipe, vocabulary, _, tasks = batch(tokenizer, ["CG", "FP", "OPC", "CFP", "CFP", "CFP"])
     config = transformer_run(tokenizer, label_smoothing=0.0)
     draws = [draw(config, [task], i, 0, GRID) for i, task in enumerate(tasks)]
-    transformer = MaskedTransformer(design(config, pipe.config, tuple("abcdefghijklmnop")).transformer).eval()
+    draws[5] = draws[5]._replace(drops_label=True)
+    transformer = MaskedTransformer(design(config, pipe.config, tuple("abcdefghijklmnop")).generator.transformer).eval()
     seen = []
 
     class Watched(torch.nn.Module):
-        def forward(self, ids):
+        def forward(self, ids, segments, visible):
             seen.append(ids)
-            return transformer(ids)
+            return transformer(ids, segments, visible)
 
     with torch.no_grad():
         transformer.token_embedding.weight.zero_()  # the output layer too, as it is tied
         transformer.head_bias[vocabulary.mask_token_id] = 100.0  # ids that are no codes are no answers
-        losses = commit_objective(Watched(), examples, prefix, draws, vocabulary, config)
+        losses = commit_objective(Watched(), examples, draws, [3, 4, 5, 6, -1, 7], vocabulary, config)
     parts = CommitLosses.means(losses.sums, losses.counts)
     assert parts.keys() == {"refine_loss", "mask_loss", "reconstruct_loss"}
     for loss in (losses.total.item(), *parts.values()):
         assert loss == pytest.approx(math.log(16), abs=1e-4)
     (ids,) = seen
-    assert torch.equal(ids[:, :2], prefix)
-    masked = (ids[:, 2:] == vocabulary.mask_token_id).view(4, *GRID)
+    assert ids[:, 0].tolist() == [vocabulary.task_token_id(task.family) for task in tasks]
+    classes = [3, None, None, 6, None, None]
+    assert ids[:, 1].tolist() == [vocabulary.class_token_id(label) for label in classes]
+    masked = (ids[:, 2:] == vocabulary.mask_token_id).view(6, *GRID)
     assert not (masked & examples.cond_token_mask).any()
     share = masked[0].float().mean()
     assert share == pytest.approx(draws[0].mask_ratio.item(), abs=1 / 32)
@@ -292,7 +279,6 @@ def test_the_checkpoint_does_not_hold_the_tokenizer(trained):
         ({"data": DataConfig(clip_shape=(4, 16, 16))}, ValueError, "no data: give a folder"),
         ({"data": DataConfig(clip_shape=(4, 16, 18), synthetic_share=1.0)}, ValueError, "clip of 4x16x18"),
         ({"condition_frames": 4}, ValueError, "condition_frames is 4, expected 1 to 3"),
-        ({"num_heads": 3}, ValueError, "hidden_size 16 is not divisible by num_heads 3"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused_before_anything_is_written(tokenizer, tmp_path, changes, error, message):

@@ -29,7 +29,9 @@ def count(model):
 )
 def test_parameter_counts_of_the_official_models(size, vocab_size, max_length, expected):
     with torch.device("meta"):
-        model = MaskedTransformer(TransformerConfig(vocab_size, max_length, **asdict(TRANSFORMERS[size])))
+        model = MaskedTransformer(
+            TransformerConfig(vocab_size=vocab_size, max_length=max_length, **asdict(TRANSFORMERS[size]))
+        )
     assert count(model) == expected
 
 

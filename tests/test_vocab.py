@@ -1,7 +1,6 @@
 from typing import get_args
 
 import pytest
-import torch
 
 from magvit.tasks import TaskFamily, Vocabulary
 
@@ -46,20 +45,6 @@ def test_prefix() -> None:
     assert single.prefix("full_generation", 0).tolist() == [8]
     for vocabulary in (multi, single):
         assert len(vocabulary.prefix("full_generation")) == vocabulary.prefix_length
-
-
-def test_condition_prefix_keeps_place_and_length() -> None:
-    vocabulary = Vocabulary(8)
-    tokens = torch.arange(8).view(1, 2, 2, 2)
-    prefix = vocabulary.condition_prefix(tokens, tokens % 3 == 0)
-    pad = vocabulary.pad_token_id
-    assert prefix.tolist() == [[0, pad, pad, 3, pad, pad, 6, pad, vocabulary.sep_token_id]]
-
-
-def test_shift_right() -> None:
-    vocabulary = Vocabulary(8, num_special=1)
-    shifted = vocabulary.shift_right(torch.tensor([[3, 4, 5], [6, 7, 0]]))
-    assert shifted.tolist() == [[9, 3, 4], [9, 6, 7]]
 
 
 @pytest.mark.parametrize("label", [-1, 3])

@@ -3,7 +3,7 @@
 import struct
 from pathlib import Path
 
-Values = list[bytes] | list[float] | list[int]
+Values = list[bytes] | list[float]
 
 
 def crc32c_by_bits(data: bytes) -> int:
@@ -17,7 +17,6 @@ def crc32c_by_bits(data: bytes) -> int:
 
 
 def varint(value: int) -> bytes:
-    value &= (1 << 64) - 1
     groups = []
     while True:
         groups.append(value & 127)
@@ -33,13 +32,9 @@ def field(number: int, content: bytes) -> bytes:
 def feature(values: Values, packed: bool = True) -> bytes:
     if isinstance(values[0], bytes):
         return field(1, b"".join(field(1, value) for value in values))
-    if isinstance(values[0], float):
-        numbers = [struct.pack("<f", value) for value in values]
-        content = field(1, b"".join(numbers)) if packed else b"".join(varint(1 << 3 | 5) + number for number in numbers)
-        return field(2, content)
-    numbers = [varint(value) for value in values]
-    content = field(1, b"".join(numbers)) if packed else b"".join(varint(1 << 3) + number for number in numbers)
-    return field(3, content)
+    numbers = [struct.pack("<f", value) for value in values]
+    content = field(1, b"".join(numbers)) if packed else b"".join(varint(1 << 3 | 5) + number for number in numbers)
+    return field(2, content)
 
 
 def example(features: dict[str, Values], packed: bool = True) -> bytes:

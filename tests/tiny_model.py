@@ -2,7 +2,7 @@
 
 import torch
 
-from magvit.model_config import ModelConfig
+from magvit.model_config import MaskedGenerator, ModelConfig
 from magvit.pipeline import MagvitPipeline
 from magvit.tasks import Vocabulary
 from magvit.tokenizer import TokenizerConfig, VideoTokenizer
@@ -34,11 +34,9 @@ def tiny_pipeline(classes: tuple[str, ...] = CLASSES, num_segments: int = 0) -> 
         num_segments=num_segments,
     )
     config = ModelConfig(
-        format=1,
         tokenizer=tokenizer,
         clip_shape=CLIP_SHAPE,
-        transformer=transformer,
-        vocabulary=vocabulary,
+        generator=MaskedGenerator(transformer=transformer, vocabulary=vocabulary),
         classes=classes,
         condition_frames=1,
         fps=8.0,

@@ -9,6 +9,7 @@ import torch
 
 from magvit.data.loader import DataConfig
 from magvit.model_config import ModelConfig
+from magvit.nn.attention import TransformerSize
 from magvit.pipeline import MagvitPipeline
 from magvit.tokenizer import DiscriminatorConfig, TokenizerConfig, VideoTokenizer
 from magvit.training.config import LoopConfig, TokenizerLossConfig, TokenizerRun, TransformerRun
@@ -47,24 +48,21 @@ def save_tokenizer(folder: Path) -> str:
     torch.manual_seed(0)
     tokenizer = VideoTokenizer(TOKENIZER)
     torch.nn.init.normal_(tokenizer.quantizer.codebook, std=0.5)
-    MagvitPipeline(ModelConfig(format=1, tokenizer=TOKENIZER, clip_shape=(4, 16, 16)), tokenizer).save_pretrained(
-        folder
-    )
+    MagvitPipeline(ModelConfig(tokenizer=TOKENIZER, clip_shape=(4, 16, 16)), tokenizer).save_pretrained(folder)
     return str(folder)
 
 
 def transformer_run(tokenizer: str, **changes: Any) -> TransformerRun:
-    """A stage-2 run on the tokens of `tokenizer`; `changes` are fields of the run or of its loop."""
+    """A stage-2 run on the tokens of `tokenizer`; `changes` are fields of the run, of its loop or of its size."""
     loop = {name: changes.pop(name) for name in list(changes) if hasattr(LOOP, name)}
+    size = TransformerSize(hidden_size=16, num_layers=2, num_heads=2, mlp_size=32)
+    sizes = {name: changes.pop(name) for name in list(changes) if hasattr(size, name)}
     run = TransformerRun(
         loop=replace(LOOP, **loop),
         data=DataConfig(clip_shape=(4, 16, 16), synthetic_share=1.0),
         tokenizer=tokenizer,
         tasks=("frame_prediction", "outpainting_central", "class_generation", "class_frame_prediction"),
-        hidden_size=16,
-        num_layers=2,
-        num_heads=2,
-        mlp_size=32,
+        size=replace(size, **sizes),
         optimizer=OptimizerConfig(1e-3, betas=(0.9, 0.96), weight_decay=0.045, clip_norm=1.0),
     )
     return replace(run, **changes)

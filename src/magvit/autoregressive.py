@@ -11,25 +11,22 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from magvit.nn.attention import KeyValueCache, Mlp, SelfAttention, causal_mask
+from magvit.nn.attention import KeyValueCache, Mlp, SelfAttention, TransformerSize, causal_mask
 from magvit.nn.sampling import sample_tokens
 
 NORM_EPS = 1e-6
 HIDDEN_SCORE = -1e30  # finite: a row that sees nothing becomes a uniform average, as in the official code, not NaN
 
 
-@dataclass(frozen=True)
-class AutoregressiveConfig:
-    """Sizes of an `AutoregressiveTransformer`.
+@dataclass(frozen=True, kw_only=True)
+class AutoregressiveConfig(TransformerSize):
+    """What makes an `AutoregressiveTransformer`: its size and the ids it reads.
+
+    Dropout is on the embeddings, the attention weights, inside the MLPs and on the output of each part.
 
     Attributes:
         vocab_size: rows `V` of the token table and of the output.
         max_length: longest sequence.
-        hidden_size: width.
-        num_layers: layers.
-        num_heads: attention heads; must divide `hidden_size`.
-        mlp_size: inner width of the MLPs.
-        dropout: on the embeddings, the attention weights, inside the MLPs and on the output of each part.
 
     Raises:
         ValueError: if a size is not positive or the dropout is not in [0, 1).
@@ -37,20 +34,12 @@ class AutoregressiveConfig:
 
     vocab_size: int
     max_length: int
-    hidden_size: int = 768
-    num_layers: int = 12
-    num_heads: int = 12
-    mlp_size: int = 3072
-    dropout: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "max_length", "hidden_size", "num_layers", "num_heads", "mlp_size"):
+        super().__post_init__()
+        for name in ("vocab_size", "max_length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if self.hidden_size % self.num_heads:
-            raise ValueError(f"hidden_size {self.hidden_size} is not divisible by num_heads {self.num_heads}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}, expected a number in [0, 1)")
 
 
 class Layer(nn.Module):

@@ -1,74 +1,198 @@
 """ModelConfig: what a trained model is, as it stands in the `config.json` of its folder."""
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from magvit import hub
-from magvit.tasks import MaskMode, Vocabulary
+from magvit.autoregressive import AutoregressiveConfig
+from magvit.decoding import Decoding
+from magvit.tasks import MaskMode, Task, TaskFamily, Vocabulary, get_task, sequence_length
 from magvit.tokenizer import TokenizerConfig
 from magvit.transformer import TransformerConfig
+from magvit.typed_json import optional
+
+Label = int | str
+"""Class number or name."""
 
 
 @dataclass(frozen=True)
+class TaskDecoding:
+    """How one task is decoded, where that is not as the others."""
+
+    task: str
+    decoding: Decoding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generator:
+    """Stage 2 of a model, whatever the network: ids, what it has learnt, how it is best decoded.
+
+    Attributes:
+        vocabulary: ids.
+        tasks: names of the tasks it was trained on; empty where an old file does not tell.
+        unconditional: whether it saw the unconditional class, which guidance compares with.
+        decoding: how its tokens are drawn unless the caller says otherwise.
+        task_decoding: the same for single tasks.
+    """
+
+    vocabulary: Vocabulary
+    tasks: tuple[str, ...] = optional(())
+    unconditional: bool = optional(True)
+    decoding: Decoding = optional(Decoding())
+    task_decoding: tuple[TaskDecoding, ...] = optional(())
+
+    def __post_init__(self) -> None:
+        for name in (*self.tasks, *(special.task for special in self.task_decoding)):
+            get_task(name)
+
+    def decoding_of(self, task: Task) -> Decoding:
+        """How a task is decoded by default."""
+        special = {item.task: item.decoding for item in self.task_decoding}
+        return special.get(task.name, self.decoding)
+
+    def knows(self, task: Task) -> bool:
+        """Whether it was trained on a task, as far as is known."""
+        return not self.tasks or task.name in self.tasks
+
+    def check(self, task: Task, decoding: Decoding) -> None:
+        """Refuse what the model never learnt.
+
+        A single-task model does the other tasks as well, with a warning: the paper measures that (Table 4).
+
+        Raises:
+            ValueError: one sentence that says what it has learnt.
+        """
+        if not self.knows(task):
+            learnt = f"this model was trained on {', '.join(self.tasks)}"
+            if self.vocabulary.is_multi_task:
+                raise ValueError(f"{learnt}, so it cannot do {task.name}")
+            warnings.warn(f"{learnt} alone: expect little of {task.name}", stacklevel=3)
+        if decoding.guidance_scale and not self.unconditional:
+            raise ValueError(
+                f"guidance_scale is {decoding.guidance_scale}, expected 0: this model never saw the unconditional "
+                "class, which guidance compares with (train with label_dropout)"
+            )
+
+    def unconditional_family(self, task: Task) -> TaskFamily:
+        """The task token of guidance's unconditional side: that of generation from nothing if it was trained on."""
+        families = {get_task(name).family for name in self.tasks}
+        return "full_generation" if not families or "full_generation" in families else task.family
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedGenerator(Generator):
+    """The paper's: a `MaskedTransformer` that reads a condition by `mask_mode`, see `magvit.tasks.commit`."""
+
+    kind: Literal["masked"] = "masked"
+    transformer: TransformerConfig
+    mask_mode: MaskMode = optional("commit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoregressiveGenerator(Generator):
+    """The paper's baseline: an `AutoregressiveTransformer`, which reads no condition but the class."""
+
+    kind: Literal["autoregressive"] = "autoregressive"
+    transformer: AutoregressiveConfig
+
+    def check(self, task: Task, decoding: Decoding) -> None:
+        """As for any generator."""
+        super().check(task, decoding)
+        if task.needs_video or decoding.guidance_scale:
+            wanted = f"do {task.name}" if task.needs_video else "be guided"
+            raise ValueError(f"an autoregressive model reads the class alone, so it cannot {wanted}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """`config.json` of a model folder.
 
     Attributes:
-        format: version of this layout.
+        format: version of this layout; version 1 is read as well.
         tokenizer: stage 1.
-        transformer, vocabulary: stage 2, both absent in a tokenizer-only folder.
         clip_shape: `(T, H, W)` of the clips the model works on.
+        generator: stage 2, absent in a tokenizer-only folder.
         classes: class names in label order; empty for a model without classes.
         condition_frames: frames given at each end by the frame tasks.
         fps: frames per second at which results are written.
-        mask_mode: how the transformer was trained to read a condition, see `magvit.tasks.commit`.
 
     Raises:
         ValueError: if the parts do not fit each other.
     """
 
-    format: Literal[1]
+    format: Literal[2] = 2
     tokenizer: TokenizerConfig
     clip_shape: tuple[int, int, int]
-    transformer: TransformerConfig | None = hub.optional(None)
-    vocabulary: Vocabulary | None = hub.optional(None)
-    classes: tuple[str, ...] = hub.optional(())
-    condition_frames: int = hub.optional(1)
-    fps: float = hub.optional(8.0)
-    mask_mode: MaskMode = hub.optional("commit")
+    generator: MaskedGenerator | AutoregressiveGenerator | None = optional(None)
+    classes: tuple[str, ...] = optional(())
+    condition_frames: int = optional(1)
+    fps: float = optional(8.0)
 
     def __post_init__(self) -> None:
-        t, h, w = self.tokenizer.latent_shape(self.clip_shape)
-        if self.transformer is not None and not 1 <= self.condition_frames < self.clip_shape[0]:
-            raise ValueError(f"condition_frames is {self.condition_frames}, expected 1 to {self.clip_shape[0] - 1}")
+        num_tokens = math.prod(self.tokenizer.latent_shape(self.clip_shape))
         if not 0 < self.fps < math.inf:
             raise ValueError(f"fps is {self.fps}, expected a positive number")
-        if (self.transformer is None) != (self.vocabulary is None):
-            raise ValueError("transformer and vocabulary go together, but only one of them is there")
-        if self.transformer is None or self.vocabulary is None:
+        if self.generator is None:
             return
-        if self.vocabulary.codebook_size != self.tokenizer.codebook_size:
-            codes = f"{self.vocabulary.codebook_size} codes and the tokenizer {self.tokenizer.codebook_size}"
+        if not 1 <= self.condition_frames < self.clip_shape[0]:
+            raise ValueError(f"condition_frames is {self.condition_frames}, expected 1 to {self.clip_shape[0] - 1}")
+        vocabulary, transformer = self.generator.vocabulary, self.generator.transformer
+        if vocabulary.codebook_size != self.tokenizer.codebook_size:
+            codes = f"{vocabulary.codebook_size} codes and the tokenizer {self.tokenizer.codebook_size}"
             raise ValueError(f"the vocabulary has {codes}")
-        if self.vocabulary.size != self.transformer.vocab_size:
-            raise ValueError(
-                f"the vocabulary has {self.vocabulary.size} ids and the transformer {self.transformer.vocab_size}"
-            )
-        if len(self.classes) != self.vocabulary.num_classes:
-            raise ValueError(f"there are {len(self.classes)} class names for {self.vocabulary.num_classes} classes")
-        length = self.vocabulary.sequence_length(t * h * w, self.mask_mode == "prefix")
-        if self.transformer.max_length < length:
-            raise ValueError(
-                f"clips make sequences of {length} tokens, the transformer takes {self.transformer.max_length}"
-            )
+        if vocabulary.size != transformer.vocab_size:
+            raise ValueError(f"the vocabulary has {vocabulary.size} ids and the transformer {transformer.vocab_size}")
+        if len(self.classes) != vocabulary.num_classes:
+            raise ValueError(f"there are {len(self.classes)} class names for {vocabulary.num_classes} classes")
+        mode = self.generator.mask_mode if isinstance(self.generator, MaskedGenerator) else "commit"
+        length = sequence_length(vocabulary, num_tokens, mode)
+        if transformer.max_length < length:
+            raise ValueError(f"clips make sequences of {length} tokens, the transformer takes {transformer.max_length}")
+
+    def class_number(self, task: Task, label: Label | None) -> int | None:
+        """The number of a label that goes with a task; None where the model is fed no class.
+
+        Raises:
+            ValueError: the task takes no label or needs one, or there is no such class.
+        """
+        if not task.class_conditional:
+            if label is not None:
+                raise ValueError(f"{task.name} takes no label, but {label!r} is given")
+            return None
+        if self.generator and not self.generator.knows(task):  # Table 4: a single-task model at another task
+            return None
+        if not self.classes:
+            raise ValueError(f"{task.name} needs classes, and this model was trained without")
+        if label in self.classes:
+            return self.classes.index(label)
+        if isinstance(label, int) and 0 <= label < len(self.classes):
+            return label
+        names = ", ".join(self.classes[:3]) + (", ..." if len(self.classes) > 3 else "")
+        found = f"{task.name} needs a label" if label is None else f"label is {label!r}"
+        raise ValueError(f"{found}, expected 0 to {len(self.classes) - 1} or a class name ({names})")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = hub.CONFIG) -> "ModelConfig":
-        """Read JSON strictly; only fields with a default here may be absent. ValueError names `where` and the field."""
+        """Read JSON strictly, formats 1 and 2; only fields declared optional may be absent.
+
+        Raises:
+            ValueError: names `where` and the field.
+        """
+        if values.get("format") == 1:
+            values = _from_format_1(values)
         return hub.config_from_dict(cls, values, where)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; the parts that a tokenizer-only model lacks are left out."""
+        """For JSON; what a tokenizer-only model lacks is left out."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def _from_format_1(values: Mapping[str, Any]) -> dict[str, Any]:
+    """There, transformer, vocabulary and mask_mode stood beside the tokenizer, and no more was known of stage 2."""
+    stage_2 = {name: values[name] for name in ("transformer", "vocabulary", "mask_mode") if name in values}
+    rest = {name: value for name, value in values.items() if name not in stage_2}
+    generator = {"kind": "masked", **stage_2} if stage_2.get("transformer") or stage_2.get("vocabulary") else None
+    return {**rest, "format": 2, "generator": generator}

@@ -1,7 +1,8 @@
 """Named sizes of the paper's models. A variant is `dataclasses.replace(...)` of one of these."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from magvit.nn.attention import TransformerSize
 from magvit.tokenizer import DiscriminatorConfig, TokenizerConfig
 
 _128 = TokenizerConfig()
@@ -28,21 +29,11 @@ DISCRIMINATORS: dict[str, DiscriminatorConfig] = {
     for name, tokenizer in TOKENIZERS.items()
 }
 
-
-@dataclass(frozen=True)
-class TransformerSize:
-    """Width and depth of a transformer, without its vocabulary and sequence length."""
-
-    num_layers: int
-    hidden_size: int
-    mlp_size: int
-    num_heads: int
-
-
+# The masked and the autoregressive transformer, without vocabulary and sequence length.
 TRANSFORMERS: dict[str, TransformerSize] = {
     "magvit-ti": TransformerSize(num_layers=12, hidden_size=192, mlp_size=768, num_heads=3),
     "magvit-s": TransformerSize(num_layers=12, hidden_size=384, mlp_size=1536, num_heads=6),
-    "magvit-b": TransformerSize(num_layers=12, hidden_size=768, mlp_size=3072, num_heads=12),
+    "magvit-b": TransformerSize(),
     "magvit-l": TransformerSize(num_layers=24, hidden_size=1024, mlp_size=4096, num_heads=16),
     "magvit-h": TransformerSize(num_layers=32, hidden_size=1280, mlp_size=5120, num_heads=16),
 }

@@ -9,28 +9,25 @@ table out. All ids are positive (row `V + k` of the table stands for the officia
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from magvit.nn.attention import Mlp, SelfAttention
+from magvit.nn.attention import Mlp, SelfAttention, TransformerSize
 from magvit.nn.rematerialize import recompute
 
 NORM_EPS = 1e-12
 
 
-@dataclass(frozen=True)
-class TransformerConfig:
-    """Sizes of a `MaskedTransformer`; the defaults are those of MAGVIT-B.
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig(TransformerSize):
+    """What makes a `MaskedTransformer`: its size and the ids it reads.
+
+    Dropout is on the embeddings, the attention weights and the output of each attention and MLP.
 
     Attributes:
         vocab_size: rows `V` of the token table: codes, classes and special ids.
         max_length: longest sequence, prefix included.
-        hidden_size: width.
-        num_layers: layers.
-        num_heads: attention heads; must divide `hidden_size`.
-        mlp_size: inner width of the MLPs.
-        dropout: on the embeddings, the attention weights and the output of each attention and MLP.
         num_segments: rows of the segment table; 0 = no segment embedding, as in the released models.
 
     Raises:
@@ -39,23 +36,13 @@ class TransformerConfig:
 
     vocab_size: int
     max_length: int
-    hidden_size: int = 768
-    num_layers: int = 12
-    num_heads: int = 12
-    mlp_size: int = 3072
-    dropout: float = 0.1
     num_segments: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "max_length", "hidden_size", "num_layers", "num_heads", "mlp_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if self.hidden_size % self.num_heads:
-            raise ValueError(f"hidden_size {self.hidden_size} is not divisible by num_heads {self.num_heads}")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}, expected a number in [0, 1)")
-        if self.num_segments < 0:
-            raise ValueError(f"num_segments is {self.num_segments}, expected 0 or more")
+        super().__post_init__()
+        for name, least in (("vocab_size", 1), ("max_length", 1), ("num_segments", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least {least}")
 
 
 class Layer(nn.Module):
@@ -69,9 +56,11 @@ class Layer(nn.Module):
         self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=NORM_EPS)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Float[Tensor, "B L hidden"]) -> Float[Tensor, "B L hidden"]:
-        """Apply the layer; every position sees every position."""
-        x = self.attention_norm(x + self.dropout(self.attention(x)))
+    def forward(
+        self, x: Float[Tensor, "B L hidden"], visible: Bool[Tensor, "B 1 1 L"] | None = None
+    ) -> Float[Tensor, "B L hidden"]:
+        """Apply the layer; every position sees every position, or all that are `visible`."""
+        x = self.attention_norm(x + self.dropout(self.attention(x, visible)))
         return self.mlp_norm(x + self.dropout(self.mlp(x)))
 
 
@@ -98,19 +87,26 @@ class MaskedTransformer(nn.Module):
         self.head_bias = nn.Parameter(torch.zeros(config.vocab_size))
         self.apply(_init_weights)
 
-    def forward(self, ids: Int[Tensor, "B L"], segment_ids: Int[Tensor, "B L"] | None = None) -> Float[Tensor, "B L V"]:
+    def forward(
+        self,
+        ids: Int[Tensor, "B L"],
+        segment_ids: Int[Tensor, "B L"] | None = None,
+        visible: Bool[Tensor, "B L"] | None = None,
+    ) -> Float[Tensor, "B L V"]:
         """Predict every position from all positions.
 
         Args:
             ids: token ids in [0, V).
             segment_ids: in [0, num_segments); needed if and only if the model has a segment table.
+            visible: False where no position may look: behind the end of a shorter sequence. None: everywhere.
 
         Raises:
             ValueError: if the sequence is longer than `max_length`, or segment ids are missing or not wanted.
         """
         x = self.embed(ids, segment_ids)
+        mask = None if visible is None else visible[:, None, None, :]
         for i, layer in enumerate(self.layers):
-            x = recompute(i < self.rematerialize, layer, x)
+            x = recompute(i < self.rematerialize, layer, x, mask)
         return self.head(x)
 
     def embed(self, ids: Int[Tensor, "B L"], segment_ids: Int[Tensor, "B L"] | None) -> Float[Tensor, "B L hidden"]:

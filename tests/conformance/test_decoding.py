@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from conformance.reference import Reference, References
-from magvit.decoding import DecodingStep, decode
+from magvit.decoding import Decoding, DecodingStep, decode
 from magvit.nn.sampling import restrict_logits
 from magvit.shapes import Tokens
 from magvit.tasks import MaskMode
@@ -36,7 +36,7 @@ class Network:
         self.table = table
         self.smallest_gap = torch.inf
 
-    def __call__(self, inputs: Tokens, uncond_inputs: Tokens) -> torch.Tensor:
+    def __call__(self, inputs: Tokens, uncond_inputs: Tokens, guidance_scale: float) -> torch.Tensor:
         ids = official(inputs).flatten(1)
         n, v = torch.arange(ids.shape[1]), torch.arange(CODEBOOK_SIZE)
         total = torch.where(ids >= 0, ids * (1 + n % 5), 0).sum(1) % 11
@@ -61,11 +61,8 @@ def run(ref: Reference, case: str, official_rule: bool) -> tuple[Tokens, list[De
         network,
         cond_tokens,
         given,
+        Decoding(mask_schedule=SCHEDULES.get(case, "cosine"), mask_temperature=0.0, temperature=0.0),
         mask_token_id=MASK,
-        num_steps=12,
-        mask_schedule=SCHEDULES.get(case, "cosine"),
-        mask_temperature=0.0,
-        temperature=0.0,
         mask_mode=MODES.get(case, "commit"),
         callback=steps.append,
         reproduce_last_token_bug=official_rule,

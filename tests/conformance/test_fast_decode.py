@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from magvit.decoding import decode, guide
+from magvit.decoding import Decoding, decode, guide
 from magvit.interop import official
 from magvit.tasks import Vocabulary
 
@@ -41,7 +41,7 @@ def test_decoding_with_the_transformer(reference, case):
     scale = ref.input(f"{case}/guidance_scale").item()
     gaps = []
 
-    def logits_fn(inputs, uncond_inputs):
+    def logits_fn(inputs, uncond_inputs, guidance_scale):
         def logits(before, grid):
             sequence = torch.cat([before, grid.flatten(1)], dim=1)
             return model(sequence)[:, before.shape[1] :, :CODEBOOK_SIZE].view(*grid.shape, CODEBOOK_SIZE)
@@ -49,7 +49,9 @@ def test_decoding_with_the_transformer(reference, case):
         conditional = logits(prefix, inputs)
         best = conditional.topk(2).values
         gaps.append((best[..., 0] - best[..., 1]).min())
-        return guide(conditional, logits(uncond_prefix, uncond_inputs), scale) if scale else conditional
+        if not guidance_scale:
+            return conditional
+        return guide(conditional, logits(uncond_prefix, uncond_inputs), guidance_scale)
 
     shape = ref.arrays[f"{case}/final_tokens"].shape
     cond_tokens, cond_mask = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.bool)
@@ -60,9 +62,8 @@ def test_decoding_with_the_transformer(reference, case):
         logits_fn,
         cond_tokens,
         cond_mask,
+        Decoding(mask_temperature=0.0, temperature=0.0, guidance_scale=scale),
         mask_token_id=vocabulary.mask_token_id,
-        mask_temperature=0.0,
-        temperature=0.0,
         callback=steps.append,
         reproduce_last_token_bug=True,
     )

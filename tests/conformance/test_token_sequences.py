@@ -3,7 +3,7 @@
 import torch
 
 from conformance.reference import Reference, References
-from magvit.tasks import MaskedTokens, TaskFamily, Vocabulary, mask_tokens
+from magvit.tasks import MaskedTokens, TaskFamily, Vocabulary, lay_out, mask_tokens, shift_right
 
 CODEBOOK_SIZE, NUM_CLASSES = 64, 10
 MULTI_TASK = Vocabulary(CODEBOOK_SIZE, NUM_CLASSES, separate_inpainting_token=False)
@@ -38,21 +38,20 @@ def compare(
     ref: Reference, name: str, vocabulary: Vocabulary, family: TaskFamily, conditional: bool, masked: MaskedTokens
 ) -> None:
     labels = ref.tensor("label").flatten().tolist()
-    prefix = torch.stack([vocabulary.prefix(family, label if conditional else None) for label in labels])
-    uncond_prefix = torch.stack([vocabulary.prefix(family) for _ in labels])
-    zeros = torch.zeros_like(prefix)
+    families, nothing = [family] * len(labels), torch.zeros_like(masked.refine)
+    layout = lay_out(vocabulary, families, [label if conditional else None for label in labels], masked.inputs, nothing)
+    uncond_layout = lay_out(vocabulary, families, [None] * len(labels), masked.inputs, nothing)
     sequences = {
-        "masked_inputs": (prefix, masked.inputs),
-        "uncond_masked_inputs": (uncond_prefix, masked.uncond_inputs),
-        "targets": (prefix, masked.targets),
-        "segment_ids": (zeros, masked.segment_ids),
-        "weights": (zeros, masked.weights().long()),
+        "masked_inputs": layout.fill(masked.inputs),
+        "uncond_masked_inputs": uncond_layout.fill(masked.uncond_inputs),
+        "targets": layout.fill(masked.targets),
+        "segment_ids": layout.segments(masked.segment_ids),
+        "weights": layout.segments(masked.weights().long()),
     }
-    for part, (before, grid) in sequences.items():
-        ids = torch.cat([before, grid.flatten(1)], dim=1)
+    for part, ids in sequences.items():
         ref.exact(f"{name}/{part}", official(ids, vocabulary))
         if f"{name}/prefix/{part}" in ref:
-            ref.exact(f"{name}/prefix/{part}", official(before, vocabulary))
+            ref.exact(f"{name}/prefix/{part}", official(ids[:, : vocabulary.prefix_length], vocabulary))
 
 
 def test_multi_task_sequences(reference: References) -> None:
@@ -79,7 +78,7 @@ def test_autoregressive_sequences(reference: References) -> None:
     ref = reference("i_tokens.npz")
     prefixes = [SINGLE_TASK.prefix("full_generation", label) for label in ref.tensor("label").flatten().tolist()]
     targets = torch.cat([torch.stack(prefixes), ref.tensor("inputs").flatten(1)], dim=1)
-    ref.exact("lm/inputs", official(SINGLE_TASK.shift_right(targets), SINGLE_TASK))
+    ref.exact("lm/inputs", official(shift_right(SINGLE_TASK, targets), SINGLE_TASK))
     ref.exact("lm/targets", targets)
     ref.exact("lm/weights", torch.ones_like(targets))
     ref.exact("lm/cond_lengths", 1 + SINGLE_TASK.prefix_length)  # start symbol and class

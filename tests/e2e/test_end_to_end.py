@@ -58,7 +58,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     for stage, options in stages.items():
         if stage == "transformer":
-            told, _ = magvit(home, "shard", "debug", "--tokenizer", "tokenizer/model", "--output", "tokens")
+            told, _ = magvit(home, "tokenize", "debug", "--tokenizer", "tokenizer/model", "--output", "tokens")
             assert told == "wrote tokens\n"
         train = ["train", stage, *options, *SHORT, *TWO, "--output"]
         told, _ = magvit(home, *train, stage)

@@ -20,6 +20,7 @@ from magvit.cli.data import Prepare
 from magvit.cli.doctor import Doctor
 from magvit.cli.evaluate import Compare, Evaluate
 from magvit.cli.shard import Shard
+from magvit.cli.tokenize import Tokenize
 
 
 @runtime_checkable
@@ -27,7 +28,7 @@ class Command(Protocol):
     """What parsing gives: something to run."""
 
     def run(self) -> None:
-        """Carry the command out."""
+        """Run the command."""
 
 
 app = tyro.extras.SubcommandApp()
@@ -40,6 +41,7 @@ app.command(name="evaluate")(Evaluate)
 app.command(name="compare")(Compare)
 app.command(name="doctor")(Doctor)
 app.command(name="shard")(Shard)
+app.command(name="tokenize")(Tokenize)
 
 data = tyro.extras.SubcommandApp()
 data.command(name="prepare")(Prepare)

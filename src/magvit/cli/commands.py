@@ -1,8 +1,11 @@
 """The commands that use a model: demo, generate, reconstruct; and presets, which lists what there is."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tyro.conf import OmitArgPrefixes
+
+from magvit.cli.decoding import DecodingOptions
 from magvit.cli.shell import check_folder, check_output, load_pipeline, progress, write_samples
 
 
@@ -24,8 +27,8 @@ class Demo:
     """Model folder, packaged name, or hub id."""
     label: str | None = None
     """Class number or name for the two class-conditional tasks; without it, that of the made clip, or 0."""
-    num_steps: int = 12
-    """Decoding steps of each task."""
+    num_steps: int | None = None
+    """Decoding steps of each task; without it as the model's config says."""
     seed: int = 0
     """Seed of the made clip and of the sampling."""
     device: str = "auto"
@@ -37,7 +40,8 @@ class Demo:
         from magvit.demo import TEN_TASKS, run_demo
 
         pipe = load_pipeline(self.model, self.device)
-        with progress(len(TEN_TASKS) * self.num_steps) as callback:
+        steps = [pipe.decoding(task.name, num_steps=self.num_steps).num_steps for task in TEN_TASKS]
+        with progress(sum(steps)) as callback:
             run_demo(
                 pipe,
                 self.output,
@@ -72,41 +76,24 @@ class Generate:
     """Model folder, packaged name, or hub id."""
     num_samples: int = 1
     """Number of results."""
-    num_steps: int = 12
-    """Decoding steps."""
-    mask_temperature: float = 4.5
-    """Randomness of the order in which tokens are fixed."""
-    temperature: float = 1.0
-    """Randomness of the tokens; 0 takes the likeliest."""
-    mask_schedule: str = "cosine"
-    """Share of tokens left masked over the steps: cosine, uniform, pow2, log, exp, ..."""
-    guidance_scale: float = 0.0
-    """Strength of classifier-free guidance; 0 is off."""
-    top_k: int = 0
-    """Sample among the k likeliest tokens; 0 is off."""
-    top_p: float = 0.0
-    """Sample among the likeliest tokens that make up this probability; 0 is off."""
     seed: int = 0
     """The same seed gives the same result."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps, ..."""
+    decoding: OmitArgPrefixes[DecodingOptions] = DecodingOptions()
+    """How tokens are drawn. What is not given is as the model's config says for the task."""
 
     def run(self) -> None:
         """Generate and write."""
         check_output(self.output)
         pipe = load_pipeline(self.model, self.device)
-        with progress(self.num_steps) as callback:
+        decoding = pipe.decoding(self.task, **asdict(self.decoding))
+        with progress(decoding.num_steps) as callback:
             result = pipe(
                 self.task,
                 self.input,
                 _number_or_name(self.label, pipe.config.classes),
-                num_steps=self.num_steps,
-                mask_temperature=self.mask_temperature,
-                temperature=self.temperature,
-                mask_schedule=self.mask_schedule,
-                guidance_scale=self.guidance_scale,
-                top_k=self.top_k,
-                top_p=self.top_p,
+                decoding=decoding,
                 num_samples=self.num_samples,
                 seed=self.seed,
                 callback=callback,
@@ -143,10 +130,10 @@ class Reconstruct:
             check_output(self.tokens, (".npz",))
         import numpy as np
 
-        from magvit.hub import written_whole
+        from magvit.storage import written_whole
 
         pipe = load_pipeline(self.model, self.device)
-        ids = pipe.tokenizer.encode(pipe.load_clip(self.input))
+        ids = pipe.tokenizer.encode(pipe.prepare(self.input))
         write_samples(self.output, pipe.tokenizer.decode(ids), pipe.config.fps)
         if self.tokens is not None:
             self.tokens.parent.mkdir(parents=True, exist_ok=True)

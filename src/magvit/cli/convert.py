@@ -41,28 +41,27 @@ class Official:
         check_folder(self.output_dir)
         from magvit.interop import official
         from magvit.interop.checkpoint import load_checkpoint
-        from magvit.model_config import ModelConfig
+        from magvit.model_config import MaskedGenerator, ModelConfig
         from magvit.pipeline import MagvitPipeline
 
         params = load_checkpoint(self.checkpoint)
         _check_kind(official.network_kind(params), "tokenizer", self.checkpoint)
         tokenizer_config = official.infer_tokenizer_config(params)
         tokenizer = official.tokenizer(params, tokenizer_config)
-        transformer = transformer_config = vocabulary = None
+        transformer = generator = None
         if self.transformer is not None:
             params = load_checkpoint(self.transformer)
             _check_kind(official.network_kind(params), "transformer", self.transformer)
             transformer_config = official.infer_transformer_config(params)
             t, h, w = tokenizer_config.latent_shape(self.clip_shape)
             vocabulary = _vocabulary(transformer_config, tokenizer_config.codebook_size, t * h * w)
+            generator = MaskedGenerator(transformer=transformer_config, vocabulary=vocabulary)
             transformer = official.transformer(params, transformer_config)
         config = ModelConfig(
-            format=1,
             tokenizer=tokenizer_config,
             clip_shape=self.clip_shape,
-            transformer=transformer_config,
-            vocabulary=vocabulary,
-            classes=tuple(map(str, range(vocabulary.num_classes))) if vocabulary else (),
+            generator=generator,
+            classes=tuple(map(str, range(generator.vocabulary.num_classes))) if generator else (),
             condition_frames=self.condition_frames,
             fps=self.fps,
         )

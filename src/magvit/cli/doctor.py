@@ -52,29 +52,30 @@ class Doctor:
     def _results(self) -> "Iterable[Result]":
         from tqdm import tqdm
 
-        from magvit import hub
         from magvit.data.loader import DataConfig, clips_of
-        from magvit.data.shard_index import is_shard_folder
-        from magvit.data.token_cache import TokenCache, is_token_cache
+        from magvit.data.token_cache import TokenCache
         from magvit.doctor import Result
         from magvit.doctor.data import check_clips
         from magvit.doctor.installation import check_installation
         from magvit.doctor.run_folder import check_model, check_run, is_run_folder
+        from magvit.storage import kind_of
 
         if self.folder is None:
             return check_installation()
         path = Path(self.folder)
-        if not is_shard_folder(self.folder):
-            if is_run_folder(path):
-                return check_run(path)
-            if is_token_cache(path):
-                cache = TokenCache(path)
-                told = (
-                    f"{len(cache)} clips, {cache.config.epochs} epochs, all {cache.config.num_shards} files are whole"
-                )
-                return [Result("ok", "tokens", told)]
-            if (path / hub.CONFIG).is_file():
-                return check_model(path)
+        if is_run_folder(path):
+            return check_run(path)
+        kind = kind_of(path)
+        if kind == "token cache":
+            cache = TokenCache(path)
+            told = f"{len(cache)} clips, {cache.config.epochs} epochs, all {cache.config.num_shards} files are whole"
+            return [Result("ok", "tokens", told)]
+        if kind == "model":
+            return check_model(path)
+        if kind == "evaluation":
+            raise ValueError(
+                f"{path} is an evaluation, expected a run, a model or clips: its numbers are in results.md"
+            )
 
         def bar(videos: Sequence[int]) -> Iterable[int]:
             return tqdm(videos, unit="video", disable=None, leave=False)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tyro.conf import Positional
+from tyro.conf import OmitArgPrefixes, Positional
 
+from magvit.cli.decoding import DecodingOptions
 from magvit.cli.shell import check_folder
 
 if TYPE_CHECKING:
@@ -65,14 +66,6 @@ class Evaluate:
     """Rate that videos are resampled to, other than the protocol's."""
     real_clips: Literal["random", "windows", "first", "center", "even"] | None = None
     """Which clips of the videos, other than the protocol's."""
-    num_steps: int | None = None
-    """Of the decoding; without it the protocol's, as for the next three."""
-    mask_temperature: float | None = None
-    """Randomness of the order in which tokens are fixed."""
-    mask_schedule: str | None = None
-    """cosine, exp, ..."""
-    guidance_scale: float | None = None
-    """0 is off."""
     i3d: str | None = None
     """I3D's weights, for fvd and kvd; without it they are downloaded."""
     c3d: str | None = None
@@ -100,6 +93,9 @@ class Evaluate:
     """auto, cpu, cuda, cuda:1, ..."""
     seed: int = 0
     """Of the random real clips and of the samples."""
+    decoding: OmitArgPrefixes[DecodingOptions] = DecodingOptions()
+    """How samples are drawn. What is not given is as the protocol says; as the model's config says, where the protocol
+    leaves that open."""
 
     def run(self) -> None:
         """Evaluate, and print the table."""
@@ -138,7 +134,7 @@ class Evaluate:
         if (published.subject == "folder") != (self.fake is not None):
             wanted = "a folder of clips (--fake)" if published.subject == "folder" else "a model (--model)"
             raise ValueError(f"protocol {published.name} is for {wanted}")
-        protocol, notes = adapted(published, vars(self), self.allow_fewer)
+        protocol, notes = adapted(published, vars(self) | vars(self.decoding), self.allow_fewer)
         pipe = MagvitPipeline.from_pretrained(self.model, device, self.precision) if self.model else None
         shape = protocol.clip_shape or (pipe.config.clip_shape if pipe else None)
         if shape is None:

@@ -29,7 +29,7 @@ from magvit.shapes import Clip, Grid
 from magvit.video import TooFewFrames
 
 
-class Source(NamedTuple):
+class OpenVideo(NamedTuple):
     """A video that is about to be cut: its frames, its rate if that is known, and how to read some of them."""
 
     num_frames: int
@@ -123,6 +123,7 @@ class ClipSet(Dataset[Clip], ABC):
         self.target_fps = target_fps if clip_shape[0] > 1 else None  # one frame has no rate
         self.train, self.seed, self.flip = train, seed, flip
         self.short_side = short_side or max(height, width)
+        self._left_out: set[int] = set()
 
     @property
     def wanted(self) -> str:
@@ -146,15 +147,15 @@ class ClipSet(Dataset[Clip], ABC):
         """Class number of video `index`, or -1."""
 
     @abstractmethod
-    def open(self, index: int) -> Source:
+    def open(self, index: int) -> OpenVideo:
         """Get ready to read video `index`. Raises what is `unusable`, and what ends the run."""
 
-    @abstractmethod
-    def _is_left_out(self, index: int) -> bool: ...
+    def _is_left_out(self, index: int) -> bool:
+        """Whether a video was found to be unusable, so that it is not tried again."""
+        return index in self._left_out
 
-    @abstractmethod
     def _leave_out(self, index: int) -> None:
-        """Take down that a video is not to be tried again."""
+        self._left_out.add(index)
 
     def __getitem__(self, key: int | tuple[int, int]) -> Clip:
         return self.draw(key)[0]
@@ -217,7 +218,7 @@ class ClipSet(Dataset[Clip], ABC):
         """Frames of a video from the first of a clip to the last."""
         return window_span(self.clip_shape[0], self.stride, fps, self.target_fps)
 
-    def _cut(self, index: int, source: Source, choice: Choice) -> tuple[Clip, ClipIdentity]:
+    def _cut(self, index: int, source: OpenVideo, choice: Choice) -> tuple[Clip, ClipIdentity]:
         (length, height, width), (num_frames, fps, read) = self.clip_shape, source
         span = self.span(source.fps)
         if num_frames < span:

@@ -15,33 +15,31 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from magvit.data.clip_set import ClipOptions, ClipSet, Source
-from magvit.data.manifest import Manifest, Record, is_manifest, load_manifest
+from magvit.data.clip_set import ClipOptions, ClipSet, OpenVideo
+from magvit.data.manifest import Manifest, is_manifest, load_manifest
 from magvit.data.records import count_record, rate_of_record, read_record
-from magvit.data.sources.listing import VIDEO_SUFFIXES, files_below
+from magvit.data.sources import folder
 from magvit.seeds import generator_for
 from magvit.shapes import Grid
+from magvit.storage import kind_of, spoken
 from magvit.video import TooFewFrames
-from magvit.video.images import IMAGE_SUFFIXES
 
 
 class ClipFolder(ClipSet):
-    """Clips of a folder of videos or of a prepared data set; for `T = 1` also, or only, of pictures. See `ClipSet`.
+    """Clips of a folder of videos or pictures, of a list, or of a prepared data set (`load_clips`). See `ClipSet`.
 
-    In a plain folder a clip's class is the first-level sub-folder it lies in (at any depth below), numbered by name; a
-    file directly in `root` has label -1, as have all if no sub-folder holds any. A folder that `magvit data prepare`
-    wrote says itself which clips, classes and splits there are. A damaged or too short file is found when it is read.
+    A damaged or too short file is found when it is read.
 
     Args:
-        root: folder with videos, or with one sub-folder for each class; or a prepared folder.
+        root: the folder or list.
         clip_shape: `(T, H, W)`.
         cache: keep every video, resized, as uint8 in memory after its first use. For small sets; each data loader
             worker has its own cache.
-        split: which clips of a prepared folder that has splits; "" for all.
+        split: which clips of a set that has splits; "" for all.
         **options: those of `ClipSet`.
 
     Raises:
-        OSError: `root` is not a readable folder.
+        OSError: `root` cannot be read.
         ValueError: nothing usable in it, no such split, or numbers that make no clip.
     """
 
@@ -55,13 +53,13 @@ class ClipFolder(ClipSet):
         **options: Unpack[ClipOptions],
     ):
         super().__init__(os.fspath(root), clip_shape, **options)
-        suffixes = VIDEO_SUFFIXES + IMAGE_SUFFIXES * (clip_shape[0] == 1)
-        manifest = _prepared(Path(root), split) or _plain(Path(root), suffixes)
+        manifest = load_clips(Path(root), split)
+        if clip_shape[0] > 1 and all(record.is_picture for record in manifest.records):
+            raise ValueError(f"{root} holds no videos: its {len(manifest.records)} pictures are clips of one frame")
         self.root, self.records, self.classes = manifest.root, manifest.records, list(manifest.classes)
         self.cache = cache
         self._videos: dict[int, UInt8[Tensor, "3 T H W"]] = {}
         self._known: dict[int, tuple[int, float | None]] = {}  # frames, as the file says, and frames a second
-        self._left_out: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.records)
@@ -71,26 +69,20 @@ class ClipFolder(ClipSet):
         return self.records[index].name
 
     def path(self, index: int) -> str:
-        """The file, likewise."""
+        """The file, and where several clips share it which of them."""
         return str(self.root / self.records[index].name)
 
     def label(self, index: int) -> int:
         """Class number, or -1."""
         return self.records[index].label
 
-    def _is_left_out(self, index: int) -> bool:
-        return index in self._left_out
-
-    def _leave_out(self, index: int) -> None:
-        self._left_out.add(index)
-
-    def open(self, index: int) -> Source:
+    def open(self, index: int) -> OpenVideo:
         """See `ClipSet`."""
         if index not in self._known:
             record = self.records[index]
             frames = self._cached(index).shape[1] if self.cache else count_record(self.root, record)
             self._known[index] = frames, rate_of_record(self.root, record) if self.target_fps else None
-        return Source(*self._known[index], partial(self._frames, index))
+        return OpenVideo(*self._known[index], partial(self._frames, index))
 
     def _frames(self, index: int, num_frames: int, start: int, stride: int) -> UInt8[Tensor, "3 T H W"]:
         if self.cache:
@@ -135,25 +127,24 @@ class EndlessSampler(Sampler[tuple[int, int]]):
             epoch, position = epoch + 1, 0
 
 
-def _prepared(root: Path, split: str) -> Manifest | None:
-    """A split of the data set that a folder holds, all of it where there are no splits; None for a plain folder."""
-    if not is_manifest(root):
-        return None
-    manifest = load_manifest(root)
-    if not manifest.root.is_dir():
-        raise FileNotFoundError(f"{root} was prepared from {manifest.root}, which does not exist: prepare it again")
+def load_clips(data: Path, split: str = "") -> Manifest:
+    """The clips of a prepared data set, of a list, or of any folder: the same for all commands.
+
+    Args:
+        data: see `magvit.data.sources.folder`, or a folder that `magvit data prepare` wrote.
+        split: of a set that has splits; "" for all.
+
+    Raises:
+        OSError: it is not there.
+        ValueError: there are none, or none of the split.
+    """
+    if (kind := kind_of(data)) not in (None, "prepared data"):
+        raise ValueError(f"{data} is {spoken(kind)}, expected clips")
+    if is_manifest(data):
+        manifest = load_manifest(data)
+        if not manifest.root.is_dir():
+            raise FileNotFoundError(f"{data} was prepared from {manifest.root}, which does not exist: prepare it again")
+    else:
+        listing = folder.read(data)
+        manifest = Manifest(data.absolute().name, listing.root, listing.classes, listing.records)
     return manifest.split(split) if split and any(record.split for record in manifest.records) else manifest
-
-
-def _plain(root: Path, suffixes: tuple[str, ...]) -> Manifest:
-    """The files of these kinds below a folder, in order of name; the sub-folders that hold some are classes."""
-    paths = [
-        path.relative_to(root) for path in files_below(root, follow_links=False) if path.suffix.lower() in suffixes
-    ]
-    if not paths:
-        kinds = "videos or pictures" if set(IMAGE_SUFFIXES) <= set(suffixes) else "videos"
-        raise ValueError(f"{root} holds no {kinds} ({' '.join(suffixes)})")
-    classes = sorted({path.parts[0] for path in paths if len(path.parts) > 1})
-    numbers = {name: number for number, name in enumerate(classes)}
-    records = [Record(str(path), numbers[path.parts[0]] if len(path.parts) > 1 else -1) for path in paths]
-    return Manifest(root.name, root, tuple(classes), tuple(records))

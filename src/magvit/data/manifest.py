@@ -1,17 +1,20 @@
 """What a data set consists of: one record for each clip, and where its frames are.
 
-A prepared data set is a folder with `manifest.json` (name, root, classes) and `records.jsonl` (one record a line).
+A prepared data set is a folder with `config.json` (name, root, classes) and `records.jsonl` (one record a line).
 """
 
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from magvit.hub import written_whole
+from magvit.storage import CONFIG, kind_of, load_config, save_config, written_whole
+from magvit.typed_json import read_json, read_json_lines
+from magvit.video.images import IMAGE_SUFFIXES
 
-HEADER, RECORDS = "manifest.json", "records.jsonl"
+RECORDS = "records.jsonl"
+OLDER = "manifest.json"  # where what is in the config stood before
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,8 @@ class Record:
         frames: number of frames, as decoded; None where not counted.
         fps: frames a second.
         height, width: of the picture as shown.
-        sha256: of the file; of the clip's bytes in a file that holds many; of its pictures, one after the other.
+        sha256: of the file; of its pictures, one after the other.
         start, end: the part of the file that is the clip, in seconds; None: from its beginning, to its end.
-        offset: byte at which the clip begins in a file that holds many.
         images: files of the frames, relative to the root, where there is no video file.
         text: what the clip shows, in words.
     """
@@ -42,9 +44,13 @@ class Record:
     sha256: str | None = None
     start: float | None = None
     end: float | None = None
-    offset: int | None = None
     images: tuple[str, ...] = ()
     text: str = ""
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether the file is a single picture."""
+        return not self.images and PurePath(self.path).suffix.lower() in IMAGE_SUFFIXES
 
     @property
     def name(self) -> str:
@@ -52,7 +58,7 @@ class Record:
         if self.start is not None or self.end is not None:
             end = "end" if self.end is None else f"{self.end:.10g}"
             return f"{self.path}@{self.start or 0:.10g}-{end}"
-        return self.path if self.offset is None else f"{self.path}@{self.offset}"
+        return self.path
 
 
 @dataclass(frozen=True)
@@ -86,14 +92,14 @@ def save_manifest(manifest: Manifest, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with written_whole(folder / RECORDS) as path:
         path.write_text("".join(_line(record) for record in manifest.records), encoding="utf-8")
-    header = {"format": 1, "name": manifest.name, "root": str(manifest.root), "classes": manifest.classes}
-    with written_whole(folder / HEADER) as path:
-        path.write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
+    root = "." if manifest.root == folder.absolute() else str(manifest.root)
+    header = {"format": 1, "name": manifest.name, "root": root, "classes": manifest.classes}
+    save_config(folder, "prepared data", header)
 
 
 def is_manifest(folder: Path) -> bool:
     """Whether a folder is a prepared data set."""
-    return (folder / HEADER).is_file() and (folder / RECORDS).is_file()
+    return kind_of(folder) == "prepared data" or (folder / OLDER).is_file()
 
 
 def load_manifest(folder: Path) -> Manifest:
@@ -103,13 +109,15 @@ def load_manifest(folder: Path) -> Manifest:
         OSError: the files are not there.
         ValueError: they are not a manifest's.
     """
+    lines = read_json_lines(folder / RECORDS)
     try:
-        header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
-        lines = (folder / RECORDS).read_text(encoding="utf-8").splitlines()
-        records = tuple(_record(json.loads(line)) for line in lines)
-        return Manifest(header["name"], Path(header["root"]), tuple(header["classes"]), records)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{folder} holds no manifest of this version of magvit: {error!r}") from error
+        header = load_config(folder) if (folder / CONFIG).is_file() else read_json(folder / OLDER, dict)
+        records = tuple(Record(**{**line, "images": tuple(line.get("images", ()))}) for line in lines)
+        return Manifest(header["name"], folder.absolute() / header["root"], tuple(header["classes"]), records)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{folder} was not prepared by this version of magvit ({error!r}): prepare it again"
+        ) from error
 
 
 def _line(record: Record) -> str:
@@ -117,7 +125,3 @@ def _line(record: Record) -> str:
     values: Iterable[tuple[str, Any]] = asdict(record).items()
     defaults = {field.name: field.default for field in fields(Record)}
     return json.dumps({name: value for name, value in values if value != defaults[name]}) + "\n"
-
-
-def _record(values: dict[str, Any]) -> Record:
-    return Record(**{**values, "images": tuple(values.get("images", ()))})

@@ -2,9 +2,10 @@
 
 `prepare` writes into a folder, which then is what `--data` takes:
 
-* `manifest.json`, `records.jsonl`: the clips that can be used (see `magvit.data.manifest`);
+* `config.json`, `records.jsonl`: the clips that can be used (see `magvit.data.manifest`);
 * `problems.jsonl`: one problem a line: kind, path, split, message;
-* `counts.md`: clips of each split beside the published counts.
+* `counts.md`: clips of each split beside the published counts;
+* of BAIR, whose clips lie in TFRecords, the clips as video files.
 """
 
 import hashlib
@@ -20,11 +21,10 @@ from pathlib import Path
 from magvit.data.manifest import Manifest, Record, save_manifest
 from magvit.data.records import part
 from magvit.data.sampling import frames_between
-from magvit.data.sources import SOURCES, Problem, Source, bair
-from magvit.data.tfrecord import read_payload
-from magvit.hub import written_whole
+from magvit.data.sources import SOURCES, DataSet, Problem
+from magvit.storage import check_kind, check_space, written_whole
 from magvit.video import TooFewFrames, count_frames, probe, read_frames
-from magvit.video.images import IMAGE_SUFFIXES, read_image
+from magvit.video.images import read_image
 
 PROBLEMS, COUNTS = "problems.jsonl", "counts.md"
 _THUMBNAIL = 16  # pixels: decoding is what is tested
@@ -73,11 +73,18 @@ def prepare(
     for option, value, least in (("min_frames", min_frames, 1), ("limit", limit, 1), ("workers", workers, 0)):
         if value is not None and value < least:
             raise ValueError(f"{option} is {value}, expected at least {least}")
+    check_kind(output, "prepared data")
     listing = SOURCES[name].read(source.absolute())
     listed = Counter(record.split for record in listing.records)
     listed += Counter(problem.split for problem in listing.problems if problem.kind == "missing")
     chosen = _evenly(listing.records, limit)
-    inspect = partial(inspect_record, listing.root, min_frames=min_frames, hashes=hashes)
+    root, write = listing.root, None
+    if listing.conversion:
+        root, write = output.absolute(), listing.conversion.write
+        output.mkdir(parents=True, exist_ok=True)
+        todo = sum(not (root / record.path).is_file() for record in chosen)
+        check_space(root, todo * listing.conversion.num_bytes, f"the {todo} clips to be written")
+    inspect = partial(inspect_record, root, min_frames=min_frames, hashes=hashes, write=write)
     results = list(bar(_each(inspect, chosen, workers), len(chosen)))
     records = tuple(result for result in results if isinstance(result, Record))
     problems = listing.problems + tuple(result for result in results if isinstance(result, Problem))
@@ -85,7 +92,7 @@ def prepare(
     if not records:
         example = f", for example: {problems[0].message}" if problems else ""
         raise ValueError(f"none of the {sum(listed.values())} clips of {source} can be used{example}")
-    prepared = Prepared(Manifest(name, listing.root, listing.classes, records), problems, listed)
+    prepared = Prepared(Manifest(name, root, listing.classes, records), problems, listed)
     save_manifest(prepared.manifest, output)
     with written_whole(output / PROBLEMS) as path:
         path.write_text("".join(json.dumps(asdict(problem)) + "\n" for problem in problems), encoding="utf-8")
@@ -95,26 +102,38 @@ def prepare(
     return prepared
 
 
-def inspect_record(root: Path, record: Record, *, min_frames: int, hashes: bool) -> Record | Problem:
-    """The record with frames, fps, size and hash as found by decoding all of it, or what is wrong with it."""
+def inspect_record(
+    root: Path,
+    record: Record,
+    *,
+    min_frames: int,
+    hashes: bool,
+    write: Callable[[Record, Path], None] | None = None,
+) -> Record | Problem:
+    """The record with frames, fps, size and hash as found by decoding all of it, or what is wrong with it.
+
+    Args:
+        root: folder that the record's paths are relative to.
+        record: one clip.
+        min_frames: fewer are too few.
+        hashes: whether to hash it.
+        write: makes the clip's file, if it is not there yet.
+    """
     try:
-        if record.offset is not None:
-            measured = _tfrecord(root, record, hashes)
-        elif record.images:
-            measured = _pictures(root, record, record.images, hashes)
-        elif Path(record.path).suffix.lower() in IMAGE_SUFFIXES:
-            measured = _pictures(root, record, (record.path,), hashes)
+        if write and not (root / record.path).is_file():
+            write(record, root / record.path)
+        if record.images or record.is_picture:
+            measured = _pictures(root, record, record.images or (record.path,), hashes)
         else:
             measured = _video(root, record, hashes)
     except FileNotFoundError as error:
         return Problem("missing", record.name, record.split, f"{error.filename} does not exist")
     except (OSError, ValueError) as error:
         return Problem("damaged", record.name, record.split, str(error))
-    is_picture = Path(record.path).suffix.lower() in IMAGE_SUFFIXES
     frames = measured.frames or 0
-    if frames < min_frames and not is_picture:
+    if frames < min_frames and not record.is_picture:
         return Problem("too_short", record.name, record.split, f"{record.name} has {frames} frames, of {min_frames}")
-    return measured
+    return replace(measured, fps=record.fps) if write else measured  # the rate of a file made here says nothing
 
 
 def _video(root: Path, record: Record, hashes: bool) -> Record:
@@ -144,12 +163,6 @@ def _decoded(path: Path, promised: int) -> int:
             raise
         return short.available  # the header promised more
     return promised
-
-
-def _tfrecord(root: Path, record: Record, hashes: bool) -> Record:
-    payload = read_payload(root / record.path, record.offset or 0)
-    frames = bair.frames_of(payload, f"{root / record.path} at byte {record.offset}")
-    return replace(record, frames=frames.shape[1], sha256=hashlib.sha256(payload).hexdigest() if hashes else None)
 
 
 def _pictures(root: Path, record: Record, names: tuple[str, ...], hashes: bool) -> Record:
@@ -184,7 +197,7 @@ def duplicates(records: Iterable[Record]) -> Iterator[Problem]:
                 yield Problem("duplicate", record.name, record.split, message)
 
 
-def counts_table(prepared: Prepared, source: Source, tried: int | None = None) -> str:
+def counts_table(prepared: Prepared, source: DataSet, tried: int | None = None) -> str:
     """Clips of each split (in the lists, usable, published) and classes, as Markdown. `tried`: how many, if not all."""
     manifest, listed = prepared.manifest, prepared.listed
     usable = Counter(record.split for record in manifest.records)

@@ -1,4 +1,4 @@
-"""The frames of a manifest's record, wherever they are: in a video or a part of one, a TFRecord file, or pictures."""
+"""The frames of a manifest's record, wherever they are: in a video, a part of one, or pictures."""
 
 import os
 from pathlib import Path
@@ -10,10 +10,8 @@ from torch import Tensor
 
 from magvit.data.manifest import Record
 from magvit.data.sampling import frames_between
-from magvit.data.sources import bair
-from magvit.data.transforms import resize_short_side
 from magvit.video import TooFewFrames, count_frames, probe, read_frames
-from magvit.video.images import IMAGE_SUFFIXES, read_image
+from magvit.video.images import read_image
 
 _ENDLESS = 2**53  # frames of a video whose length is not known
 
@@ -41,7 +39,7 @@ def read_record(
         ValueError: no clip can be read.
     """
     path = Path(root, record.path)
-    if _is_video(path, record):
+    if _is_video(record):
         first, frames = part(path, record)
         if frames is not None:
             _check_window(path, frames, num_frames, start, stride)
@@ -59,13 +57,6 @@ def read_record(
             if first:  # the file's frames, where the clip's are asked for
                 raise TooFewFrames(str(short), max(short.available - first, 0)) from short.__cause__
             raise
-    if record.offset is not None:
-        clip = bair.read_frames(path, record.offset)
-        chosen = _check_window(path, clip.shape[1], num_frames, start, stride)
-        clip = clip[:, chosen]
-        if short_side in (None, *clip.shape[-1:]):
-            return clip
-        return resize_short_side(clip.float(), short_side or 0).round_().clamp_(0, 255).to(torch.uint8)
     images = record.images or (record.path,)
     chosen = _check_window(path, len(images), num_frames, start, stride)
     return torch.cat([read_image(Path(root, images[index]), short_side) for index in chosen], 1)
@@ -76,9 +67,7 @@ def count_record(root: str | os.PathLike[str], record: Record) -> int:
     if record.frames is not None:
         return record.frames
     path = Path(root, record.path)
-    if record.offset is not None:
-        return bair.NUM_FRAMES
-    if record.images or path.suffix.lower() in IMAGE_SUFFIXES:
+    if not _is_video(record):
         return len(record.images) or 1
     first, frames = part(path, record)
     return count_frames(path) - first if frames is None else frames
@@ -93,9 +82,13 @@ class Appearance(NamedTuple):
 
 
 def rate_of_record(root: str | os.PathLike[str], record: Record) -> float | None:
-    """Frames a second, by the record or by the file; None if neither says it. Raises as `probe` does."""
-    path = Path(root, record.path)
-    return record.fps or (probe(path).fps if _is_video(path, record) else None)
+    """Frames a second, by the record or, where it was not prepared, by the file; None if it is not known.
+
+    Raises as `probe` does.
+    """
+    if record.fps or record.frames is not None or not _is_video(record):
+        return record.fps
+    return probe(Path(root, record.path)).fps
 
 
 def appearance(root: str | os.PathLike[str], record: Record) -> Appearance:
@@ -103,7 +96,7 @@ def appearance(root: str | os.PathLike[str], record: Record) -> Appearance:
     if record.height and record.width:
         return Appearance(record.height, record.width, rate_of_record(root, record))
     path = Path(root, record.path)
-    if _is_video(path, record):
+    if _is_video(record):
         info = probe(path)
         return Appearance(info.height, info.width, record.fps or info.fps)
     height, width = read_record(root, record, num_frames=1).shape[-2:]
@@ -134,5 +127,5 @@ def _check_window(path: Path, frames: int, num_frames: int | None, start: int, s
     return chosen
 
 
-def _is_video(path: Path, record: Record) -> bool:
-    return record.offset is None and not record.images and path.suffix.lower() not in IMAGE_SUFFIXES
+def _is_video(record: Record) -> bool:
+    return not record.images and not record.is_picture

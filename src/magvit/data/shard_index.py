@@ -8,13 +8,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from magvit.hub import written_whole
+from magvit.storage import CONFIG, kind_of, written_whole
+from magvit.typed_json import config_from_dict, parse_json
 from magvit.video.writing import error_reason
 
 INDEX = "index.json"
@@ -72,17 +73,38 @@ class ShardIndex:
     def from_json(cls, text: str | bytes, where: str) -> "ShardIndex":
         """The inverse. ValueError, with `where`, for anything else."""
         try:
-            values = json.loads(text)
-            if values["format"] != 1:
-                raise ValueError(f"format is {values['format']!r}, expected 1")
-            columns = torch.tensor([values[name] for name in COLUMNS]).T.contiguous()
-            shards, names = tuple(values["shards"]), Names(values["names"])
-            fps = torch.tensor(values["fps"], dtype=torch.float64)
-            if columns.ndim != 2 or columns.is_floating_point() or not len(names) == len(fps) == len(columns):
+            stored = config_from_dict(_Stored, parse_json(text, where, dict), where)
+            columns = torch.tensor([getattr(stored, name) for name in COLUMNS], dtype=torch.int64).T.contiguous()
+            if not len(stored.names) == len(stored.fps) == len(columns):
                 raise ValueError("its columns differ in length")
-            return cls(tuple(values["classes"]), values["split"], values["short_side"], shards, columns, fps, names)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{where} is no index of shards: {error!r}; without it one is made") from error
+            least, most = torch.tensor([0, 0, 1, 1, -1, 0]), torch.full((6,), 2**62)
+            most[0], most[4] = len(stored.shards) - 1, len(stored.classes) - 1
+            for name, wrong in zip(COLUMNS, ((columns < least) | (columns > most)).any(0).tolist(), strict=True):
+                if wrong:
+                    raise ValueError(f"{name} is out of its range")
+            fps = torch.tensor(stored.fps, dtype=torch.float64)
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"{where} is no index of shards ({error}); without it one is made") from error
+        return cls(stored.classes, stored.split, stored.short_side, stored.shards, columns, fps, Names(stored.names))
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """`index.json`."""
+
+    format: Literal[1]
+    classes: tuple[str, ...]
+    split: str
+    short_side: int
+    shards: tuple[str, ...]
+    shard: tuple[int, ...]
+    offset: tuple[int, ...]
+    size: tuple[int, ...]
+    frames: tuple[int, ...]
+    label: tuple[int, ...]
+    crc32: tuple[int, ...]
+    fps: tuple[float, ...]
+    names: tuple[str, ...]
 
 
 class Storage:
@@ -103,6 +125,7 @@ class Storage:
     def read(self, name: str, start: int | None = None, end: int | None = None) -> bytes:
         """A file's bytes from `start` up to `end`. OSError if it cannot be read."""
         with _told(f"{self.folder}/{name}"):
+            self._check_file(name)
             files, root = self._open()
             content: bytes = files.cat_file(f"{root}/{name}", start=start, end=end)
             return content
@@ -111,10 +134,17 @@ class Storage:
     def file(self, name: str) -> Iterator[Any]:
         """A file to read from. OSError if it cannot be opened."""
         with _told(f"{self.folder}/{name}"):
+            self._check_file(name)
             files, root = self._open()
             opened = files.open(f"{root}/{name}", "rb")
         with opened:
             yield opened
+
+    def _check_file(self, name: str) -> None:
+        """Refuse what could be waited for without end."""
+        path = os.path.join(self.folder, name)
+        if self.is_local and os.path.exists(path) and not os.path.isfile(path):
+            raise OSError(f"{path} is a pipe or a device, expected a file")
 
     def _open(self) -> tuple[Any, str]:
         """File system and path; fsspec, which PyTorch brings, keeps the file systems of each process."""
@@ -138,11 +168,11 @@ def _told(place: str) -> Iterator[None]:
 
 
 def is_shard_folder(folder: str | os.PathLike[str]) -> bool:
-    """Whether a data folder is one of shards: a URL is; a local folder that holds an index or shards is."""
+    """Whether a data folder is one of shards: a URL is; a folder here says so, or does not say and holds some."""
     if "://" in os.fspath(folder):
         return True
-    path = Path(folder)
-    return (path / INDEX).is_file() or next(path.glob("clips-*.tar"), None) is not None
+    kind = kind_of(folder)
+    return kind == "shards" or (kind is None and next(Path(folder).glob("clips-*.tar"), None) is not None)
 
 
 def load_index(folder: str | os.PathLike[str]) -> ShardIndex:
@@ -162,11 +192,8 @@ def load_index(folder: str | os.PathLike[str]) -> ShardIndex:
     shards = [name for name in names if name.startswith("clips-") and name.endswith(".tar")]
     if not shards:
         raise ValueError(f"{storage.folder} holds no shards (clips-000000.tar, ...)")
-    if "config.json" in names:
-        try:
-            wanted = json.loads(storage.read("config.json"))["num_shards"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{storage.folder}/config.json is not that of shards: {error!r}") from error
+    if CONFIG in names:
+        wanted = parse_json(storage.read(CONFIG), f"{storage.folder}/{CONFIG}", dict).get("num_shards")
         if wanted != len(shards):
             raise ValueError(
                 f"{storage.folder} is not complete: {len(shards)} of {wanted} shards are there; the same magvit shard "
@@ -208,20 +235,40 @@ def build_index(storage: Storage, shards: Sequence[str]) -> ShardIndex:
     return ShardIndex(named, split, short_side, tuple(shards), columns, fps, Names(names))
 
 
+MOST_CLASSES = 100_000
+_TYPES = {"path": str, "label": int, "class": str, "split": str, "frames": int, "short_side": int, "crc32": int}
+
+
 def _members(file: Any, where: str) -> Iterator[tuple[tarfile.TarInfo, dict[str, Any]]]:
-    """The header of each clip's video in a shard, and what its `.json` says."""
-    video = None
+    """The header of each clip's video in a shard, and what its `.json` says, in whatever order they lie there."""
+    videos, told = dict[str, tarfile.TarInfo](), dict[str, dict[str, Any]]()
     try:
         with tarfile.open(fileobj=file, mode="r:") as tar:
             for member in tar:
-                if member.name.endswith(".mp4"):
-                    video = member
-                elif video is not None and member.name == video.name.removesuffix(".mp4") + ".json":
-                    content = tar.extractfile(member)
-                    assert content is not None
-                    yield video, json.load(content)
+                name, _, suffix = member.name.rpartition(".")
+                if suffix == "mp4":
+                    videos[name] = member
+                elif suffix == "json" and (content := tar.extractfile(member)):
+                    told[name] = _checked(content.read(), member.name)
             file.seek(tar.offset)
             if file.read(512) != bytes(512):  # tarfile takes a damaged header for the end
                 raise ValueError(f"byte {tar.offset} begins no file")
-    except (tarfile.TarError, KeyError, TypeError, ValueError, EOFError) as error:
+        if alone := sorted(videos.keys() ^ told.keys()):
+            raise ValueError(f"{alone[0]} has no .mp4 or no .json")
+    except (tarfile.TarError, ValueError, EOFError) as error:
         raise ValueError(f"{where} is no whole shard ({error_reason(error)}): remove it and write it again") from error
+    for name, video in videos.items():
+        yield video, told[name]
+
+
+def _checked(content: bytes, where: str) -> dict[str, Any]:
+    info = parse_json(content, where, dict)
+    for name, kind in _TYPES.items():
+        if type(info.get(name)) is not kind:
+            raise ValueError(f"{where} has the {name} {info.get(name)!r}, expected {kind.__name__}")
+    fps = info.get("fps")
+    if not -1 <= info["label"] < MOST_CLASSES or info["frames"] < 1 or not (fps is None or type(fps) in (int, float)):
+        raise ValueError(
+            f"{where} has label {info['label']}, frames {info['frames']} and fps {fps!r}, which no clip has"
+        )
+    return info

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from magvit import hub
+from magvit import storage
 from magvit.data.manifest import Manifest, Record
 from magvit.data.records import rate_of_record, read_record
 from magvit.data.shard_index import INDEX, ShardIndex, Storage, build_index, save_index
@@ -189,19 +189,12 @@ class _EncodedClips(Dataset[Encoded]):
 
 def _begin(folder: Path, config: ShardsConfig) -> None:
     """Write the config, or find the same one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / hub.CONFIG).exists():
-        stored = hub.load_config(folder)
-        for name, value in asdict(config).items():
-            if stored.get(name) != value:
-                was = "other clips" if name == "records" else f"{name} {stored.get(name)!r}, not {value!r}"
-                raise ValueError(f"{folder} holds something else, made with {was}: choose another output")
-    elif any(folder.glob("clips-*.tar")):
-        raise ValueError(f"{folder} holds shards of unknown origin: choose another output")
-    for left in folder.glob(".*.clips-*.tar"):  # by a process that was killed
-        left.unlink()
-    with hub.written_whole(folder / hub.CONFIG) as path:
-        path.write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
+    stored = storage.begin(folder, "shards", "clips-*.tar") or asdict(config)
+    for name, value in asdict(config).items():
+        if stored.get(name) != value:
+            was = "other clips" if name == "records" else f"{name} {stored.get(name)!r}, not {value!r}"
+            raise ValueError(f"{folder} holds other shards, made with {was}: choose another output")
+    storage.save_config(folder, "shards", asdict(config))
 
 
 def _reported(clips: Iterator[Encoded], bar: Any) -> Iterator[Encoded]:
@@ -216,7 +209,7 @@ def _reported(clips: Iterator[Encoded], bar: Any) -> Iterator[Encoded]:
 
 def _write(shard: Path, clips: Iterator[Encoded]) -> None:
     """One shard; the same clips give the same bytes."""
-    with hub.written_whole(shard) as path, tarfile.open(path, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+    with storage.written_whole(shard) as path, tarfile.open(path, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for clip in clips:
             text = (json.dumps(clip.info) + "\n").encode()
             for suffix, content in (("mp4", clip.video), ("json", text)):

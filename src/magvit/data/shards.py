@@ -21,10 +21,11 @@ import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from magvit.data.clip_set import ClipOptions, ClipSet, Length, Source
+from magvit.data.clip_set import ClipOptions, ClipSet, Length, OpenVideo
 from magvit.data.sampling import window_span
 from magvit.data.shard_index import Storage, load_index
 from magvit.shapes import Grid
+from magvit.video import MAX_FRAME_PIXELS
 from magvit.video.writing import error_reason, import_av
 
 
@@ -121,7 +122,7 @@ class ShardClips(ClipSet):
         """See `ClipSet`."""
         return Length(int(self.index.columns[index, 3]), float(self.index.fps[index]) or None)
 
-    def open(self, index: int) -> Source:
+    def open(self, index: int) -> OpenVideo:
         """See `ClipSet`."""
         shard, offset, size, num_frames, _, crc32 = self.index.columns[index].tolist()
         content = self.storage.read(self.index.shards[shard], offset, offset + size)
@@ -135,7 +136,7 @@ class ShardClips(ClipSet):
             except Exception as error:  # FFmpeg has many kinds
                 raise DamagedClip(f"{name} cannot be decoded: {error_reason(error)}") from error
 
-        return Source(num_frames, float(self.index.fps[index]) or None, read)
+        return OpenVideo(num_frames, float(self.index.fps[index]) or None, read)
 
     def _check_damage(self) -> None:
         number = int(self.damaged.sum())
@@ -159,8 +160,10 @@ def decode_window(content: bytes, window: range, short_side: int) -> UInt8[Tenso
     from av.video.reformatter import Interpolation, VideoReformatter
 
     convert, kept = VideoReformatter(), []
-    with av.open(io.BytesIO(content), format="mp4") as container:
+    limit = {"max_pixels": str(MAX_FRAME_PIXELS)}  # whatever a header claims
+    with av.open(io.BytesIO(content), format="mp4", options=limit) as container:
         stream = container.streams.video[0]
+        stream.codec_context.options = limit
         stream.codec_context.thread_count = 1
         ticks = round(1 / (stream.average_rate * stream.time_base))  # of a frame
         if window.start:

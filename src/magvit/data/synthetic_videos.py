@@ -2,7 +2,7 @@
 
 from typing import Unpack
 
-from magvit.data.clip_set import ClipOptions, ClipSet, Length, Source
+from magvit.data.clip_set import ClipOptions, ClipSet, Length, OpenVideo
 from magvit.shapes import Grid
 from magvit.synthetic import SYNTHETIC
 
@@ -44,15 +44,9 @@ class SyntheticVideos(ClipSet):
         """See `ClipSet`."""
         return Length((self.clip_shape[0] - 1) * self.stride + 1, None)
 
-    def open(self, index: int) -> Source:
+    def open(self, index: int) -> OpenVideo:
         """See `ClipSet`."""
         video = self.videos[index]["video"].mul(255).round().byte()
-        return Source(
+        return OpenVideo(
             video.shape[1], None, lambda count, start, stride: video[:, start : start + count * stride : stride]
         )
-
-    def _is_left_out(self, index: int) -> bool:
-        return False
-
-    def _leave_out(self, index: int) -> None:
-        raise AssertionError("a synthetic clip can always be used")

@@ -1,4 +1,4 @@
-"""Tokens of a set of clips, stored once, so that stage 2 never runs the tokenizer. Written by `magvit shard`.
+"""Tokens of a set of clips, stored once, so that stage 2 never runs the tokenizer. Written by `magvit tokenize`.
 
 A token cache is a folder:
 
@@ -20,8 +20,9 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from magvit import hub
 from magvit.shapes import Grid
+from magvit.storage import CONFIG, load_config, load_tensors, tensor_shapes
+from magvit.typed_json import config_from_dict
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,7 @@ class TokenCacheConfig:
     @classmethod
     def load(cls, folder: Path) -> "TokenCacheConfig":
         """Read `folder/config.json`. OSError if there is none; ValueError if it is not that of a token cache."""
-        if not (folder / hub.CONFIG).is_file():
-            raise FileNotFoundError(f"{folder} is not a token cache: it has no {hub.CONFIG}")
-        if not is_token_cache(folder):
-            raise ValueError(f"{folder} is not a token cache: its {hub.CONFIG} is that of something else")
-        return hub.config_from_dict(cls, hub.load_config(folder), str(folder / hub.CONFIG))
+        return config_from_dict(cls, load_config(folder, "token cache"), str(folder / CONFIG))
 
     @property
     def num_shards(self) -> int:
@@ -72,11 +69,6 @@ class TokenCacheConfig:
         """The entries that a file holds."""
         start = shard * self.entries_per_shard
         return range(start, min(start + self.entries_per_shard, self.clips_per_epoch * self.epochs))
-
-
-def is_token_cache(folder: Path) -> bool:
-    """Whether a folder says that it is one."""
-    return (folder / hub.CONFIG).is_file() and "entries_per_shard" in hub.load_config(folder)
 
 
 class TokenEntry(TypedDict):
@@ -107,7 +99,7 @@ class TokenCache(Dataset[TokenEntry]):
         if missing := missing_shards(self.folder, self.config):
             raise ValueError(
                 f"{folder} is not complete: {len(missing)} of its {self.config.num_shards} files are missing or "
-                f"damaged, the first is {shard_name(missing[0])}.safetensors; the same magvit shard command writes them"
+                f"damaged, the first is {shard_name(missing[0])}; the same magvit tokenize command writes them"
             )
 
     def name(self, index: int, label: int) -> str:
@@ -124,7 +116,7 @@ class TokenCache(Dataset[TokenEntry]):
         entry = epoch % self.config.epochs * len(self) + index
         shard, row = divmod(entry, self.config.entries_per_shard)
         if shard not in self._shards:
-            self._shards[shard] = hub.load_tensors(self.folder, shard_name(shard))
+            self._shards[shard] = load_tensors(self.folder / shard_name(shard), verify=False)
         stored = self._shards[shard]
         return {
             "tokens": stored["tokens"][row],
@@ -138,8 +130,8 @@ class TokenCache(Dataset[TokenEntry]):
 
 
 def shard_name(shard: int) -> str:
-    """File name of a shard, without its suffix."""
-    return f"tokens_{shard:05d}"
+    """File name of a shard."""
+    return f"tokens_{shard:05d}.safetensors"
 
 
 def missing_shards(folder: Path, config: TokenCacheConfig) -> list[int]:
@@ -149,10 +141,10 @@ def missing_shards(folder: Path, config: TokenCacheConfig) -> list[int]:
 
 def _is_whole(folder: Path, config: TokenCacheConfig, shard: int) -> bool:
     try:
-        stored = hub.load_tensors(folder, shard_name(shard))
+        shapes = tensor_shapes(folder / shard_name(shard))
     except (OSError, ValueError):
         return False
     n, c = len(config.entries(shard)), len(config.conditions)
     wanted = {"tokens": (n, *config.latent_shape), "cond_tokens": (n, c, *config.latent_shape)}
     wanted |= {"label": (n,), "index": (n,)}
-    return {name: tuple(tensor.shape) for name, tensor in stored.items()} == wanted
+    return shapes == wanted

@@ -35,10 +35,11 @@ class TaskResult:
     condition: Video
     result: Video
     num_tokens: int
+    num_steps: int
     seconds: float
 
 
-def report(pipe: MagvitPipeline, results: Sequence[TaskResult], source: str, num_steps: int, seed: int) -> str:
+def report(pipe: MagvitPipeline, results: Sequence[TaskResult], source: str, seed: int) -> str:
     """The report as Markdown. The videos and the picture lie beside it."""
     frames = "frame" if pipe.config.condition_frames == 1 else f"{pipe.config.condition_frames} frames"
     lines = [
@@ -51,7 +52,7 @@ def report(pipe: MagvitPipeline, results: Sequence[TaskResult], source: str, num
     ]
     for item in results:
         name, given = item.task.name, GIVEN[item.task.name].format(frames=frames)
-        numbers = f"{item.seconds:.1f} | {item.num_tokens} | {num_steps}"
+        numbers = f"{item.seconds:.1f} | {item.num_tokens} | {item.num_steps}"
         lines.append(f"| {name} | {item.task.alias} | {given} | {numbers} | [{name}.mp4]({name}.mp4) |")
     total = sum(item.seconds for item in results)
     assert pipe.transformer is not None

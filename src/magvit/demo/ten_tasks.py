@@ -10,10 +10,10 @@ from torch import Tensor
 
 from magvit.decoding import DecodingStep
 from magvit.demo.report import TaskResult, report
-from magvit.hub import written_whole
 from magvit.pipeline import MagvitPipeline
 from magvit.seeds import generator_for
 from magvit.shapes import Video
+from magvit.storage import written_whole
 from magvit.synthetic import CLASSES, moving_shape
 from magvit.tasks import TASKS, Task
 from magvit.video import write_video
@@ -31,7 +31,7 @@ def run_demo(
     clip: str | Path | None = None,
     *,
     label: int | str | None = None,
-    num_steps: int = 12,
+    num_steps: int | None = None,
     seed: int = 0,
     callback: Callable[[DecodingStep], None] | None = None,
 ) -> list[TaskResult]:
@@ -44,7 +44,8 @@ def run_demo(
         output: folder to write into, made if needed.
         clip: a video file; without it a moving shape is drawn, from `seed`.
         label: class of the class-conditional tasks; by default that of the drawn shape, or class 0.
-        num_steps, seed, callback: as for `MagvitPipeline`.
+        num_steps: of each task; without it as the model's config says.
+        seed, callback: as for `MagvitPipeline`.
 
     Raises:
         ValueError, OSError: as `MagvitPipeline` and `write_video`; nothing is written unless all tasks are done.
@@ -54,24 +55,27 @@ def run_demo(
         drawn = moving_shape(
             pipe.config.clip_shape, CLASSES.index(DRAWN_CLASS), generator_for(seed, -1)
         )  # no training clip
-        original, source = pipe.load_clip(drawn), f"a drawn {DRAWN_CLASS.replace(' ', ', moving ')}"
+        original, source = pipe.prepare(drawn), f"a drawn {DRAWN_CLASS.replace(' ', ', moving ')}"
     else:
-        original, source = pipe.load_clip(clip), Path(clip).name
+        original, source = pipe.prepare(clip), Path(clip).name
     if label is None and classes:
         label = DRAWN_CLASS if clip is None and DRAWN_CLASS in classes else 0
 
     def do(task: Task) -> TaskResult:
         begun = time.perf_counter()
+        decoding = pipe.decoding(task.name, num_steps=num_steps)
         made = pipe(
             task.name,
             original if task.needs_video else None,
             label if task.class_conditional else None,
-            num_steps=num_steps,
+            decoding=decoding,
             seed=seed,
             callback=callback,
         )
         condition, result = made.cond_video.cpu(), made.video.cpu()
-        return TaskResult(task, condition, result, made.tokens[0].numel(), time.perf_counter() - begun)
+        return TaskResult(
+            task, condition, result, made.tokens[0].numel(), decoding.num_steps, time.perf_counter() - begun
+        )
 
     results = [do(task) for task in TEN_TASKS if classes or not task.class_conditional]
 
@@ -86,7 +90,7 @@ def run_demo(
         contact_sheet(rows).save(path)
     described = source if label is None else f"{source} (class {label!r} for the class-conditional tasks)"
     with written_whole(output / "report.md") as path:
-        path.write_text(report(pipe, results, described, num_steps, seed), encoding="utf-8")
+        path.write_text(report(pipe, results, described, seed), encoding="utf-8")
     return results
 
 

@@ -125,7 +125,7 @@ def _contents(clips: ClipSet, good: Sequence[int]) -> Iterator[tuple[int, Hashab
             record = clips.records[index]
             if record.sha256:
                 yield index, record.sha256
-            elif record.offset is None and not record.images:
+            elif not record.images:
                 sizes[(clips.root / record.path).stat().st_size].append(index)
         for index in (index for group in sizes.values() if len(group) > 1 for index in group):
             record = clips.records[index]

@@ -8,22 +8,24 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from magvit import hub
+from magvit import storage
 from magvit.doctor import Result
 from magvit.pipeline import MagvitPipeline
+from magvit.training.checkpoint import read_checkpoint
 from magvit.training.checks import check_metrics, check_schedule
 from magvit.training.config import TokenizerRun, TransformerRun
 from magvit.training.log import METRICS, WARNINGS, read_records
 from magvit.training.optim import OptimizerConfig
+from magvit.typed_json import config_from_dict
 
 CHECKPOINTS, MODEL = "checkpoints", "model"
 
 
 def is_run_folder(folder: Path) -> bool:
-    """Whether something in it says that a run writes there."""
-    return any((folder / name).exists() for name in (METRICS, CHECKPOINTS))
+    """Whether a run writes there: the config says so, or else metrics or checkpoints do."""
+    if any((folder / name).exists() for name in (METRICS, CHECKPOINTS)):
+        return True
+    return storage.kind_of(folder) in (TokenizerRun.kind, TransformerRun.kind)
 
 
 def check_run(folder: Path) -> Iterator[Result]:
@@ -53,33 +55,30 @@ def check_model(folder: Path) -> Iterator[Result]:
         return
     for name, network in (("tokenizer", pipe.tokenizer), ("transformer", pipe.transformer)):
         if network is not None:
-            state = network.state_dict()
-            count = sum(tensor.numel() for tensor in state.values())
-            if broken := [key for key, tensor in state.items() if not tensor.isfinite().all()]:
-                yield Result("error", "model", f"{name}: {broken[0]} and {len(broken) - 1} more are not finite")
-            else:
-                yield Result("ok", "model", f"{folder} loads: {name} of {count / 1e6:.2f} million parameters")
+            count = sum(tensor.numel() for tensor in network.state_dict().values())
+            yield Result("ok", "model", f"{folder} loads: {name} of {count / 1e6:.2f} million parameters")
 
 
 def _config(folder: Path) -> tuple[int | None, list[Result]]:
     """The number of steps of the run, if it can be read, and what there is to say of its config."""
-    path = folder / hub.CONFIG
+    path = folder / storage.CONFIG
     try:
-        values = hub.load_config(folder)
+        values = storage.load_config(folder)
     except FileNotFoundError:
         return None, [Result("error", "config", f"{path} is missing: start the run again")]
     except ValueError as error:
         return None, [Result("error", "config", str(error))]
-    kind: type[TokenizerRun] | type[TransformerRun]
-    stage, kind = ("2, transformer", TransformerRun) if "tasks" in values else ("1, tokenizer", TokenizerRun)
+    run_type: type[TokenizerRun | TransformerRun] = TokenizerRun
+    if storage.kind_of(folder) == TransformerRun.kind:
+        run_type = TransformerRun
     try:
-        config: TokenizerRun | TransformerRun = hub.config_from_dict(kind, values, str(path))
+        config = config_from_dict(run_type, values, str(path))
     except ValueError as error:
         loop = values.get("loop")
         num_steps = loop.get("num_steps") if isinstance(loop, dict) else None
         return num_steps, [Result("warning", "config", f"not as this version of magvit writes it: {error}")]
     steps, batch = config.loop.num_steps, config.loop.global_batch_size
-    results = [Result("ok", "config", f"stage {stage}: {steps} steps of {batch} clips")]
+    results = [Result("ok", "config", f"{config.kind}: {steps} steps of {batch} clips")]
     for field in fields(config):
         if isinstance(part := getattr(config, field.name), OptimizerConfig):
             results += [Result(*finding) for finding in check_schedule(field.name, part, steps)]
@@ -91,10 +90,9 @@ def _checkpoints(folder: Path) -> tuple[int, list[Result]]:
     whole, results = [], []
     for path in sorted((folder / CHECKPOINTS).glob("step_*.pt")):
         try:
-            step = torch.load(path, map_location="cpu", mmap=True, weights_only=True)["step"]
-        except Exception as error:  # a torn file can fail anywhere inside the unpickler
-            reason = " ".join(str(error).split())[:100]
-            results.append(Result("warning", "checkpoint", f"{path} cannot be read and will be skipped: {reason}"))
+            step = read_checkpoint(path)["step"]
+        except ValueError as error:
+            results.append(Result("warning", "checkpoint", f"{error}, and will be skipped"))
         else:
             whole.append((step, path.stat().st_size))
     results += [

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 import magvit
-from magvit import hub
+from magvit import storage
 from magvit.data.clip_set import ClipSet
 from magvit.evaluation import features
 from magvit.evaluation.columns import Arrays, Column, Samples
@@ -35,6 +35,7 @@ from magvit.evaluation.subjects import Subject
 from magvit.metrics.frechet import FeatureStatistics
 from magvit.seeds import generator_for
 from magvit.shapes import Video
+from magvit.storage import CONFIG
 from magvit.video import write_video
 from magvit.video.contact_sheet import contact_sheet
 
@@ -230,14 +231,14 @@ def _take_folder(output: Path, config: dict[str, Any]) -> None:
     """Write what the folder is of, or find the same; a folder without any features yet may become another's."""
     config = json.loads(json.dumps(config))
     output.mkdir(parents=True, exist_ok=True)
-    others = [path for path in output.iterdir() if not path.name.endswith(hub.CONFIG)]  # half-written ones end so too
-    begun = "protocol" in (hub.load_config(output) if (output / hub.CONFIG).exists() else {})
+    storage.check_kind(output, "evaluation")
+    others = [path for path in output.iterdir() if not path.name.endswith(CONFIG)]  # half-written ones end so too
+    begun = storage.kind_of(output) == "evaluation"
     if not others or (begun and all(map(Path.is_dir, others)) and not any(output.glob("*/*.safetensors"))):
-        with hub.written_whole(output / hub.CONFIG) as path:  # another part may be at the same, and writes the same
-            path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    if not (output / hub.CONFIG).exists():
+        storage.save_config(output, "evaluation", config)  # another part may be at the same, and writes the same
+    if not (output / CONFIG).exists():
         raise ValueError(f"{output} holds something else: choose another output")
-    stored = hub.load_config(output)
+    stored = storage.load_config(output)
     if changed := [name for name in config if stored.get(name) != config[name]]:
         raise ValueError(
             f"{output} holds another evaluation, with another {' and '.join(changed)}: choose another output"

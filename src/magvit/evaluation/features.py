@@ -10,12 +10,10 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from magvit.evaluation.columns import Arrays
-from magvit.hub import written_whole
+from magvit.storage import load_tensors, save_tensors
 
 CHUNK = 64
 FileProgress = Callable[[str, list[int]], Iterable[int]]
@@ -77,11 +75,7 @@ def collect(
             if array.isnan().any():
                 first = number * CHUNK + int(array.flatten(1).isnan().any(1).nonzero()[0])
                 raise ValueError(f"{name} of sample {first} of {folder.name} is not a number (NaN)")
-        with written_whole(_path(folder, number)) as path:
-            try:
-                save_file(arrays, path)
-            except SafetensorError as error:  # what safetensors makes of a full disk
-                raise OSError(f"{folder} cannot be written: {error}") from error
+        save_tensors(_path(folder, number), arrays)
 
 
 def _batches(samples: range, size: int) -> list[list[int]]:
@@ -98,7 +92,7 @@ def load(folder: Path, count: int, names: Iterable[str]) -> Arrays:
     for number in range(-(-count // CHUNK)):
         path = _path(folder, number)
         try:
-            arrays = load_file(path)
+            arrays = load_tensors(path)
         except FileNotFoundError:
             raise ValueError(f"{folder} lacks {path.name}: the same command computes what is missing") from None
         except Exception as error:

@@ -1,9 +1,10 @@
 """What an evaluation protocol says: everything in which two papers that report "FVD" may differ."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from magvit.decoding import Decoding
 from magvit.shapes import Grid
 from magvit.tasks import get_task
 
@@ -61,16 +62,6 @@ class Pixels:
 
 
 @dataclass(frozen=True)
-class Decoding:
-    """How samples are decoded, see `MagvitPipeline`."""
-
-    num_steps: int = 12
-    mask_temperature: float = 4.5
-    mask_schedule: str = "cosine"
-    guidance_scale: float = 0.0
-
-
-@dataclass(frozen=True)
 class Protocol:
     """How a number is made.
 
@@ -84,7 +75,9 @@ class Protocol:
         tasks: what is generated; the average over several is reported too.
         clip_shape: `(T, H, W)`; None for the model's own.
         condition_frames: that the frame tasks show; None for the model's own.
-        real, pixels, decoding: see there.
+        real, pixels: see there.
+        decoding: how samples are drawn; None for the model's own way for each task.
+        decoding_changes: options of `Decoding` that are to be other than the model's, where `decoding` is None.
         unbiased: divide covariances by n - 1; else by n.
         not_exact: what keeps numbers made here from being exactly the published protocol's.
     """
@@ -100,7 +93,8 @@ class Protocol:
     condition_frames: int | None = None
     real: RealSet = field(default_factory=RealSet)
     pixels: Pixels = field(default_factory=Pixels)
-    decoding: Decoding = field(default_factory=Decoding)
+    decoding: Decoding | None = Decoding()
+    decoding_changes: dict[str, Any] = field(default_factory=dict)
     unbiased: bool = True
     not_exact: str = ""
 
@@ -130,7 +124,7 @@ class Protocol:
         return self.source.startswith("ours")
 
 
-DECODING = ("num_steps", "mask_temperature", "mask_schedule", "guidance_scale")
+DECODING = tuple(option.name for option in fields(Decoding))
 CHANGES = {
     "num_samples": "num_samples",
     "repeats": "repeats",
@@ -168,10 +162,14 @@ def adapted(
         protocol = replace(protocol, tasks=tasks)
         if not published.is_ours and tasks != published.tasks:
             notes.append(f"Not comparable with protocol {name}: the tasks are {', '.join(tasks)}")
-    for option in DECODING:
-        if option in given and given[option] != (before := getattr(published.decoding, option)):
-            protocol = replace(protocol, decoding=replace(protocol.decoding, **{option: given[option]}))
-            notes.append(f"{option} is {given[option]}, protocol {name} has {before}")
+    changes = {option: given[option] for option in DECODING if option in given}
+    if published.decoding is None:
+        protocol = replace(protocol, decoding_changes=changes)
+    else:
+        protocol = replace(protocol, decoding=published.decoding.changed(**changes))
+        for option, value in changes.items():
+            if value != (before := getattr(published.decoding, option)):
+                notes.append(f"{option} is {value}, protocol {name} has {before}")
     for option, place in CHANGES.items():
         part, _, field = place.rpartition(".")
         owner = getattr(protocol, part) if part else protocol
@@ -181,8 +179,8 @@ def adapted(
         least = published.num_samples if option == "num_real" and not before else before
         if option in ("num_samples", "num_real", "repeats") and value < least and not allow_fewer:
             raise ValueError(f"{option} is {value}, protocol {name} needs {least}: add --allow-fewer for a trial")
-        changes: dict[str, Any] = {field: value}
-        protocol = replace(protocol, **({part: replace(owner, **changes)} if part else changes))
+        change: dict[str, Any] = {field: value}
+        protocol = replace(protocol, **({part: replace(owner, **change)} if part else change))
         if before or not published.is_ours:  # else it was left open
             notes.append(f"Not comparable with protocol {name}: {option} is {value}, not {before}")
     return protocol, tuple(notes)

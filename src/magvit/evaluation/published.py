@@ -5,7 +5,8 @@ docs/evaluation_protocols.md tells them apart in one table and says where each w
 
 from dataclasses import replace
 
-from magvit.evaluation.protocols import Decoding, Pixels, Protocol, RealSet
+from magvit.decoding import Decoding
+from magvit.evaluation.protocols import Pixels, Protocol, RealSet
 from magvit.tasks import TASKS
 
 MAGVIT = "MAGVIT, arXiv 2212.05199, appendix B.3, and its released configs"
@@ -156,6 +157,7 @@ SMOKE = Protocol(
     metrics=("synthetic_fd", "psnr", "ssim", "codebook_usage"),
     num_samples=32,
     tasks=("frame_prediction",),
+    decoding=None,
 )
 RECONSTRUCTION = replace(
     SMOKE,

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from magvit import hub
 from magvit.evaluation.metrics import METRICS, Metric
+from magvit.storage import written_whole
 
 JSON, TABLE = "results.json", "results.md"
 
@@ -59,9 +59,9 @@ class Results:
 
     def save(self, folder: Path) -> None:
         """Write both files, each whole or not at all."""
-        with hub.written_whole(folder / JSON) as path:
+        with written_whole(folder / JSON) as path:
             path.write_text(json.dumps(_finite(asdict(self)), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        with hub.written_whole(folder / TABLE) as path:
+        with written_whole(folder / TABLE) as path:
             path.write_text(self.table(), encoding="utf-8")
 
     @classmethod

@@ -193,7 +193,7 @@ def _content(clips: ClipSet, index: int) -> Any:
         return clips.seed
     record = clips.records[index]
     paths = [clips.root / path for path in record.images or (record.path,)]
-    return [record.offset, record.start, record.end, record.sha256 or [_ends(path) for path in paths]]
+    return [None, record.start, record.end, record.sha256 or [_ends(path) for path in paths]]
 
 
 def _ends(path: Path, length: int = 2**16) -> list[Any]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, TypedDict
@@ -11,12 +10,13 @@ import torch
 from torch import Tensor
 
 from magvit.data.clip_set import ClipSet
+from magvit.decoding import Decoding
 from magvit.evaluation.networks import weights_hash
 from magvit.evaluation.protocols import Protocol
 from magvit.evaluation.samples import fingerprint
 from magvit.pipeline import MagvitPipeline
 from magvit.shapes import Tokens, Video
-from magvit.tasks import get_task, mask_ratio
+from magvit.tasks import get_task
 
 
 class Batch(TypedDict):
@@ -82,7 +82,9 @@ def of_pipeline(pipe: MagvitPipeline, protocol: Protocol, classes: list[str], na
         samplers = {task: _generator(pipe, task, protocol, classes) for task in protocol.tasks}
     hashes = {name: weights_hash(network) for name, network in networks.items()}
     config = hashlib.sha256(json.dumps(pipe.config.to_dict()).encode()).hexdigest()
-    made_of = {"name": name, **hashes, "config": config, "precision": pipe.precision}
+    made_of: dict[str, Any] = {"name": name, **hashes, "config": config, "precision": pipe.precision}
+    if generates:
+        made_of["decoding"] = {task: asdict(_decoding(pipe, task, protocol)) for task in protocol.tasks}
     return Subject(samplers, made_of, pipe.config.tokenizer.codebook_size)
 
 
@@ -92,16 +94,18 @@ def _check_generation(pipe: MagvitPipeline, protocol: Protocol) -> None:
     if by_frames and protocol.condition_frames not in (None, model.condition_frames):
         needed = f"{protocol.name} needs {protocol.condition_frames}"
         raise ValueError(f"the model's condition_frames is {model.condition_frames}, {needed}")
-    steps, tokens = protocol.decoding.num_steps, math.prod(model.tokenizer.latent_shape(model.clip_shape))
-    if not 1 <= steps <= tokens:
-        raise ValueError(f"num_steps is {steps}, expected 1 to {tokens}")
-    mask_ratio(protocol.decoding.mask_schedule, torch.zeros(()), 1)  # refuses an unknown schedule
+
+
+def _decoding(pipe: MagvitPipeline, task: str, protocol: Protocol) -> Decoding:
+    """The protocol's, or the model's own with the protocol's changes. ValueError where the model cannot follow it."""
+    decoding = protocol.decoding or pipe.decoding(task, **protocol.decoding_changes)
+    pipe.check(get_task(task), decoding)
+    return decoding
 
 
 def _generator(pipe: MagvitPipeline, name: str, protocol: Protocol, classes: list[str]) -> Sampler:
     task, numbers = get_task(name), {word: number for number, word in enumerate(pipe.config.classes)}
-    if pipe.transformer is None:
-        raise ValueError(f"this model holds a tokenizer only, so it cannot do {name}")
+    decoding = _decoding(pipe, name, protocol)
     if task.class_conditional and not classes:
         raise ValueError(f"{name} needs the classes of the real clips, and the data has none")
     if task.class_conditional and (unknown := [word for word in classes if word not in numbers]):
@@ -119,7 +123,7 @@ def _generator(pipe: MagvitPipeline, name: str, protocol: Protocol, classes: lis
             batch["video"] if task.needs_video else None,
             labels,
             seed=seeds,
-            **asdict(protocol.decoding),
+            decoding=decoding,
         )
         return Sampled(made.video.float(), made.tokens)
 

@@ -103,10 +103,15 @@ def _load(model: Module, params: Parameters) -> Module:
     return model.eval()
 
 
-def _shape(params: Parameters, name: str) -> tuple[int, ...]:
+def _shape(params: Parameters, name: str, *axes: int) -> tuple[int, ...]:
+    """The shape of a tensor, which has one of these numbers of axes if any are given."""
     if name not in params:
         raise ValueError(f"the official parameters lack the tensor {name!r}")
-    return tuple(params[name].shape)
+    shape = tuple(params[name].shape)
+    if axes and len(shape) not in axes:
+        expected = " or ".join(map(str, axes))
+        raise ValueError(f"the official tensor {name!r} has shape {shape}, expected {expected} axes")
+    return shape
 
 
 Kind = Literal["tokenizer", "discriminator", "transformer", "autoregressive", "resnet50"]
@@ -147,16 +152,14 @@ def infer_tokenizer_config(
     Raises:
         ValueError: naming a tensor that is missing.
     """
-    first = _shape(params, "encoder/Conv_0/kernel")
-    if len(first) not in (4, 5):
-        raise ValueError(f"the official tensor 'encoder/Conv_0/kernel' has shape {first}, expected 4 or 5 axes")
-    *kernel, _, base_channels = first
+    *kernel, _, base_channels = _shape(params, "encoder/Conv_0/kernel", 4, 5)
     num_levels = max(1, _count(params, "decoder/Conv_") - 1)
     num_res_blocks = _count(params, "encoder/ResBlock_") // (num_levels + 1)
     widths = [
-        _shape(params, f"encoder/ResBlock_{level * num_res_blocks}/Conv_0/kernel")[-1] for level in range(num_levels)
+        _shape(params, f"encoder/ResBlock_{level * num_res_blocks}/Conv_0/kernel", 4, 5)[-1]
+        for level in range(num_levels)
     ]
-    codebook_size, codebook_dim = _shape(params, "quantizer/codebook")
+    codebook_size, codebook_dim = _shape(params, "quantizer/codebook", 2)
     dims: Literal[2, 3] = 2 if len(kernel) == 2 else 3
     return TokenizerConfig(
         dims=dims,
@@ -177,16 +180,16 @@ def infer_transformer_config(params: Parameters) -> TransformerConfig:
     Raises:
         ValueError: naming a tensor that is missing.
     """
-    vocab_size, hidden_size = _shape(params, "BertEmbed_0/word_embeddings/embedding")
+    vocab_size, hidden_size = _shape(params, "BertEmbed_0/word_embeddings/embedding", 2)
     segments = "BertEmbed_0/segment_embeddings/embedding"
     return TransformerConfig(
         vocab_size=vocab_size,
-        max_length=_shape(params, "BertEmbed_0/position_embeddings/embedding")[0],
+        max_length=_shape(params, "BertEmbed_0/position_embeddings/embedding", 2)[0],
         hidden_size=hidden_size,
         num_layers=_count(params, "BertLayer_"),
-        num_heads=_shape(params, "BertLayer_0/BertAttention_0/self_attention/query/kernel")[1],
-        mlp_size=_shape(params, "BertLayer_0/BertMlp_0/intermediate_output/kernel")[1],
-        num_segments=_shape(params, segments)[0] if segments in params else 0,
+        num_heads=_shape(params, "BertLayer_0/BertAttention_0/self_attention/query/kernel", 3)[1],
+        mlp_size=_shape(params, "BertLayer_0/BertMlp_0/intermediate_output/kernel", 2)[1],
+        num_segments=_shape(params, segments, 2)[0] if segments in params else 0,
     )
 
 
@@ -196,12 +199,12 @@ def infer_autoregressive_config(params: Parameters) -> AutoregressiveConfig:
     Raises:
         ValueError: naming a tensor that is missing.
     """
-    vocab_size, hidden_size = _shape(params, "Embed_0/embedding")
+    vocab_size, hidden_size = _shape(params, "Embed_0/embedding", 2)
     return AutoregressiveConfig(
         vocab_size=vocab_size,
-        max_length=_shape(params, "PositionEmbeddings_0/embed_pos")[1],
+        max_length=_shape(params, "PositionEmbeddings_0/embed_pos", 3)[1],
         hidden_size=hidden_size,
         num_layers=_count(params, "VTNLayer_"),
-        num_heads=_shape(params, "VTNLayer_0/SelfAttention_0/query/kernel")[1],
-        mlp_size=_shape(params, "VTNLayer_0/MlpBlock_0/Dense_0/kernel")[1],
+        num_heads=_shape(params, "VTNLayer_0/SelfAttention_0/query/kernel", 3)[1],
+        mlp_size=_shape(params, "VTNLayer_0/MlpBlock_0/Dense_0/kernel", 2)[1],
     )

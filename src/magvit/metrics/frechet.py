@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from magvit.hub import written_whole
+from magvit.storage import written_whole
 
 Features = Float[Tensor, "N D"]
 

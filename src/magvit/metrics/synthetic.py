@@ -93,6 +93,4 @@ def load_synthetic() -> SyntheticFeatures:
         OSError: the installation lost its weights.
         ValueError: they are damaged.
     """
-    network = SyntheticFeatures()
-    hub.load_state(network, hub.load_tensors(FOLDER, NAME), FOLDER / f"{NAME}.safetensors")
-    return network.eval().requires_grad_(False)
+    return hub.load_network(SyntheticFeatures, FOLDER, NAME).eval().requires_grad_(False)

@@ -21,14 +21,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from magvit import hub
-from magvit.metrics import tensor_files
+from magvit import weights as files
 from magvit.metrics.c3d import C3D, FRAMES, SIZE
 from magvit.metrics.i3d import I3D
 
 Network = Literal["i3d", "c3d"]
 
-I3D_TORCHSCRIPT = hub.Published(
+I3D_TORCHSCRIPT = files.Published(
     "https://huggingface.co/flateon/FVD-I3D-torchscript/resolve/1c2d61711c52571ad617a1063e6fa691b212e184/i3d_torchscript.pt",
     "i3d_torchscript.pt",
     "bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2",
@@ -55,8 +54,7 @@ def load(name: Network, weights: str | Path | None = None) -> I3D | C3D:
     """
     try:
         paths = _paths(name, weights)
-        tensors = hub.read_together(paths, tensor_files.read)
-        return from_arrays(name, tensors, str(weights or paths[0]))
+        return from_arrays(name, files.read_together(paths), str(weights or paths[0]))
     except (OSError, ValueError) as error:
         raise type(error)(f"{error}: {REMEDY[name]}") from error
 
@@ -65,8 +63,8 @@ def _paths(name: Network, weights: str | Path | None) -> list[Path]:
     if weights is None:
         if name == "c3d":
             raise FileNotFoundError("C3D's weights are not downloaded, for want of a published hash")
-        return [hub.fetch(I3D_TORCHSCRIPT)]
-    return hub.files_at(Path(weights).expanduser(), name.upper(), tensor_files.SUFFIXES)
+        return [files.fetch(I3D_TORCHSCRIPT)]
+    return files.files_at(Path(weights).expanduser(), name.upper())
 
 
 def from_arrays(name: Network, arrays: Mapping[str, Any], where: str = "this set of arrays") -> I3D | C3D:
@@ -86,10 +84,9 @@ def from_arrays(name: Network, arrays: Mapping[str, Any], where: str = "this set
         if renamed[0] in ours:
             raise ValueError(f"{where} does not fit {name.upper()}: {key} is there twice, under two names")
         ours[renamed[0]] = renamed[1]
-    with torch.device("meta"):  # no initial weights, which would be drawn only to be replaced
-        network = I3D() if name == "i3d" else C3D()
-    network.to_empty(device="cpu")
-    hub.load_state(network, ours, where)
+    factory: Callable[[], I3D | C3D] = I3D if name == "i3d" else C3D
+    network = files.build(factory, len(ours), where)
+    files.load_state(network, ours, where)
     return network
 
 

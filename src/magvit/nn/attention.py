@@ -1,13 +1,46 @@
-"""The two parts of every transformer layer: self-attention with one fused projection, and the MLP.
+"""The size of a transformer, and the two parts of its layers: self-attention with one fused projection, and the MLP.
 
 `MaskedTransformer` (post-norm, bidirectional) and `AutoregressiveTransformer` (pre-norm, causal) put norms and
 residuals around them in their own files.
 """
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class TransformerSize:
+    """Width and depth of a transformer; the defaults are those of MAGVIT-B.
+
+    Attributes:
+        hidden_size: width.
+        num_layers: layers.
+        num_heads: attention heads; must divide `hidden_size`.
+        mlp_size: inner width of the MLPs.
+        dropout: where, each transformer says.
+
+    Raises:
+        ValueError: if a size is not positive or the dropout is not in [0, 1).
+    """
+
+    hidden_size: int = 768
+    num_layers: int = 12
+    num_heads: int = 12
+    mlp_size: int = 3072
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_size", "num_layers", "num_heads", "mlp_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if self.hidden_size % self.num_heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is not divisible by num_heads {self.num_heads}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}, expected a number in [0, 1)")
 
 
 class KeyValueCache:
@@ -62,7 +95,7 @@ class SelfAttention(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "B L hidden"],
-        mask: Bool[Tensor, "... L total"] | Float[Tensor, "... L total"] | None = None,
+        mask: Bool[Tensor, "... #L total"] | Float[Tensor, "... #L total"] | None = None,
         is_causal: bool = False,
         cache: KeyValueCache | None = None,
     ) -> Float[Tensor, "B L hidden"]:

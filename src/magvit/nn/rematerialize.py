@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 
-def recompute(enabled: bool, function: Callable[..., Tensor], *args: int | Tensor) -> Tensor:
+def recompute(enabled: bool, function: Callable[..., Tensor], *args: int | Tensor | None) -> Tensor:
     """`function(*args)`; if `enabled`, the backward pass keeps nothing of it but `args` and computes it again.
 
     Values and gradients are the same either way, second derivatives, dropout and autocast included.

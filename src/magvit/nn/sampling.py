@@ -7,10 +7,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def gumbel_noise(like: Float[Tensor, "B ..."], generators: Sequence[torch.Generator]) -> Float[Tensor, "B ..."]:
-    """Standard Gumbel noise in the shape of `like`; sample i draws from `generators[i]`, whatever the batch around it.
+def uniform(like: Float[Tensor, "B ..."], generators: Sequence[torch.Generator]) -> Float[Tensor, "B ..."]:
+    """Numbers from [0, 1) in the shape of `like`; sample i draws from `generators[i]`, whatever the batch around it.
 
-    The generators may live on the CPU or on the device of `like`.
+    The generators may live on the CPU, where they give the same numbers whatever the device, or on that of `like`.
 
     Raises:
         ValueError: if there is not one generator per sample.
@@ -18,8 +18,13 @@ def gumbel_noise(like: Float[Tensor, "B ..."], generators: Sequence[torch.Genera
     if len(generators) != len(like):
         raise ValueError(f"{len(generators)} generators for a batch of {len(like)}, expected one per sample")
     shape = like.shape[1:]
-    noise = [torch.empty(shape, device=g.device).exponential_(generator=g).to(like.device) for g in generators]
-    return -torch.stack(noise).clamp_min(torch.finfo(torch.float32).tiny).log()
+    return torch.stack([torch.rand(shape, generator=g, device=g.device).to(like.device) for g in generators])
+
+
+def gumbel_noise(like: Float[Tensor, "B ..."], generators: Sequence[torch.Generator]) -> Float[Tensor, "B ..."]:
+    """Standard Gumbel noise in the shape of `like`, drawn as by `uniform`. ValueError likewise."""
+    tiny = torch.finfo(torch.float32).tiny
+    return -uniform(like, generators).clamp_min(tiny).log().neg().clamp_min(tiny).log()
 
 
 def restrict_logits(logits: Float[Tensor, "... V"], top_k: int, top_p: float) -> Float[Tensor, "... V"]:
@@ -53,7 +58,8 @@ def sample_tokens(
 ) -> Int[Tensor, "B ..."]:
     """Draw one id per position from softmax(logits / temperature); temperature 0 takes the largest logit.
 
-    Top-p acts on the probabilities at temperature 1, as in the official `sampling.py`.
+    One uniform number a position, and the inverse of the cumulative distribution. Top-p acts on the probabilities at
+    temperature 1, as in the official `sampling.py`.
 
     Raises:
         ValueError: if `temperature` is negative, or is positive and no generators are given.
@@ -65,4 +71,10 @@ def sample_tokens(
         return logits.argmax(-1)
     if generators is None:
         raise ValueError(f"sampling at temperature {temperature} needs one torch.Generator per sample")
-    return (logits / temperature + gumbel_noise(logits, generators)).argmax(-1)
+    cumulative = (logits / temperature).softmax(-1).cumsum(-1)
+    total = cumulative[..., -1:]
+    threshold = uniform(logits[..., 0], generators)[..., None] * total
+    below_total = total.nextafter(
+        torch.zeros_like(total)
+    )  # so that the first sum above it is of an id that may be drawn
+    return torch.searchsorted(cumulative, torch.minimum(threshold, below_total), right=True)[..., 0]

@@ -8,18 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import torch
 from torch import nn
 
-from magvit import hub
-from magvit.hub import Published
+from magvit import weights as files
 from magvit.perceptual.lpips import LPIPS
 from magvit.perceptual.resnet import ResNet50
+from magvit.weights import Published
 
 PerceptualNetwork = Literal["resnet50", "resnet50-official", "alexnet", "vgg16", "squeezenet"]
 
 REMEDY = (
-    "give the weights with --losses.perceptual-weights PATH (a .pth or .safetensors file, or a folder of them) "
+    "give the weights with --losses.perceptual-weights PATH (a file, or a folder of files) "
     "or set --losses.perceptual none"
 )
 
@@ -34,31 +33,31 @@ def _lpips_heads(file: str, sha256: str) -> Published:
     return Published(f"{home}/{file}", f"lpips-v0.1-{file}", sha256)
 
 
-class Source(NamedTuple):
+class Network(NamedTuple):
     """How a network is made and which published files hold its weights."""
 
     network: Callable[[], nn.Module]
     files: tuple[Published, ...]
 
 
-SOURCES: dict[PerceptualNetwork, Source] = {
-    "resnet50": Source(ResNet50, (_torchvision("resnet50-0676ba61.pth"),)),
-    "resnet50-official": Source(lambda: ResNet50("official"), ()),
-    "alexnet": Source(
+NETWORKS: dict[PerceptualNetwork, Network] = {
+    "resnet50": Network(ResNet50, (_torchvision("resnet50-0676ba61.pth"),)),
+    "resnet50-official": Network(lambda: ResNet50("official"), ()),
+    "alexnet": Network(
         lambda: LPIPS("alexnet"),
         (
             _torchvision("alexnet-owt-7be5be79.pth"),
             _lpips_heads("alex.pth", "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"),
         ),
     ),
-    "vgg16": Source(
+    "vgg16": Network(
         lambda: LPIPS("vgg16"),
         (
             _torchvision("vgg16-397923af.pth"),
             _lpips_heads("vgg.pth", "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"),
         ),
     ),
-    "squeezenet": Source(
+    "squeezenet": Network(
         lambda: LPIPS("squeezenet"),
         (
             _torchvision("squeezenet1_1-b8a52dc0.pth"),
@@ -92,18 +91,17 @@ def load(name: PerceptualNetwork, weights: str | None = None, remedy: str = REME
 
 
 def _load(name: PerceptualNetwork, weights: str | None) -> nn.Module:
-    source = SOURCES[name]
+    wanted = NETWORKS[name]
     if weights is not None:
-        paths = hub.files_at(Path(weights).expanduser(), name, (".pth", ".safetensors"))
-    elif source.files:
-        paths = [hub.fetch(file) for file in source.files]
+        paths = files.files_at(Path(weights).expanduser(), name)
+    elif wanted.files:
+        paths = [files.fetch(file) for file in wanted.files]
     else:
         raise ValueError(f"no weights of {name} were ever published")
-    tensors = hub.read_together(paths, hub.read_tensors)
+    tensors = files.read_together(paths)
     unused = [key for key in tensors if key.endswith(".num_batches_tracked") or key.startswith("classifier.")]
     for key in unused:
         del tensors[key]
-    with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
-        network = source.network()
-    hub.load_state(network, tensors, weights or " and ".join(map(str, paths)))
+    network = files.build(wanted.network, len(tensors), name)
+    files.load_state(network, tensors, weights or " and ".join(map(str, paths)))
     return network

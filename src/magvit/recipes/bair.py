@@ -7,6 +7,7 @@ There are no classes. The debiased FVD is in brackets.
 from functools import partial
 
 from magvit.data.loader import DataConfig
+from magvit.decoding import Decoding
 from magvit.recipes.paper import tokenizer_run, transformer_run
 from magvit.tasks import TASKS
 from magvit.training.config import TokenizerRun, TransformerRun
@@ -15,7 +16,12 @@ DATA = DataConfig(clip_shape=(16, 64, 64), labels=False)
 EIGHT_TASKS = tuple(task.name for task in TASKS.values() if task.needs_video and not task.class_conditional)
 
 _clips_run = partial(tokenizer_run, num_examples=43_264)
-_prediction = partial(transformer_run, tasks=("frame_prediction",), num_examples=43_264)
+_prediction = partial(
+    transformer_run,
+    tasks=("frame_prediction",),
+    num_examples=43_264,
+    decoding=Decoding(mask_schedule="exp", mask_temperature=400.0),
+)
 _multitask = partial(transformer_run, tasks=EIGHT_TASKS, num_examples=43_264)
 
 

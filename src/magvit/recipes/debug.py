@@ -1,6 +1,7 @@
 """debug: both stages on moving shapes in about a minute, to see that everything works; not to look at the results."""
 
 from magvit.data.loader import DataConfig
+from magvit.nn.attention import TransformerSize
 from magvit.tasks import TASKS
 from magvit.tokenizer import DiscriminatorConfig, TokenizerConfig
 from magvit.training.config import LoopConfig, TokenizerLossConfig, TokenizerRun, TransformerRun
@@ -47,9 +48,6 @@ def transformer() -> TransformerRun:
         data=DATA,
         tokenizer="runs/debug-tokenizer/model",
         tasks=tuple(TASKS),
-        hidden_size=32,
-        num_layers=2,
-        num_heads=2,
-        mlp_size=64,
+        size=TransformerSize(hidden_size=32, num_layers=2, num_heads=2, mlp_size=64),
         optimizer=OptimizerConfig(1e-3, betas=(0.9, 0.96), weight_decay=0.045, clip_norm=1.0, warmup_steps=10),
     )

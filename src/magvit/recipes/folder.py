@@ -8,6 +8,7 @@ learning rate, codes that start at latents). With classes all eleven tasks are l
 from dataclasses import replace
 
 from magvit.data.loader import DataConfig
+from magvit.nn.attention import TransformerSize
 from magvit.presets import DISCRIMINATORS, TOKENIZERS
 from magvit.tasks import TASKS
 from magvit.training.config import LoopConfig, TokenizerLossConfig, TokenizerRun, TransformerRun
@@ -49,10 +50,7 @@ def transformer() -> TransformerRun:
         data=DATA,
         tokenizer="runs/folder-tokenizer/model",
         tasks=tuple(TASKS),
-        hidden_size=512,
-        num_layers=8,
-        num_heads=8,
-        mlp_size=2048,
+        size=TransformerSize(hidden_size=512, num_layers=8, num_heads=8, mlp_size=2048),
         optimizer=OptimizerConfig(2e-4, betas=(0.9, 0.96), weight_decay=0.045, clip_norm=1.0, warmup_steps=2000),
         ema_decay=0.999,
     )

@@ -8,13 +8,20 @@ videos, taken here as 384,000; everything else is its common recipe. It decodes 
 from functools import partial
 
 from magvit.data.loader import DataConfig
+from magvit.decoding import Decoding
 from magvit.recipes.paper import tokenizer_run, transformer_run
 from magvit.training.config import TokenizerRun, TransformerRun
 
 DATA = DataConfig(clip_shape=(16, 128, 128), labels=False, fps=25.0)
 
 _clips_run = partial(tokenizer_run, num_examples=384_000)
-_prediction = partial(transformer_run, tasks=("frame_prediction",), condition_frames=5, num_examples=384_000)
+_prediction = partial(
+    transformer_run,
+    tasks=("frame_prediction",),
+    condition_frames=5,
+    num_examples=384_000,
+    decoding=Decoding(mask_schedule="uniform", mask_temperature=7.5),
+)
 
 
 def tokenizer_b() -> TokenizerRun:

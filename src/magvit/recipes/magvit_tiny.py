@@ -10,6 +10,7 @@ openly licensed clips (listed in the model card), which have none:
 from dataclasses import replace
 
 from magvit.data.loader import DataConfig
+from magvit.nn.attention import TransformerSize
 from magvit.tasks import TASKS
 from magvit.tokenizer import TokenizerConfig
 from magvit.training.config import LoopConfig, TokenizerLossConfig, TokenizerRun, TransformerRun
@@ -59,11 +60,7 @@ def transformer() -> TransformerRun:
         tokenizer="runs/tiny-tokenizer/model",
         tasks=tuple(TASKS),
         task_weights=tuple(3.0 if name == "class_generation" else 1.0 for name in TASKS),
-        hidden_size=256,
-        num_layers=6,
-        num_heads=4,
-        mlp_size=1024,
-        dropout=0.0,
+        size=TransformerSize(hidden_size=256, num_layers=6, num_heads=4, mlp_size=1024, dropout=0.0),
         optimizer=OptimizerConfig(8e-4, betas=(0.9, 0.96), weight_decay=0.045, clip_norm=1.0, warmup_steps=100),
         ema_decay=0.99,
     )

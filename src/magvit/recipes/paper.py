@@ -12,6 +12,7 @@ processes as divide `global_batch_size / micro_batch_size` can share a step. The
 from dataclasses import replace
 
 from magvit.data.loader import DataConfig
+from magvit.decoding import Decoding
 from magvit.presets import DISCRIMINATORS, TOKENIZERS, TRANSFORMERS
 from magvit.training.config import LoopConfig, TokenizerRun, TransformerRun
 from magvit.training.optim import OptimizerConfig
@@ -59,12 +60,12 @@ def transformer_run(
     epochs: int,
     micro_batch_size: int,
     condition_frames: int = 1,
+    decoding: Decoding = Decoding(),
 ) -> TransformerRun:
     """Stage 2 of the transformer called `size` in `magvit.presets`: batches of 256, AdamW at 1e-4, 5000 warm-up steps.
 
     With one task the prefix is the class token alone, as in the official single-task configs.
     """
-    sizes = TRANSFORMERS[size]
     return TransformerRun(
         loop=LoopConfig(
             num_steps=epochs * (num_examples // 256),
@@ -76,11 +77,8 @@ def transformer_run(
         tokenizer=tokenizer,
         tasks=tasks,
         condition_frames=condition_frames,
-        hidden_size=sizes.hidden_size,
-        num_layers=sizes.num_layers,
-        num_heads=sizes.num_heads,
-        mlp_size=sizes.mlp_size,
-        dropout=0.1,
+        decoding=decoding,
+        size=TRANSFORMERS[size],
         label_smoothing=1e-4,
         task_tokens=len(tasks) > 1,
         optimizer=OptimizerConfig(1e-4, betas=(0.9, 0.96), weight_decay=0.045, clip_norm=1.0, warmup_steps=5000),

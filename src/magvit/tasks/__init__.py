@@ -17,6 +17,7 @@ from magvit.tasks.commit import (
 from magvit.tasks.conditions import Condition
 from magvit.tasks.registry import TASKS, Task, get_task
 from magvit.tasks.schedule import mask_ratio
+from magvit.tasks.sequence import SequenceLayout, lay_out, sequence_length, shift_right
 from magvit.tasks.vocab import TaskFamily, Vocabulary
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "LossRegion",
     "MaskMode",
     "MaskedTokens",
+    "SequenceLayout",
     "Task",
     "TaskFamily",
     "Vocabulary",
@@ -34,9 +36,12 @@ __all__ = [
     "commit_losses",
     "cross_entropy",
     "get_task",
+    "lay_out",
     "mask_ratio",
     "mask_tokens",
     "sample_mask_ratio",
     "sample_mask_score",
+    "sequence_length",
     "sequence_loss",
+    "shift_right",
 ]

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Literal
 
 import torch
+import torch.nn.functional as functional
 from jaxtyping import Bool, Int
 from torch import Tensor
 
@@ -156,6 +157,17 @@ def inpainting(video: Video, latent_shape: Grid, region: Region) -> Condition:
     outside = ~_box(region, _grid(video), video.device).contains()
     latent_outside = ~_box(region, latent_shape, video.device).contains()
     return _condition(torch.where(outside, video, 0.0), outside, latent_outside, latent_shape)
+
+
+def masked(video: Video, known: Bool[Tensor, "#B 1 #T #H #W"], latent_shape: Grid) -> Condition:
+    """Any pixels are given, where `known`; the others are zero. Tokens are given by `given_tokens`."""
+    known = known.expand(len(video), 1, *_grid(video))
+    return Condition(torch.where(known, video, 0.0), known, given_tokens(known, latent_shape))
+
+
+def given_tokens(known: Bool[Tensor, "B 1 T H W"], latent_shape: Grid) -> TokenMask:
+    """Eq. 2: a token is padding only if its whole supervoxel is; one known pixel makes it a condition token."""
+    return functional.adaptive_max_pool3d(known.float(), latent_shape)[:, 0] > 0
 
 
 def latent_frame_prediction(video: Video, latent_shape: Grid, latent_frames: int = 1) -> Condition:

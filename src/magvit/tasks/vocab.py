@@ -12,8 +12,7 @@ Every id is positive. With `K = codebook_size`, `C = num_classes` and `V` rows i
 The official code writes a special id as a negative number `k`, which its embedding lookup wraps to row `V + k`:
 the same rows as here. A single-task model has one special id, `MASK`, and its prefix is the class token alone.
 
-The sequence the transformer reads (paper section 3.2) is the prefix `[task, class]` followed by the `N` tokens of
-the latent grid, row-major with time slowest.
+What is made of them is in `magvit.tasks.sequence`.
 """
 
 from dataclasses import dataclass
@@ -22,8 +21,6 @@ from typing import Literal, get_args
 import torch
 from jaxtyping import Int
 from torch import Tensor
-
-from magvit.shapes import TokenMask, Tokens
 
 TaskFamily = Literal["full_generation", "frame_prediction", "frame_interpolation", "outpainting", "inpainting"]
 
@@ -108,28 +105,10 @@ class Vocabulary:
     def prefix(self, family: TaskFamily, label: int | None = None) -> Int[Tensor, " P"]:
         """The tokens before the latent grid, on the CPU: `[task, class]`, or `[class]` in a single-task model.
 
-        For the unconditional input of classifier-free guidance the label is None and the family is "full_generation" if
-        the model was trained on it, else the task's own. ValueError for a label outside `[0, num_classes)`.
+        ValueError for a label outside `[0, num_classes)`.
         """
         task = [self.task_token_id(family)] if self.is_multi_task else []
         return torch.tensor([*task, self.class_token_id(label)])
-
-    def sequence_length(self, num_tokens: int, condition_prefix: bool = False) -> int:
-        """Tokens of a whole sequence around a grid of `num_tokens`; `condition_prefix` for mask mode "prefix"."""
-        return self.prefix_length + num_tokens + (num_tokens + 1 if condition_prefix else 0)
-
-    def condition_prefix(self, cond_tokens: Tokens, cond_token_mask: TokenMask) -> Int[Tensor, "B t*h*w+1"]:
-        """Condition tokens shown before the sequence: the alternative "prefix condition" of the paper's Table 5.
-
-        Every position of the grid has its place, so that the length does not depend on the task: the condition token
-        where one is given, `PAD` elsewhere, and `SEP` at the end. Goes between `prefix` and the latent tokens.
-        """
-        given = torch.where(cond_token_mask, cond_tokens, self.pad_token_id).flatten(1)
-        return torch.cat([given, given.new_full((len(given), 1), self.sep_token_id)], dim=1)
-
-    def shift_right(self, ids: Int[Tensor, "B L"]) -> Int[Tensor, "B L"]:
-        """Inputs of the autoregressive baseline: the target `ids` behind a start symbol, without the last one."""
-        return torch.cat([ids.new_full((len(ids), 1), self.mask_token_id), ids[:, :-1]], dim=1)
 
     def _special(self, distance: int, name: str) -> int:
         if not self.is_multi_task:

@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from magvit import hub
+from magvit import storage
 from magvit.data.loader import TrainingClips
 from magvit.data.token_cache import TokenCacheConfig, missing_shards, shard_name
 from magvit.pipeline import MagvitPipeline
@@ -73,7 +71,7 @@ def cache_tokens(
     missing = missing_shards(folder, config)
     total, todo = len(clips) * config.epochs, sum(len(config.entries(shard)) for shard in missing)
     needed = todo * (1 + len(conditions)) * math.prod(latent_shape) * stored_as(tokenizer).itemsize
-    hub.check_space(folder, needed, "the tokens")
+    storage.check_space(folder, needed, "the tokens")
     loader = DataLoader(
         clips,
         batch_sampler=_draws(config, missing, batch_size),
@@ -92,7 +90,8 @@ def cache_tokens(
                     tokens = tokenize_conditions(tokenizer, video, conditions.values(), run.condition_frames)
                 pieces.append({**tokens, "label": batch["label"], "index": batch["index"]})
                 bar.update(len(video))
-            _write(folder, shard, {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]})
+            arrays = {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
+            storage.save_tensors(folder / shard_name(shard), arrays)
     return folder
 
 
@@ -209,8 +208,7 @@ def _difference(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | N
 
 def _begin(folder: Path, config: TokenCacheConfig) -> TokenCacheConfig:
     """Write the config, or find one like it, which may have fewer or more epochs and files of another size."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / hub.CONFIG).exists():
+    if storage.begin(folder, "token cache", "tokens_*.safetensors") is not None:
         stored = TokenCacheConfig.load(folder)
         other = _difference(stored.made_of, config.made_of)
         if other is None and stored.conditions != config.conditions:
@@ -218,10 +216,7 @@ def _begin(folder: Path, config: TokenCacheConfig) -> TokenCacheConfig:
         if other:
             raise ValueError(f"{folder} holds another token cache, made {other}: choose another output")
         config = replace(stored, epochs=max(stored.epochs, config.epochs))
-    for left in folder.glob(".*.tokens_*.safetensors"):  # by a process that was killed
-        left.unlink()
-    with hub.written_whole(folder / hub.CONFIG) as path:
-        path.write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
+    storage.save_config(folder, "token cache", asdict(config))
     return config
 
 
@@ -231,11 +226,3 @@ def _draws(config: TokenCacheConfig, shards: Iterable[int], batch_size: int) -> 
         entries = config.entries(shard)
         for start in range(0, len(entries), batch_size):
             yield [divmod(entry, config.clips_per_epoch) for entry in entries[start : start + batch_size]]
-
-
-def _write(folder: Path, shard: int, arrays: dict[str, Tensor]) -> None:
-    with hub.written_whole(folder / f"{shard_name(shard)}.safetensors") as path:
-        try:
-            save_file({name: array.contiguous() for name, array in arrays.items()}, path)
-        except SafetensorError as error:  # what safetensors makes of a full disk
-            raise OSError(f"{folder} cannot be written: {error}") from error

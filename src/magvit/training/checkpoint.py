@@ -1,15 +1,15 @@
 """Checkpoints of a run: written whole or not at all, and the newest complete one found again."""
 
-import json
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from magvit import hub
-from magvit.hub import written_whole
+from magvit import storage
+from magvit.storage import written_whole
 
 FREE_FIELDS = (
     "log_every",
@@ -46,7 +46,7 @@ def check_space(folder: Path, parts: Mapping[str, Any], keep: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     there = sum(path.stat().st_size for path in folder.glob("step_*.pt"))
     needed = (keep + 1) * sum(_num_bytes(part) for part in parts.values()) - there
-    hub.check_space(folder, needed, f"{keep + 1} checkpoints of this run")
+    storage.check_space(folder, needed, f"{keep + 1} checkpoints of this run")
 
 
 def _num_bytes(part: Any) -> int:
@@ -55,19 +55,19 @@ def _num_bytes(part: Any) -> int:
     return times * sum(tensor.numel() * tensor.element_size() for tensor in module.parameters())
 
 
-def write_config(path: Path, config: dict[str, Any]) -> None:
+def write_config(folder: Path, kind: storage.Kind, config: dict[str, Any]) -> None:
     """Write a run's config, and warn of what a resumed run has changed in it."""
     try:
-        before = json.loads(path.read_text())
+        before = storage.load_config(folder)
     except (OSError, ValueError):
         before = config
     changed = [
         name for name in _differences(before, config) if name.removeprefix("loop.").partition(".")[0] not in FREE_FIELDS
     ]
     if changed:
-        warnings.warn(f"{path} was written with other values of {', '.join(changed)}", stacklevel=2)
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(config, indent=2) + "\n")
+        told = f"{folder / storage.CONFIG} was written with other values of {', '.join(changed)}"
+        warnings.warn(told, stacklevel=2)
+    storage.save_config(folder, kind, config)
 
 
 def _differences(a: Any, b: Any, name: str = "") -> list[str]:
@@ -81,12 +81,29 @@ def load_newest_checkpoint(folder: Path) -> dict[str, Any] | None:
     """State of the newest checkpoint that loads, on the CPU, or None; a damaged one is skipped with a warning."""
     for path in sorted(folder.glob("step_*.pt"), reverse=True):
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, MemoryError):
-            raise
-        except Exception as error:  # a torn file can fail anywhere inside the unpickler
-            warnings.warn(f"checkpoint {path} cannot be read and is skipped: {error}", stacklevel=2)
+            return read_checkpoint(path)
+        except ValueError as error:
+            warnings.warn(f"{error}, and is skipped", stacklevel=2)
     return None
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What `save_checkpoint` wrote, on the CPU. The zip file that it is has a checksum of each of its parts.
+
+    Raises:
+        ValueError: it is torn or damaged.
+        OSError: it may not be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged} in it has a wrong checksum")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a torn file can fail anywhere inside the unpickler
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"checkpoint {path} cannot be read ({reason})") from error
 
 
 def restore(folder: Path, parts: dict[str, Any], resume: bool) -> int:

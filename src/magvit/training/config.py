@@ -2,12 +2,16 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
 from magvit.data.loader import DataConfig
+from magvit.decoding import Decoding
+from magvit.model_config import TaskDecoding
+from magvit.nn.attention import TransformerSize
 from magvit.perceptual import PerceptualNetwork
+from magvit.storage import Kind
 from magvit.tasks import LossRegion, MaskMode, get_task, mask_ratio
 from magvit.tokenizer import DiscriminatorConfig, TokenizerConfig
 from magvit.tokenizer.losses import Adversarial
@@ -117,6 +121,7 @@ class TokenizerLossConfig:
 class TokenizerRun:
     """Stage 1: everything `train_tokenizer` needs to know."""
 
+    kind: ClassVar[Kind] = "tokenizer run"
     loop: LoopConfig
     data: DataConfig
     tokenizer: TokenizerConfig = TokenizerConfig()
@@ -148,18 +153,17 @@ class TransformerRun:
     (the official trainer's way). `losses` selects the regions of Eq. 3 that are trained.
     """
 
+    kind: ClassVar[Kind] = "transformer run"
     loop: LoopConfig
     data: DataConfig
     tokenizer: str  # model folder, packaged name or hub id
     tasks: tuple[str, ...]
-    token_cache: str | None = None  # folder written by `magvit shard`, read in place of clips and tokenizer
+    token_cache: str | None = None  # folder written by `magvit tokenize`, read in place of clips and tokenizer
     task_weights: tuple[float, ...] = ()
     condition_frames: int = 1
-    hidden_size: int = 768
-    num_layers: int = 12
-    num_heads: int = 12
-    mlp_size: int = 3072
-    dropout: float = 0.1
+    label_dropout: float = 0.0  # share of clips whose class is not told, so that guidance has something to compare with
+    size: TransformerSize = TransformerSize()
+    num_segments: int = 0  # 2: mark the condition tokens that stand in for unknown ones; 0: as in the released models
     mask_mode: MaskMode = "commit"
     mask_schedule: str = "cosine"
     ratio_per_batch: bool = False
@@ -171,6 +175,8 @@ class TransformerRun:
         default=OptimizerConfig(betas=(0.9, 0.96), weight_decay=0.045, clip_norm=1.0, warmup_steps=5000)
     )
     ema_decay: float = 0.0  # 0: no average, as in the paper
+    decoding: Decoding = Decoding()  # how the model decodes unless it is told otherwise
+    task_decoding: tuple[TaskDecoding, ...] = ()  # the same for single tasks
     evaluation: EvaluationConfig = EvaluationConfig()
 
     def __post_init__(self) -> None:
@@ -189,7 +195,8 @@ class TransformerRun:
         if self.mask_mode == "prefix" and not self.task_tokens:
             raise ValueError("mask_mode prefix needs the special tokens of a multi-task model: set task_tokens")
         mask_ratio(self.mask_schedule, torch.zeros(()), 1)  # refuses an unknown schedule
-        if not 0 <= self.label_smoothing <= 1:
-            raise ValueError(f"label_smoothing is {self.label_smoothing}, expected a number in [0, 1]")
+        for name in ("label_smoothing", "label_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a number in [0, 1]")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay}, expected a number in [0, 1)")

@@ -10,7 +10,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from magvit.seeds import generator_for
@@ -21,6 +21,7 @@ from magvit.tasks import (
     Vocabulary,
     commit_losses,
     cross_entropy,
+    lay_out,
     mask_tokens,
     sample_mask_ratio,
     sample_mask_score,
@@ -130,6 +131,7 @@ class Draw(NamedTuple):
     task: Task
     mask_ratio: Float[Tensor, ""]
     mask_score: Float[Tensor, "t h w"]
+    drops_label: bool
 
 
 class Tokenized(NamedTuple):
@@ -141,7 +143,7 @@ class Tokenized(NamedTuple):
 
 
 def draw(config: TransformerRun, tasks: Sequence[Task], position: int, step: int, latent_shape: Grid) -> Draw:
-    """Task, mask ratio and mask scores of the sample at `position` of the stream of clips.
+    """Task, mask ratio and scores, and whether the class is dropped, for the clip at `position` of the stream.
 
     They are a pure function of the seed and this position, so they do not depend on how the stream is cut into batches,
     processes and resumed runs. With `ratio_per_batch` the ratio is the step's.
@@ -152,7 +154,8 @@ def draw(config: TransformerRun, tasks: Sequence[Task], position: int, step: int
     score = sample_mask_score(torch.Size((1, *latent_shape)), generator)[0]
     of_ratio = generator_for(config.loop.seed, -1, step) if config.ratio_per_batch else generator
     ratio = sample_mask_ratio(1, score.numel(), of_ratio, schedule=config.mask_schedule)
-    return Draw(task, ratio[0], score)
+    drops_label = bool(torch.rand((), generator=generator) < config.label_dropout)
+    return Draw(task, ratio[0], score, drops_label)
 
 
 @torch.no_grad()
@@ -177,31 +180,15 @@ def tokenize(tokenizer: VideoTokenizer, video: Video, tasks: Sequence[Task], con
     return Tokenized(tokens, cond_tokens, cond_token_mask)
 
 
-def prefix_of(
-    batch: Tokenized, tasks: Sequence[Task], labels: Sequence[int], vocabulary: Vocabulary, config: TransformerRun
-) -> Int[Tensor, "B P"]:
-    """What stands before the tokens: task and class. A label of -1 (none) becomes the unconditional class."""
-    prefix = torch.stack(
-        [
-            vocabulary.prefix(task.family, label if task.class_conditional and label >= 0 else None)
-            for task, label in zip(tasks, labels, strict=True)
-        ]
-    )
-    prefix = prefix.to(batch.tokens.device, non_blocking=True)
-    if config.mask_mode == "prefix":
-        prefix = torch.cat([prefix, vocabulary.condition_prefix(batch.cond_tokens, batch.cond_token_mask)], 1)
-    return prefix
-
-
 def commit_objective(
     transformer: nn.Module,
     batch: Tokenized,
-    prefix: Int[Tensor, "B P"],
     draws: Sequence[Draw],
+    labels: Sequence[int],
     vocabulary: Vocabulary,
     config: TransformerRun,
 ) -> CommitLosses:
-    """Mask (Eq. 2), predict, and compare with the true tokens (Eq. 3)."""
+    """Mask (Eq. 2), predict, and compare with the true tokens (Eq. 3). A label of -1 is no class."""
     device = batch.tokens.device
     masked = mask_tokens(
         *batch,
@@ -210,7 +197,19 @@ def commit_objective(
         mask_token_id=vocabulary.mask_token_id,
         mask_mode=config.mask_mode,
     )
-    logits = transformer(torch.cat([prefix, masked.inputs.flatten(1)], 1))
-    logits = logits[:, prefix.shape[1] :, : vocabulary.codebook_size]
+    layout = lay_out(
+        vocabulary,
+        [sample.task.family for sample in draws],
+        [
+            label if sample.task.class_conditional and label >= 0 and not sample.drops_label else None
+            for sample, label in zip(draws, labels, strict=True)
+        ],
+        batch.cond_tokens,
+        batch.cond_token_mask,
+        config.mask_mode,
+    )
+    segments = layout.segments(masked.segment_ids) if config.num_segments else None
+    logits = layout.of_latents(transformer(layout.fill(masked.inputs), segments, layout.visible))
+    logits = logits[..., : vocabulary.codebook_size]
     token_loss = cross_entropy(logits, masked.targets.flatten(1), config.label_smoothing)
     return commit_losses(token_loss.view(masked.targets.shape), masked, config.losses)

@@ -8,8 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from magvit import hub
-from magvit.hub import written_whole
+from magvit import storage
+from magvit.storage import written_whole
 from magvit.training.charts import line_chart
 from magvit.training.log import EVALUATIONS, METRICS, WARNINGS, read_records
 
@@ -84,7 +84,7 @@ def write_report(run_folder: Path) -> Path:
     if not run_folder.is_dir():
         raise FileNotFoundError(f"{run_folder} is not a run folder")
     try:
-        config: dict[str, Any] = hub.load_config(run_folder)
+        config: dict[str, Any] = storage.load_config(run_folder)
     except (FileNotFoundError, ValueError):
         config = {}
     lines = read_records(run_folder / METRICS)

@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from magvit.pipeline import MagvitPipeline
+from magvit.storage import check_kind, remove_unfinished
 from magvit.training.checkpoint import check_space, restore, save_checkpoint, write_config
 from magvit.training.checks import check_schedule
 from magvit.training.config import TokenizerRun, TransformerRun
@@ -24,7 +25,8 @@ from magvit.training.log import RunLog
 from magvit.training.optim import OptimizerConfig
 from magvit.training.report import write_report
 
-LEFT_BY_A_KILL = (".*.report.html", "model/.*.safetensors", "checkpoints/.*.step_*.pt")
+WRITTEN = (("", "report.html"), ("model", "*.safetensors"), ("checkpoints", "step_*.pt"))
+"""Folders of a run, and the large files in them that are written whole."""
 
 
 class Run:
@@ -66,6 +68,7 @@ class Run:
                 self.evaluator = Evaluator(config)
         self.evaluate_every = config.evaluation.every
         self.progress = progress
+        check_kind(output, config.kind)
         check_space(output / "checkpoints", parts, self.loop.keep_checkpoints)
         self.start = restore(output / "checkpoints", parts, resume)
         starts = share(fabric, self.start)
@@ -78,11 +81,11 @@ class Run:
         with self.together():
             if fabric.is_global_zero:
                 self.log = RunLog(output, self.start, self.loop.wandb, asdict(config))
-                write_config(output / "config.json", json.loads(json.dumps(asdict(config))))
+                write_config(output, config.kind, json.loads(json.dumps(asdict(config))))
+                for folder, names in WRITTEN:
+                    remove_unfinished(output / folder, names)
                 if self.evaluator and self.evaluator.left_out:
                     self.log.finding(self.start, "warning", "evaluation_videos", self.evaluator.left_out)
-                for left_by_a_kill in [path for kind in LEFT_BY_A_KILL for path in output.glob(kind)]:
-                    left_by_a_kill.unlink()
         everywhere = partial(share, fabric)
         self.guard = Guard(self.log, output / "checkpoints", clip_name, everywhere, self.loop.num_steps)
         for name, part in vars(config).items():

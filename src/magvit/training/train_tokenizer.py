@@ -87,7 +87,9 @@ def train_tokenizer(
     if distance is not None:
         distance.to(fabric.device)
 
-    model_config = ModelConfig(1, config.tokenizer, config.data.clip_shape, classes=clips.classes, fps=config.data.fps)
+    model_config = ModelConfig(
+        tokenizer=config.tokenizer, clip_shape=config.data.clip_shape, classes=clips.classes, fps=config.data.fps
+    )
     run = Run(fabric, config, output, parts, clips.name, resume=resume, progress=progress)
     size, pieces = micro_batches(loop, fabric.world_size)
     batches = run.timed(forever(clips, loop, size, run.start * pieces, fabric))

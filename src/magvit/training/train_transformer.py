@@ -1,6 +1,7 @@
 """Stage 2: train the masked transformer with COMMIT (paper section 3.2). One loop, to be read from top to bottom."""
 
 import math
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from magvit.data.loader import TrainingClips
 from magvit.data.token_cache import TokenCache
-from magvit.model_config import ModelConfig
+from magvit.model_config import MaskedGenerator, ModelConfig
 from magvit.pipeline import MagvitPipeline
-from magvit.tasks import CommitLosses, Task, Vocabulary, get_task
+from magvit.tasks import CommitLosses, Task, Vocabulary, get_task, sequence_length
 from magvit.training.cache_tokens import check_cache, look_up
 from magvit.training.checks import check_gradients
 from magvit.training.config import TransformerRun
@@ -30,7 +31,7 @@ from magvit.training.engine import (
     seed_step,
 )
 from magvit.training.log import RunLog
-from magvit.training.objectives import commit_objective, draw, prefix_of, tokenize
+from magvit.training.objectives import commit_objective, draw, tokenize
 from magvit.training.run import Run
 from magvit.transformer import MaskedTransformer, TransformerConfig
 
@@ -59,17 +60,17 @@ def train_transformer(
     if cache is not None:
         check_cache(cache.folder, cache.config, config, of_tokenizer.tokenizer)
     tokenizer, model_config = of_tokenizer.tokenizer, design(config, of_tokenizer.config, clips.classes)
-    vocabulary, latent_shape = model_config.vocabulary, tokenizer.config.latent_shape(config.data.clip_shape)
+    latent_shape = tokenizer.config.latent_shape(config.data.clip_shape)
     blank = torch.zeros(1, 3, *config.data.clip_shape)
     masks = {  # refuses more condition frames than a clip has
         task.name: task.condition(blank, latent_shape, config.condition_frames).cond_token_mask for task in tasks
     }
-    assert vocabulary is not None
-    assert model_config.transformer is not None
+    generator = model_config.generator
+    assert isinstance(generator, MaskedGenerator)
 
     fabric = launch(loop, machine)
     torch.manual_seed(loop.seed)
-    transformer = MaskedTransformer(model_config.transformer)
+    transformer = MaskedTransformer(generator.transformer)
     transformer.rematerialize = loop.rematerialize
     average: AveragedModel | None = None
     if config.ema_decay:
@@ -100,9 +101,9 @@ def train_transformer(
             else:
                 with fabric.autocast():
                     tokenized = tokenize(tokenizer, batch["video"], chosen, config.condition_frames)
-            prefix = prefix_of(tokenized, chosen, batch["label"].tolist(), vocabulary, config)
+            labels = batch["label"].tolist()
             with fabric.no_backward_sync(learner.wrapped, enabled=piece < pieces - 1):
-                losses = commit_objective(learner.wrapped, tokenized, prefix, draws, vocabulary, config)
+                losses = commit_objective(learner.wrapped, tokenized, draws, labels, generator.vocabulary, config)
                 fabric.backward(losses.total / pieces)
             collected.append(losses)
             run.guard.see(done, {"total_loss": losses.total})
@@ -143,26 +144,35 @@ def design(config: TransformerRun, tokenizer: ModelConfig, classes: tuple[str, .
         num_special=16 if config.task_tokens else 1,
         separate_inpainting_token=config.separate_inpainting_token,
     )
-    t, h, w = tokenizer.tokenizer.latent_shape(config.data.clip_shape)
+    tasks = [get_task(name) for name in config.tasks]
+    latent_shape = tokenizer.tokenizer.latent_shape(config.data.clip_shape)
+    blank = torch.zeros(1, 3, *config.data.clip_shape)
+    if not 1 <= config.condition_frames < config.data.clip_shape[0]:
+        expected = f"expected 1 to {config.data.clip_shape[0] - 1}"
+        raise ValueError(f"condition_frames is {config.condition_frames}, {expected}")
+    given = [int(task.condition(blank, latent_shape, config.condition_frames).cond_token_mask.sum()) for task in tasks]
     transformer = TransformerConfig(
         vocab_size=vocabulary.size,
-        max_length=vocabulary.sequence_length(t * h * w, config.mask_mode == "prefix"),
-        hidden_size=config.hidden_size,
-        num_layers=config.num_layers,
-        num_heads=config.num_heads,
-        mlp_size=config.mlp_size,
-        dropout=config.dropout,
+        max_length=sequence_length(vocabulary, math.prod(latent_shape), config.mask_mode, max(given)),
+        num_segments=config.num_segments,
+        **asdict(config.size),
     )
+    without_class = config.label_dropout > 0 or not classes or not all(task.class_conditional for task in tasks)
     return ModelConfig(
-        format=1,
         tokenizer=tokenizer.tokenizer,
         clip_shape=config.data.clip_shape,
-        transformer=transformer,
-        vocabulary=vocabulary,
+        generator=MaskedGenerator(
+            transformer=transformer,
+            vocabulary=vocabulary,
+            mask_mode=config.mask_mode,
+            tasks=tuple(task.name for task in tasks),
+            unconditional=without_class,
+            decoding=replace(config.decoding, num_steps=min(config.decoding.num_steps, math.prod(latent_shape))),
+            task_decoding=config.task_decoding,
+        ),
         classes=classes,
         condition_frames=config.condition_frames,
         fps=config.data.fps,
-        mask_mode=config.mask_mode,
     )
 
 
@@ -176,6 +186,5 @@ def sample(log: RunLog, step: int, pipe: MagvitPipeline, task: Task, batch: dict
     named = max(label, 0) if task.class_conditional and pipe.config.classes else None
     if task.class_conditional and named is None:
         return
-    num_steps = min(12, math.prod(pipe.config.tokenizer.latent_shape(pipe.config.clip_shape)))
-    made = pipe(task.name, clip if task.needs_video else None, named, num_steps=num_steps, seed=step)
+    made = pipe(task.name, clip if task.needs_video else None, named, seed=step)
     log.video(step, task.name, torch.cat([clip, made.cond_video, made.video], dim=4)[0].cpu())

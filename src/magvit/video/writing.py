@@ -67,6 +67,22 @@ def write_video(path: str | os.PathLike[str], video: Tensor, fps: float | int = 
         raise OSError(f"cannot write {path}: {error_reason(error)}") from error
 
 
+def write_exactly(path: Path, pixels: np.ndarray, fps: int = 10) -> None:
+    """Write 8-bit RGB pixels `T H W C` as an .avi that keeps every one of them, uncompressed: read as fast as copied.
+
+    Raises:
+        ImportError: PyAV is not installed.
+    """
+    av = import_av()
+    with av.open(f"file:{path}", "w", format="avi", options={"fflags": "bitexact"}) as container:
+        stream = container.add_stream("rawvideo", rate=fps)
+        stream.height, stream.width, stream.pix_fmt = *pixels.shape[1:3], "bgr24"
+        for picture in pixels:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24")
+            container.mux(stream.encode(frame.reformat(format="bgr24")))
+        container.mux(stream.encode(None))
+
+
 def import_av() -> Any:
     """PyAV, or an ImportError that says how to install it."""
     try:

@@ -1,20 +1,30 @@
-"""Your own clips: a folder, whose first-level sub-folders are classes, or a list of clips as .csv, .json or .parquet.
+"""Your own clips: a folder, or a list of clips as .csv, .json or .parquet. One rule, whatever is done with them.
 
-A list has the column `path` (relative to the list's folder) and, where wanted, `label` (a name or a number), `split`,
-`start` and `end` (seconds, of the part that is the clip) and `text`. A .json file holds a list of objects, or one
-object a line.
+A folder's clips are its videos, at any depth; `.gif` and `.webp` files may be videos or pictures, and other pictures
+are clips of one frame where all files could be pictures. Hidden files are left out and links are followed. The clips
+are in the order of their paths. Their classes are the sub-folders that they lie in, numbered by
+name: those of the folder itself, or if it holds a single one and nothing beside that, of the first that branches. A
+clip outside of all has the label -1.
+
+A list has the column `path` (relative to the list's folder) and, where wanted, `label`, `split`, `start` and `end`
+(seconds, of the part that is the clip) and `text`. A .json file holds a list of objects, or one object a line. Labels
+are names, numbered in their order; or numbers from 0, where all are, with -1 for none.
 """
 
 import csv
-import json
+import re
+from difflib import get_close_matches
 from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from magvit.data.manifest import Record
 from magvit.data.sources.listing import VIDEO_SUFFIXES, Listing, Problem, files_below, split_name
+from magvit.typed_json import parse_json, read_json_lines
 from magvit.video.images import IMAGE_SUFFIXES
 
+COLUMNS = {"path", "label", "split", "start", "end", "text"}
 LISTS = (".csv", ".json", ".jsonl", ".parquet")
 
 
@@ -28,46 +38,65 @@ def read(source: Path) -> Listing:
     """
     if source.is_file():
         return _listed(source)
-    files = [path for path in files_below(source) if path.suffix.lower() in VIDEO_SUFFIXES + IMAGE_SUFFIXES]
-    videos = [path.relative_to(source) for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
-    chosen = videos or [path.relative_to(source) for path in files]
+    files = [path.relative_to(source) for path in files_below(source)]
+    chosen = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
+    if all(path.suffix.lower() in (".gif", ".webp") for path in chosen):
+        chosen = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES + IMAGE_SUFFIXES]
     if not chosen:
         raise ValueError(f"{source} holds no videos and no pictures, expected clips, or a list of them")
-    classes = tuple(sorted({path.parts[0] for path in chosen if len(path.parts) > 1}))
+    folders = [path.parts[:-1] for path in chosen]
+    first, last = min(folders), max(folders)
+    depth = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))  # all share
+    if all(len(parts) == depth for parts in folders):
+        depth = max(depth - 1, 0)
+    classes = tuple(sorted({parts[depth] for parts in folders if len(parts) > depth}))
     labels = {name: label for label, name in enumerate(classes)}
-    return Listing(source, classes, tuple(Record(path.as_posix(), labels.get(path.parts[0], -1)) for path in chosen))
+    records = [
+        Record(path.as_posix(), labels[parts[depth]] if len(parts) > depth else -1)
+        for path, parts in zip(chosen, folders, strict=True)
+    ]
+    return Listing(source, classes, tuple(records))
 
 
 def _listed(source: Path) -> Listing:
     rows = _rows(source)
-    named = {str(row["label"]) for row in rows if row.get("label") not in (None, "")}
-    numbered = all(name.isdecimal() for name in named)
-    classes = tuple(sorted(named))
-    if numbered and named:
-        classes = tuple(str(number) for number in range(max(map(int, named)) + 1))
-    labels = {name: label for label, name in enumerate(classes)}
+    for column in sorted({column for row in rows for column in row} - COLUMNS):
+        if near := get_close_matches(str(column).strip().lower(), COLUMNS, 1, 0.75):
+            raise ValueError(f"{source} has the column {column!r}: did you mean {near[0]!r}?")
+    classes, labels = _numbered([_label(row) for row in rows])
     records, problems = [], []
-    for number, row in enumerate(rows, start=1):
+    for number, (row, label) in enumerate(zip(rows, labels, strict=True), start=1):
         path, split = row.get("path"), split_name(str(row.get("split") or ""))
         if not isinstance(path, str) or not path:
             raise ValueError(f"{source} has no path in its row {number}, expected the columns path, label, split, ...")
         start, end = (_seconds(source, number, row, name) for name in ("start", "end"))
         if end is not None and end <= (start or 0):
             raise ValueError(f"{source} has in its row {number} the end {end}, expected more than the start")
-        label = row.get("label")
-        record = Record(
-            path,
-            -1 if label in (None, "") else labels[str(label)],
-            split,
-            start=start,
-            end=end,
-            text=str(row.get("text") or ""),
-        )
+        record = Record(path, label, split, start=start, end=end, text=str(row.get("text") or ""))
         if (source.parent / path).is_file():
             records.append(record)
         else:
             problems.append(Problem("missing", path, split, f"{source.name} names {path}, which is not here"))
     return Listing(source.parent, classes, tuple(records), tuple(problems))
+
+
+def _label(row: dict[str, Any]) -> str:
+    """As it is written; "" for none, which tables of numbers also spell NaN."""
+    label = row.get("label")
+    if isinstance(label, float) and label.is_integer():  # as a column with gaps stores whole numbers
+        label = int(label)
+    return "" if label is None or label != label else str(label).strip()
+
+
+def _numbered(labels: list[str]) -> tuple[tuple[str, ...], list[int]]:
+    """The classes, and the number of each label."""
+    named = set(labels) - {""}
+    if named and all(re.fullmatch(r"-1|0|[1-9]\d{0,3}", label) for label in named):
+        classes = tuple(map(str, range(max(map(int, named)) + 1)))
+        return classes, [int(label or -1) for label in labels]
+    classes = tuple(sorted(named))
+    numbers = {name: number for number, name in enumerate(classes)}
+    return classes, [numbers.get(label, -1) for label in labels]
 
 
 def _rows(source: Path) -> list[dict[str, Any]]:
@@ -78,16 +107,15 @@ def _rows(source: Path) -> list[dict[str, Any]]:
         )
     if suffix == ".parquet":
         return _parquet(source)
-    try:
-        with open(source, encoding="utf-8-sig", newline="") as file:
-            if suffix == ".csv":
-                rows = list(csv.DictReader(file))
-            else:
-                text = file.read()
-                listed = text.lstrip().startswith("[")
-                rows = json.loads(text) if listed else [json.loads(line) for line in text.splitlines() if line.strip()]
-    except (ValueError, csv.Error) as error:
-        raise ValueError(f"{source} cannot be read as {suffix[1:]}: {error}") from error
+    if suffix == ".csv":
+        try:
+            with open(source, encoding="utf-8-sig", newline="") as file:
+                rows = list(csv.DictReader(file, skipinitialspace=True))
+        except (ValueError, csv.Error) as error:
+            raise ValueError(f"{source} cannot be read as csv: {error}") from error
+    else:
+        content = source.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        rows = parse_json(content, source, list) if content.lstrip()[:1] == b"[" else read_json_lines(source)
     if not rows or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"{source} has no rows, expected the columns path, label, split, start, end, text")
     return rows

@@ -9,7 +9,7 @@ import csv
 from pathlib import Path
 
 from magvit.data.manifest import Record
-from magvit.data.sources.listing import VIDEO_SUFFIXES, Listing, Problem, files_below, split_name
+from magvit.data.sources.listing import VIDEO_SUFFIXES, Listing, Problem, by_name, files_below, split_name
 
 COLUMNS = ("youtube_id", "time_start", "time_end")
 
@@ -27,7 +27,7 @@ def read(source: Path) -> Listing:
         raise FileNotFoundError(f"{source} holds no .csv list with the columns {', '.join(COLUMNS)}")
     classes = tuple(sorted({row["label"] for _, row in rows if row.get("label")}))
     labels = {name: label for label, name in enumerate(classes)}
-    videos = {path.stem: path.relative_to(source).as_posix() for path in files if path.suffix.lower() in VIDEO_SUFFIXES}
+    find = by_name(source, (path for path in files if path.suffix.lower() in VIDEO_SUFFIXES), lambda path: path.stem)
     records, problems, seen = [], [], set()
     for path, row in rows:
         start, end = _times(path, row)
@@ -37,10 +37,10 @@ def read(source: Path) -> Listing:
             continue
         seen.add((cut, split))
         label = labels.get(row.get("label") or "", -1)
-        if cut in videos:
-            records.append(Record(videos[cut], label, split))
-        elif whole in videos:
-            records.append(Record(videos[whole], label, split, start=start, end=end))
+        if video := find(cut):
+            records.append(Record(video, label, split))
+        elif video := find(whole):
+            records.append(Record(video, label, split, start=start, end=end))
         else:
             problems.append(Problem("missing", cut, split, f"{path.name} names {cut}, which is not here"))
     return Listing(source, classes, tuple(records), tuple(problems))

@@ -1,10 +1,11 @@
 """What each source makes of a folder: the clips that the data set's own lists name, and what is wrong with them."""
 
-import json
 import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
 from magvit.data.manifest import Record
 
@@ -33,18 +34,29 @@ class Problem:
     message: str
 
 
+class Conversion(NamedTuple):
+    """How a clip that is no file of its own becomes one: `write(record, path)`, and about how large it is."""
+
+    write: Callable[[Record, Path], None]
+    num_bytes: int
+
+
 @dataclass(frozen=True)
 class Listing:
-    """A data set before anything is decoded: paths are relative to `root`, classes in label order."""
+    """A data set before anything is decoded: paths are relative to `root`, classes in label order.
+
+    With a `conversion` the paths are of files that are still to be written, below any folder.
+    """
 
     root: Path
     classes: tuple[str, ...]
     records: tuple[Record, ...]
     problems: tuple[Problem, ...] = ()
+    conversion: Conversion | None = None
 
 
-def files_below(folder: Path, follow_links: bool = True) -> list[Path]:
-    """All files below a folder in order of name, hidden files and folders left out; a folder linked twice comes once.
+def files_below(folder: Path) -> list[Path]:
+    """All files below a folder in order of name, without hidden ones. Links are followed, a folder linked twice once.
 
     Raises:
         OSError: it is not a folder.
@@ -55,7 +67,7 @@ def files_below(folder: Path, follow_links: bool = True) -> list[Path]:
         raise NotADirectoryError(f"{folder} is not a folder")
     found: list[Path] = []
     seen: set[str] = set()
-    for parent, subfolders, names in os.walk(folder, followlinks=follow_links):
+    for parent, subfolders, names in os.walk(folder, followlinks=True):
         if (real := os.path.realpath(parent)) in seen:  # also ends a link to a folder that it lies in
             subfolders.clear()
             continue
@@ -78,20 +90,22 @@ def named(files: list[Path], *names: str) -> Path:
     raise FileNotFoundError(f"{' or '.join(names)} not found: give the folder that holds it and the clips")
 
 
-def load_json(path: Path, kind: type[Any]) -> Any:
-    """A JSON file's list or object.
+def by_name(source: Path, files: Iterable[Path], name: Callable[[Path], str]) -> Callable[[str], str | None]:
+    """A function that finds the one file of a name, relative to the source: None if there is none.
 
-    Raises:
-        OSError: it is not there.
-        ValueError: it is not valid, or holds something else.
+    It raises ValueError for a name that several files have: which of them a list means is not known.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(values, kind):
-        raise ValueError(f"{path} holds a JSON {type(values).__name__}, expected a {kind.__name__}")
-    return values
+    named: dict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        named[name(path)].append(path.relative_to(source))
+
+    def find(wanted: str) -> str | None:
+        paths = named.get(wanted, [])
+        if len(paths) > 1:
+            raise ValueError(f"{source} holds {paths[0]} and {paths[1]}, and its lists only say {wanted}: keep one")
+        return paths[0].as_posix() if paths else None
+
+    return find
 
 
 def split_name(name: str) -> str:

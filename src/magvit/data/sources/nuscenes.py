@@ -6,13 +6,13 @@ key frames and sweeps, in the order of their times. Its split is the part's name
 `splits.json` (split: list of scene names), the one that names the scene.
 """
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from magvit.data.manifest import Record
-from magvit.data.sources.listing import Listing, load_json
+from magvit.data.sources.listing import Listing
+from magvit.typed_json import read_json
 
 VERSION = "v1.0-"
 
@@ -37,21 +37,21 @@ def read(source: Path) -> Listing:
 
 
 def _clips(part: Path) -> list[Record]:
-    scenes = {row["token"]: row for row in load_json(part / "scene.json", list)}
-    scene_of = {row["token"]: row["scene_token"] for row in load_json(part / "sample.json", list)}
-    sensors = {row["token"]: row for row in load_json(part / "sensor.json", list)}
+    scenes = {row["token"]: row for row in read_json(part / "scene.json", list)}
+    scene_of = {row["token"]: row["scene_token"] for row in read_json(part / "sample.json", list)}
+    sensors = {row["token"]: row for row in read_json(part / "sensor.json", list)}
     cameras = {
         row["token"]: sensors[row["sensor_token"]]["channel"]
-        for row in load_json(part / "calibrated_sensor.json", list)
+        for row in read_json(part / "calibrated_sensor.json", list)
         if sensors[row["sensor_token"]]["modality"] == "camera"
     }
     pictures: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in load_json(part / "sample_data.json", list):
+    for row in read_json(part / "sample_data.json", list):
         if row["calibrated_sensor_token"] in cameras:
             pictures[scene_of[row["sample_token"]], cameras[row["calibrated_sensor_token"]]].append(row)
     splits = {}
     if (part / "splits.json").is_file():
-        lists = json.loads((part / "splits.json").read_text(encoding="utf-8"))
+        lists = read_json(part / "splits.json", dict)
         splits = {scene: split for split, names in lists.items() for scene in names}
     records = []
     for (token, camera), rows in sorted(pictures.items(), key=lambda item: (scenes[item[0][0]]["name"], item[0][1])):

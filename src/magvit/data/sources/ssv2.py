@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from magvit.data.manifest import Record
-from magvit.data.sources.listing import VIDEO_SUFFIXES, Listing, Problem, files_below, load_json, named
+from magvit.data.sources.listing import VIDEO_SUFFIXES, Listing, Problem, by_name, files_below, named
+from magvit.typed_json import read_json
 
 PREFIX = "something-something-v2-"
 
@@ -23,14 +24,15 @@ def read(source: Path) -> Listing:
     """
     files = files_below(source)
     path = named(files, f"{PREFIX}labels.json", "labels.json")
+    stored = read_json(path, dict)
     try:
-        numbers = {name: int(number) for name, number in load_json(path, dict).items()}
+        numbers = {name: int(number) for name, number in stored.items()}
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path} is no object of template: number ({error})") from error
     classes = tuple(sorted(numbers, key=numbers.__getitem__))
     if sorted(numbers.values()) != list(range(len(classes))):
         raise ValueError(f"{path} does not number its {len(classes)} templates 0 to {len(classes) - 1}")
-    videos = {path.stem: path.relative_to(source).as_posix() for path in files if path.suffix.lower() in VIDEO_SUFFIXES}
+    find = by_name(source, (path for path in files if path.suffix.lower() in VIDEO_SUFFIXES), lambda path: path.stem)
     records, problems, lists = [], [], 0
     for split in ("train", "validation", "test"):
         try:
@@ -38,10 +40,10 @@ def read(source: Path) -> Listing:
         except FileNotFoundError:
             continue
         lists += 1
-        for entry in load_json(path, list):
+        for entry in read_json(path, list):
             name, label, text = _entry(path, entry, numbers)
-            if name in videos:
-                records.append(Record(videos[name], label, split, text=text))
+            if video := find(name):
+                records.append(Record(video, label, split, text=text))
             else:
                 problems.append(Problem("missing", name, split, f"{path.name} names {name}, which is not here"))
     if not lists:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from magvit.data.manifest import Record
-from magvit.data.sources.listing import Listing, Problem, files_below, named
+from magvit.data.sources.listing import Listing, Problem, by_name, files_below, named
 
 
 def read(source: Path, fold: int = 1) -> Listing:
@@ -23,7 +23,8 @@ def read(source: Path, fold: int = 1) -> Listing:
     files = files_below(source)
     classes = _classes(named(files, "classInd.txt"))
     labels = {name: label for label, name in enumerate(classes)}
-    videos = {path.name.lower(): path for path in files if path.suffix.lower() == ".avi"}
+    videos = (path for path in files if path.suffix.lower() == ".avi")
+    find = by_name(source, videos, lambda path: path.name.lower())
     records, problems = [], []
     groups: dict[str, dict[str, str]] = defaultdict(dict)  # of each recording, a clip in each split
     for split in ("train", "test"):
@@ -35,11 +36,11 @@ def read(source: Path, fold: int = 1) -> Listing:
             folder, _, name = entry.rpartition("/")
             if folder not in labels or told not in ([], [str(labels[folder] + 1)]):
                 raise ValueError(f"{list_file} line {number} is {line!r}, expected CLASS/CLIP.avi as in classInd.txt")
-            video = videos.get(name.lower())
+            video = find(name.lower())
             if video is None:
                 problems.append(Problem("missing", entry, split, f"{list_file.name} names {entry}, which is not here"))
             else:
-                records.append(Record(video.relative_to(source).as_posix(), labels[folder], split))
+                records.append(Record(video, labels[folder], split))
             if group := re.search(r"_(g\d+)_c\d+", name):
                 groups[f"{folder} {group[1]}"].setdefault(split, entry)
     problems += [

@@ -3,8 +3,8 @@
 A file is a row of records: length (8 bytes), checksum of these, payload, checksum of that; all little-endian. The
 checksum is CRC-32C (Castagnoli), rotated and shifted by a constant ("masked"), as the TFRecord format defines it.
 
-An `Example` is a protocol-buffer message with one map from names to lists of bytes, floats or integers. A
-`SequenceExample` keeps the map of its context in the same place, so it is read too, without its feature lists.
+An `Example` is a protocol-buffer message with one map from names to lists of bytes, floats or integers (which BAIR does
+not have, and which are not read). A `SequenceExample` keeps the map of its context in the same place.
 """
 
 import struct
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-Feature = list[bytes] | list[float] | list[int]
+Feature = list[bytes] | list[float]
 
 _HEADER, _FOOTER = struct.Struct("<QI"), struct.Struct("<I")
 _POLYNOMIAL = 0x82F63B78  # Castagnoli's, bits reversed
@@ -151,7 +151,7 @@ def parse_example(payload: bytes) -> dict[str, Feature]:
 
 
 def _feature(message: bytes) -> Feature:
-    """`Feature`: one of bytes_list = 1, float_list = 2, int64_list = 3, each with its values in field 1."""
+    """`Feature`: bytes_list = 1 or float_list = 2, with its values in field 1; integers are not read."""
     for kind, values in _fields(message):
         assert isinstance(values, bytes)
         found = [value for number, value in _fields(values) if number == 1]
@@ -160,8 +160,6 @@ def _feature(message: bytes) -> Feature:
         if kind == 2:  # packed, or one field for each
             data = b"".join(value for value in found if isinstance(value, bytes))
             return list(struct.unpack(f"<{len(data) // 4}f", data))
-        if kind == 3:
-            return [number for value in found for number in ([value] if isinstance(value, int) else _varints(value))]
     return []
 
 
@@ -185,22 +183,14 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
         position += length
 
 
-def _varints(data: bytes) -> Iterator[int]:
-    position = 0
-    while position < len(data):
-        value, position = _varint(data, position)
-        yield value
-
-
 def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """A variable-length integer (seven bits a byte, low ones first; signed as int64), and the position after it."""
+    """A variable-length integer (seven bits a byte, low ones first), and the position after it."""
     value = shift = 0
     while True:
         byte = data[position]
         value |= (byte & 127) << shift
         position, shift = position + 1, shift + 7
         if byte < 128:
-            value &= (1 << 64) - 1
-            return (value - (1 << 64) if value >> 63 else value), position
+            return value, position
         if shift > 63:
             raise IndexError

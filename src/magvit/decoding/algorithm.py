@@ -6,7 +6,6 @@ is Eq. 2 (`magvit.tasks.commit`): the condition token if one is given, `[MASK]` 
 into the result: its tokens are refined as well.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,12 +13,22 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from magvit.nn.sampling import gumbel_noise, sample_tokens
+from magvit.decoding.guidance import guidance_weight
+from magvit.decoding.options import Decoding
+from magvit.decoding.orders import get_order
+from magvit.nn.sampling import sample_tokens
 from magvit.shapes import TokenMask, Tokens
 from magvit.tasks.commit import MaskMode, apply_mask, maskable_positions, masked_count
 from magvit.tasks.schedule import mask_ratio
 
 Logits = Float[Tensor, "B t h w K"]
+LogitsFn = Callable[[Tokens, Tokens, float], Logits]
+"""The network: `logits_fn(inputs, uncond_inputs, guidance_scale)` over the `K` codes.
+
+Both inputs hold the tokens known so far and differ where a condition token stands in for an unknown one:
+`uncond_inputs` has `[MASK]` there and serves guidance (see `guide`), which a scale of 0 switches off. A network with
+segments takes `(inputs != uncond_inputs).long()`.
+"""
 
 
 @dataclass(frozen=True)
@@ -49,17 +58,12 @@ class DecodingStep:
 
 @torch.no_grad()
 def decode(
-    logits_fn: Callable[[Tokens, Tokens], Logits],
+    logits_fn: LogitsFn,
     cond_tokens: Tokens,
     cond_token_mask: TokenMask,
+    decoding: Decoding,
     *,
     mask_token_id: int,
-    num_steps: int = 12,
-    mask_schedule: str = "cosine",
-    mask_temperature: float = 4.5,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 0.0,
     mask_mode: MaskMode = "commit",
     generators: Sequence[torch.Generator] | None = None,
     callback: Callable[[DecodingStep], None] | None = None,
@@ -68,18 +72,11 @@ def decode(
     """Generate a batch of token grids (Algorithm 1).
 
     Args:
-        logits_fn: the network, `logits_fn(inputs, uncond_inputs)` over the `K` codes. Both hold the tokens known so far
-            and differ where a condition token stands in for an unknown one; `uncond_inputs` has `[MASK]` there and
-            serves guidance, see `guide`. A network with segments takes `(inputs != uncond_inputs).long()`.
+        logits_fn: the network, see `LogitsFn`.
         cond_tokens: tokens of the condition video. The two latent modes keep them where given.
         cond_token_mask: where they are given; all False for generation from nothing.
+        decoding: steps, schedules, temperatures, order, guidance.
         mask_token_id: `Vocabulary.mask_token_id`.
-        num_steps: number of network evaluations, 1 or more.
-        mask_schedule: see `magvit.tasks.schedule`.
-        mask_temperature: how much chance decides which tokens stay: weight of the Gumbel noise that is added to the
-            confidence, annealed linearly to 0 at the last step.
-        temperature: of the token distribution; 0 takes the most likely token.
-        top_k, top_p: limits of the token distribution, 0 = none; see `magvit.nn.sampling`.
         mask_mode: how the condition enters, see `magvit.tasks.commit`.
         generators: one per sample, so that a sample does not depend on the rest of its batch. On the CPU they give the
             same numbers whatever the device. Not needed if both temperatures are 0.
@@ -88,39 +85,35 @@ def decode(
             prediction even after the last step, and when a single token is unknown, all become unknown again.
 
     Raises:
-        ValueError: if an option is out of range, or generators are missing or not one per sample.
+        ValueError: if generators are missing or not one per sample.
     """
-    if num_steps < 1:
-        raise ValueError(f"num_steps is {num_steps}, expected 1 or more")
-    if not 0 <= mask_temperature < math.inf:
-        raise ValueError(f"mask_temperature is {mask_temperature}, expected a finite number, 0 or more")
-    if mask_temperature > 0 and generators is None:
-        raise ValueError(f"mask_temperature {mask_temperature} needs one torch.Generator per sample")
+    if decoding.order == "confidence" and decoding.mask_temperature > 0 and generators is None:
+        raise ValueError(f"mask_temperature {decoding.mask_temperature} needs one torch.Generator per sample")
 
-    num_tokens = cond_tokens[0].numel()
+    num_tokens, order = cond_tokens[0].numel(), get_order(decoding.order)
     maskable = maskable_positions(cond_token_mask, mask_mode)
     num_maskable = maskable.flatten(1).sum(1)
     tokens, masked = cond_tokens, maskable
-    for step in range(num_steps):
+    for step in range(decoding.num_steps):
         grids = apply_mask(
             tokens, masked, cond_tokens, cond_token_mask, mask_token_id=mask_token_id, mask_mode=mask_mode
         )
-        logits = logits_fn(grids.inputs, grids.uncond_inputs).float()
+        guidance = decoding.guidance_scale * guidance_weight(decoding.guidance_schedule, step / decoding.num_steps)
+        logits = logits_fn(grids.inputs, grids.uncond_inputs, guidance).float()
 
-        predicted = sample_tokens(logits, temperature, top_k, top_p, generators)
+        predicted = sample_tokens(logits, decoding.temperature, decoding.top_k, decoding.top_p, generators)
         tokens = torch.where(masked, predicted, tokens)
         log_probability = logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
         confidence = torch.where(masked, log_probability, torch.inf)
 
-        progress = torch.tensor(step + 1, dtype=torch.float32) / num_steps
-        ratio = mask_ratio(mask_schedule, progress, num_tokens)  # on the CPU: the same rounding whatever the device
-        score = confidence
-        if generators is not None and (noise_scale := mask_temperature * (1 - progress.item())) > 0:
-            score = confidence + noise_scale * gumbel_noise(confidence, generators)
+        progress = torch.tensor(step + 1, dtype=torch.float32) / decoding.num_steps
+        ratio = mask_ratio(decoding.mask_schedule, progress, num_tokens)  # on the CPU: the same rounding everywhere
+        score = order(confidence, decoding.mask_temperature * (1 - progress.item()), generators)
+        score = torch.where(masked, score, torch.inf)
 
         limit = masked.flatten(1).sum(1) - 1  # a step settles one token at least
         count = masked_count(num_maskable, ratio, limit)
-        if step == num_steps - 1 and not reproduce_last_token_bug:
+        if step == decoding.num_steps - 1 and not reproduce_last_token_bug:
             count = torch.zeros_like(count)
         masked = _lowest(score, count)
         if reproduce_last_token_bug:

@@ -1,0 +1,129 @@
+"""`magvit tokenize`: the tokens that a stage-2 run would compute, computed once."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from magvit.cli.shell import check_folder
+
+if TYPE_CHECKING:
+    from magvit.training.config import TransformerRun
+
+DATA = ("clip_shape", "stride", "target_fps", "short_side", "flip", "labels", "synthetic_share", "synthetic", "split")
+"""The fields of `DataConfig` that are options here."""
+
+
+@dataclass(frozen=True)
+class Tokenize:
+    """Store the tokens of clips, and of what the tasks show of them, so that stage 2 trains without the tokenizer.
+
+    The settings are those of a transformer recipe, and what is given here has to be given to the training as well:
+
+        magvit tokenize magvit-tiny --data CLIPS --tokenizer MODEL --output tokens/tiny --epochs 4
+        magvit train transformer magvit-tiny --data CLIPS --tokenizer MODEL --token-cache tokens/tiny
+
+    Without a recipe: all tasks, and clips as the tokenizer's model takes them. For example
+
+        magvit tokenize --data CLIPS --tokenizer magvit-tiny --output tokens/clips
+
+    Work that was interrupted goes on with the same command.
+    """
+
+    output: Path
+    """Folder to be written or gone on with."""
+    recipe: Annotated[Positional[str | None], arg(metavar="[RECIPE]")] = None
+    """Transformer recipe that the tokens are for; see magvit presets."""
+    data: Path | None = None
+    """Folder of clips, classes in sub-folders; a list of clips, shards, or what magvit data prepare wrote."""
+    split: str | None = None
+    """Of a set with splits: train, test, ...; without it the recipe's, or train."""
+    tokenizer: str | None = None
+    """Model folder, packaged name, or hub id; without it the recipe's, or magvit-tiny."""
+    epochs: int = 1
+    """Times each clip is stored, every time with another random window, crop and flip; later epochs repeat these."""
+    tasks: tuple[str, ...] | None = None
+    """Tasks whose conditions are stored; without them the recipe's, or all."""
+    condition_frames: int | None = None
+    """Frames given by the frame tasks; without it the recipe's, or the model's."""
+    clip_shape: tuple[int, int, int] | None = None
+    """Frames, height and width; without it the recipe's, or the model's."""
+    stride: int | None = None
+    """Step between the frames of a clip; without it the recipe's, or 1."""
+    target_fps: float | None = None
+    """Rate that videos are resampled to; without it the recipe's, or as stored."""
+    short_side: int | None = None
+    """Shorter side of the videos before the crop; without it the recipe's, or that of the crop."""
+    flip: bool | None = None
+    """Mirror every other clip; without it as the recipe, or True."""
+    labels: bool | None = None
+    """Sub-folders are classes; without it as the recipe, or True."""
+    synthetic_share: float | None = None
+    """Share of synthetic clips; without it the recipe's, or 0."""
+    synthetic: Literal["shapes", "digits", "scenes"] | None = None
+    """Which synthetic clips; without it as the recipe, or moving shapes."""
+    seed: int | None = None
+    """Of the random windows, crops and flips: that of the training; without it the recipe's, or 0."""
+    precision: Literal["float32", "bfloat16"] | None = None
+    """Of the tokenizer; without it the recipe's, or bfloat16 as in training."""
+    batch_size: int = 16
+    """Clips at once."""
+    num_workers: int | None = None
+    """Processes that read clips; without it the recipe's, or 0."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps, ..."""
+
+    def run(self) -> None:
+        """Write the tokens."""
+        check_folder(self.output)
+        from magvit.device import usable_device
+        from magvit.training.cache_tokens import cache_tokens
+
+        device = usable_device(self.device)
+        run = self.of_training()
+        cache_tokens(run, self.output, epochs=self.epochs, batch_size=self.batch_size, device=device)
+        print(f"wrote {self.output}")
+
+    def of_training(self) -> "TransformerRun":
+        """The run that the tokens are for: the recipe's, with what the options change."""
+        run = self._defaults()
+        data = {name: getattr(self, name) for name in DATA}
+        clips = run.data if self.data is None else run.data.from_folder(self.data)
+        loop = {name: getattr(self, name) for name in ("seed", "precision", "num_workers")}
+        return replace(
+            run,
+            data=replace(clips, **_given(data)),
+            loop=replace(run.loop, **_given(loop)),
+            task_weights=(),  # of the recipe's tasks, and nothing to the tokens
+            **_given({name: getattr(self, name) for name in ("tokenizer", "tasks", "condition_frames")}),
+        )
+
+    def _defaults(self) -> "TransformerRun":
+        from magvit import hub
+        from magvit.data.loader import DataConfig
+        from magvit.model_config import ModelConfig
+        from magvit.recipes import TRANSFORMER_RECIPES
+        from magvit.tasks import TASKS
+        from magvit.training.config import LoopConfig, TransformerRun
+
+        if self.recipe is not None:
+            if self.recipe not in TRANSFORMER_RECIPES:
+                known = ", ".join(TRANSFORMER_RECIPES)
+                raise ValueError(f"unknown transformer recipe {self.recipe!r}, expected one of {known}")
+            return TRANSFORMER_RECIPES[self.recipe]()
+        tokenizer = self.tokenizer or "magvit-tiny"
+        folder = hub.resolve(tokenizer)
+        model = ModelConfig.from_dict(hub.load_config(folder), str(folder / hub.CONFIG))
+        return TransformerRun(
+            loop=LoopConfig(num_steps=1, global_batch_size=1),
+            data=DataConfig(model.clip_shape),
+            tokenizer=tokenizer,
+            tasks=tuple(TASKS),
+            condition_frames=model.condition_frames,
+        )
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}

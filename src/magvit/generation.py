@@ -1,0 +1,121 @@
+"""From a condition and a class to a grid of tokens, by either kind of stage 2: networks in, tokens out, no pixels."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import torch
+
+from magvit.autoregressive import AutoregressiveTransformer
+from magvit.decoding import Decoding, DecodingStep, Logits, LogitsFn, decode, guide
+from magvit.model_config import AutoregressiveGenerator, Generator, MaskedGenerator
+from magvit.shapes import TokenMask, Tokens
+from magvit.tasks import SequenceLayout, Task, lay_out, shift_right
+from magvit.transformer import MaskedTransformer
+
+Labels = Sequence[int | None]
+Transformer = MaskedTransformer | AutoregressiveTransformer
+
+
+def make_transformer(config: Generator) -> Transformer:
+    """The network that a config describes, with new weights."""
+    if isinstance(config, MaskedGenerator):
+        return MaskedTransformer(config.transformer)
+    assert isinstance(config, AutoregressiveGenerator)
+    return AutoregressiveTransformer(config.transformer)
+
+
+def generate(
+    config: Generator,
+    transformer: Transformer,
+    task: Task,
+    labels: Labels,
+    cond_tokens: Tokens,
+    cond_token_mask: TokenMask,
+    decoding: Decoding,
+    generators: Sequence[torch.Generator],
+    callback: Callable[[DecodingStep], None] | None = None,
+) -> Tokens:
+    """A grid of tokens for each condition and label (None: the unconditional class), drawn by its own generator.
+
+    Args:
+        config: of the model.
+        transformer: `make_transformer(config)` with its weights, in evaluation mode.
+        task: says how the sequences begin.
+        labels: class numbers.
+        cond_tokens: tokens of the condition video.
+        cond_token_mask: where they are given.
+        decoding: how tokens are drawn. Autoregressive models heed `temperature`, `top_k` and `top_p` alone.
+        generators: one per sample.
+        callback: called after each step of Algorithm 1.
+    """
+    if isinstance(config, AutoregressiveGenerator) and isinstance(transformer, AutoregressiveTransformer):
+        return generate_autoregressive(config, transformer, task, labels, cond_tokens, decoding, generators)
+    assert isinstance(config, MaskedGenerator)
+    assert isinstance(transformer, MaskedTransformer)
+    return decode(
+        masked_logits_fn(config, transformer, task, labels, cond_tokens, cond_token_mask),
+        cond_tokens,
+        cond_token_mask,
+        decoding,
+        mask_token_id=config.vocabulary.mask_token_id,
+        mask_mode=config.mask_mode,
+        generators=generators,
+        callback=callback,
+    )
+
+
+def masked_logits_fn(
+    config: MaskedGenerator,
+    transformer: MaskedTransformer,
+    task: Task,
+    labels: Labels,
+    cond_tokens: Tokens,
+    cond_token_mask: TokenMask,
+) -> LogitsFn:
+    """What `decode` asks at each step: the sequences through the transformer; for guidance, with and without condition
+    in one batch.
+    """
+    vocabulary, count = config.vocabulary, len(cond_tokens)
+    plain = lay_out(vocabulary, [task.family] * count, labels, cond_tokens, cond_token_mask, config.mask_mode)
+
+    @cache
+    def with_unconditional() -> SequenceLayout:
+        return lay_out(
+            vocabulary,
+            [task.family] * count + [config.unconditional_family(task)] * count,
+            [*labels, *[None] * count],
+            cond_tokens.repeat(2, 1, 1, 1),
+            torch.cat([cond_token_mask, torch.zeros_like(cond_token_mask)]),
+            config.mask_mode,
+        )
+
+    def logits_fn(inputs: Tokens, uncond_inputs: Tokens, guidance_scale: float) -> Logits:
+        layout, grids = plain, inputs
+        if guidance_scale:
+            layout, grids = with_unconditional(), torch.cat([inputs, uncond_inputs])
+        segments = None
+        if config.transformer.num_segments:
+            stands_in = (inputs != uncond_inputs).long()
+            segments = layout.segments(torch.cat([stands_in, torch.zeros_like(stands_in)])[: len(grids)])
+        logits = layout.of_latents(transformer(layout.fill(grids), segments, layout.visible))
+        logits = logits[..., : vocabulary.codebook_size].float().unflatten(1, inputs.shape[1:])
+        return guide(logits[:count], logits[count:], guidance_scale) if guidance_scale else logits
+
+    return logits_fn
+
+
+def generate_autoregressive(
+    config: AutoregressiveGenerator,
+    transformer: AutoregressiveTransformer,
+    task: Task,
+    labels: Labels,
+    like: Tokens,
+    decoding: Decoding,
+    generators: Sequence[torch.Generator],
+) -> Tokens:
+    """One token after the other behind `[start, task, class]`: a grid for each label, in the shape of `like`."""
+    vocabulary, count = config.vocabulary, like[0].numel()
+    layout = lay_out(vocabulary, [task.family] * len(like), labels, like, torch.zeros_like(like, dtype=torch.bool))
+    before = shift_right(vocabulary, layout.ids)[:, : layout.ids.shape[1] - count + 1]
+    sampling = decoding.temperature, decoding.top_k, decoding.top_p
+    return transformer.generate(before, count, vocabulary.codebook_size, *sampling, generators).view(like.shape)
