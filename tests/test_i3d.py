@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from magvit.metrics.float32 import exact_float32
 from magvit.metrics.i3d import I3D, MaxPool3D, Unit3D, same_padding
-from magvit.metrics.precision import exact_float32
 from magvit.metrics.resize import resize_tf1_bilinear
 
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from magvit.metrics.resize import center_crop, resize_aligned_corners, resize_half_pixel, resize_tf1_bilinear
+from magvit.metrics.resize import resize_aligned_corners, resize_half_pixel, resize_tf1_bilinear
 
 WAYS = {
     "tf1": resize_tf1_bilinear,
@@ -87,11 +87,3 @@ def test_half_pixel_is_that_of_the_pytorch_ports():
     video = noise(1, 3, 2, 64, 48)
     frames = F.interpolate(video[0].movedim(1, 0), (224, 224), mode="bilinear", align_corners=False)
     torch.testing.assert_close(resize_half_pixel(video, (224, 224), antialias=False)[0].movedim(1, 0), frames)
-
-
-def test_center_crop():
-    video = noise(1, 3, 2, 7, 10)
-    assert torch.equal(center_crop(video, (4, 4)), video[..., 1:5, 3:7])
-    assert torch.equal(center_crop(video, (7, 10)), video)
-    with pytest.raises(ValueError, match=r"^a video of 7x10 pixels has no crop of 8x4$"):
-        center_crop(video, (8, 4))

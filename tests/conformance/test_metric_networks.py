@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from conformance.arrays import channels_first, channels_last, stats
+from magvit.data.transforms import center_crop
 from magvit.metrics import resize
 from magvit.metrics.c3d import C3D
 from magvit.metrics.i3d import I3D
@@ -94,7 +95,7 @@ def test_i3d_of_other_clips(reference, i3d):
     video = channels_first(ref.tensor("input"))
     ref.compare("i3d/logits_mean_first10frames", i3d(video[:, :, :10]))
     height, width = video.shape[-2:]
-    cropped = resize.center_crop(resize.resize_tf1_bilinear(video, (256, 256 * width // height)), (224, 224))
+    cropped = center_crop(resize.resize_tf1_bilinear(video, (256, 256 * width // height)), (224, 224))
     ref.compare("i3d/logits_mean_resize_crop", i3d(cropped))
 
 
@@ -110,7 +111,7 @@ def test_c3d(reference, c3d):
     ("prefix", "function"),
     [
         ("jax_tf1style_", resize.resize_tf1_bilinear),
-        ("central_crop_", resize.center_crop),
+        ("central_crop_", center_crop),
         ("c3d_align_corners_", resize.resize_aligned_corners),
         ("jax_image_resize_bilinear_", lambda video, size: resize.resize_half_pixel(video, size, antialias=True)),
     ],
@@ -123,7 +124,7 @@ def test_resizing(reference, prefix, function):
     for key in keys:
         height, width = map(int, key.removeprefix(f"resize/{prefix}").split("x"))
         resized = channels_last(function(video, (height, width)))
-        if function is resize.center_crop:
+        if function is center_crop:
             ref.exact(key, resized)
         else:
             ref.compare(key, resized, atol=1e-5)  # its sample positions are rounded to float32

@@ -141,13 +141,13 @@ class Begun:
                 features.collect(self.output / f"{task}-{repeat}", self.setting.samples, of_samples, work)
 
     def _of_real(self, real: RealClips, work: Work, batches: list[list[int]]) -> Iterator[Arrays]:
-        for batch in loaded(Items(real, None, samples=False), batches, work):
+        for batch in loaded(real, batches, work):
             yield self._computed(self.real_columns, Samples(batch["video"], self.protocol.pixels))
 
     def _of_samples(self, task: str, repeat: int, work: Work, batches: list[list[int]]) -> Iterator[Arrays]:
         fake, classes = self.fakes[repeat] if self.fakes else None, self.clips.classes
         real = None if fake and not self.paired else self.reals[repeat]
-        for numbers, batch in zip(batches, loaded(Items(real, fake, classes=classes), batches, work), strict=True):
+        for numbers, batch in zip(batches, loaded(Items(real, fake, classes), batches, work), strict=True):
             seeds = [generator_for(self.seed, repeat, number).initial_seed() for number in numbers]
             made = self.subject.samplers[task](batch, seeds)
             names = [classes[label] if label >= 0 else "" for label in batch["label"].tolist()]

@@ -20,11 +20,6 @@ FileProgress = Callable[[str, list[int]], Iterable[int]]
 """Is given the name of a folder and the numbers of its files, and gives the numbers, to show how far the work is."""
 
 
-def no_progress(name: str, files: list[int]) -> list[int]:
-    """Shows nothing."""
-    return files
-
-
 @dataclass(frozen=True)
 class Work:
     """How the work is done, which changes no number.
@@ -41,7 +36,7 @@ class Work:
     batch_size: int = 8
     num_workers: int = 0
     part: tuple[int, int] = (0, 1)
-    progress: FileProgress = no_progress
+    progress: FileProgress = lambda name, files: files
 
 
 def collect(

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from magvit.metrics import weights
-from magvit.metrics.precision import exact_float32
+from magvit.metrics.float32 import exact_float32
 from magvit.metrics.synthetic import load_synthetic
 from magvit.perceptual.lpips import BackboneName
 from magvit.perceptual.weights import load as load_perceptual

@@ -124,7 +124,6 @@ class Protocol:
         return self.source.startswith("ours")
 
 
-CHOICES = ("metrics", "tasks")
 DECODING = tuple(option.name for option in fields(Decoding))
 CHANGES = {
     "num_samples": "num_samples",
@@ -136,7 +135,7 @@ CHANGES = {
     "target_fps": "real.target_fps",
     "real_clips": "real.rule",
 }
-"""Options that change a protocol, and what they change. `CHOICES` choose within it; `DECODING` is of the model."""
+"""Options that change a protocol, and what they change."""
 
 
 def adapted(
@@ -146,7 +145,7 @@ def adapted(
 
     Args:
         published: the protocol.
-        options: by name: `CHOICES`, `DECODING` and `CHANGES`; None leaves what the protocol says.
+        options: by name: `metrics`, `tasks`, and those of `DECODING` and `CHANGES`; None leaves what the protocol says.
         allow_fewer: let there be fewer samples, real clips or repeats.
 
     Raises:

@@ -118,31 +118,25 @@ class RealClips(Dataset[Clip]):
 
 
 class Items(Dataset[dict[str, Any]]):
-    """Item i: the real clip of sample i (or real clip i), if there are any; clip i of the other folder, if any."""
+    """Item i: the real clip of sample i and clip i of the other folder, if any; labels are numbers of `classes`."""
 
-    def __init__(
-        self, real: RealClips | None, fake: RealClips | None, samples: bool = True, classes: Sequence[str] = ()
-    ):
-        self.real, self.fake, self.samples, self.classes = real, fake, samples, list(classes)
-
-    def _class_of(self, label: int) -> int:
-        """The number among the real clips' classes of the other folder's class of the same name, or -1."""
-        assert self.fake is not None
-        name = self.fake.clips.classes[label] if label >= 0 else ""
-        return self.classes.index(name) if name in self.classes else -1
+    def __init__(self, real: RealClips | None, fake: RealClips | None, classes: Sequence[str]):
+        numbers = {name: number for number, name in enumerate(classes)}
+        self.real, self.fake = real, fake
+        self.labels = [numbers.get(name, -1) for name in fake.clips.classes] if fake else []
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         item: dict[str, Any] = {}
         if self.real:
-            item = dict(self.real[self.real.of_sample[number] if self.samples else number])
+            item = dict(self.real[self.real.of_sample[number]])
         if self.fake:
             other = self.fake[number]
-            item = {"label": self._class_of(other["label"]), **item, "fake": other["video"]}
-        item.pop("index", None)
+            label = self.labels[other["label"]] if other["label"] >= 0 else -1
+            item = {"label": label, **item, "fake": other["video"]}
         return item
 
 
-def loaded(items: Items, batches: list[list[int]], work: Work) -> Iterator[Any]:
+def loaded(items: Dataset[Any], batches: list[list[int]], work: Work) -> Iterator[Any]:
     """Batches of items with these numbers, on the device of the work."""
     loader = DataLoader(items, batch_sampler=batches, num_workers=work.num_workers, generator=torch.Generator())
     for batch in loader:

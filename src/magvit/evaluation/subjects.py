@@ -66,8 +66,10 @@ def of_pipeline(pipe: MagvitPipeline, protocol: Protocol, classes: list[str], na
     shape = protocol.clip_shape or model.clip_shape
     if shape[1:] != model.clip_shape[1:] or (shape[0] != model.clip_shape[0] and not frame_by_frame):
         raise ValueError(f"the model's clip_shape is {model.clip_shape}, {protocol.name} needs {protocol.clip_shape}")
-    if generates:
-        _check_generation(pipe, protocol)
+    by_frames = any("frame" in task for task in protocol.tasks)
+    if by_frames and protocol.condition_frames not in (None, model.condition_frames):
+        needed = f"{protocol.name} needs {protocol.condition_frames}"
+        raise ValueError(f"the model's condition_frames is {model.condition_frames}, {needed}")
     networks = {name: network for name in ("tokenizer", "transformer") if (network := getattr(pipe, name)) is not None}
     if protocol.subject == "reconstruction":
         networks.pop("transformer", None)
@@ -86,14 +88,6 @@ def of_pipeline(pipe: MagvitPipeline, protocol: Protocol, classes: list[str], na
     if generates:
         made_of["decoding"] = {task: asdict(_decoding(pipe, task, protocol)) for task in protocol.tasks}
     return Subject(samplers, made_of, pipe.config.tokenizer.codebook_size)
-
-
-def _check_generation(pipe: MagvitPipeline, protocol: Protocol) -> None:
-    """Raise ValueError where a protocol's frames and decoding are not for a model."""
-    model, by_frames = pipe.config, any("frame" in task for task in protocol.tasks)
-    if by_frames and protocol.condition_frames not in (None, model.condition_frames):
-        needed = f"{protocol.name} needs {protocol.condition_frames}"
-        raise ValueError(f"the model's condition_frames is {model.condition_frames}, {needed}")
 
 
 def _decoding(pipe: MagvitPipeline, task: str, protocol: Protocol) -> Decoding:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from magvit.metrics.precision import exact_float32
+from magvit.metrics.float32 import exact_float32
 from magvit.metrics.resize import resize_aligned_corners
 from magvit.shapes import Video, check_video
 

@@ -3,7 +3,7 @@
     d(a, b) = |m_a - m_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2))        (Heusel et al. 2017, Unterthiner et al. 2018)
 
 with means m and unbiased covariances S (divided by n - 1), in float64, as `tensorflow_gan` computes it for the official
-code. The set enters by its `FeatureStatistics` alone, which are gathered in one pass, merged, and saved.
+code. The set enters by its `FeatureStatistics` alone, which can be saved.
 """
 
 import json
@@ -46,8 +46,7 @@ def checked(features: Tensor, name: str = "features") -> Float64[Tensor, "N D"]:
 class FeatureStatistics:
     """Count, mean, and the sum over samples of `(x - mean) (x - mean)^T`, in float64 on the CPU.
 
-    Sums are about the mean from the start and two parts are merged pairwise (Chan, Golub, LeVeque 1979), so that no
-    digits are lost where the mean is large beside the spread.
+    Sums are about the mean from the start, so that no digits are lost where it is large beside the spread.
     """
 
     count: int
@@ -55,47 +54,16 @@ class FeatureStatistics:
     scatter: Float64[Tensor, "D D"]
 
     @classmethod
-    def empty(cls, size: int) -> "FeatureStatistics":
-        """Statistics of no samples of `size` features."""
-        return cls(0, torch.zeros(size, dtype=torch.float64), torch.zeros(size, size, dtype=torch.float64))
-
-    @classmethod
     def of(cls, features: Features) -> "FeatureStatistics":
-        """Statistics of the rows; there may be none.
+        """Statistics of the rows, of which there is at least one.
 
         Raises:
             ValueError: a value is NaN or infinite.
         """
         rows = checked(features)
-        if not len(rows):
-            return cls.empty(rows.shape[1])
         mean = rows.mean(dim=0)
         centered = rows - mean
         return cls(len(rows), mean, centered.T @ centered)
-
-    def update(self, features: Features) -> None:
-        """Take in more rows.
-
-        Raises:
-            ValueError: they are not of the same size, or a value is NaN or infinite.
-        """
-        self.merge(self.of(features))
-
-    def merge(self, other: "FeatureStatistics") -> None:
-        """Take in the samples behind `other`; in which order changes nothing but the last digits.
-
-        Raises:
-            ValueError: they are not of the same size.
-        """
-        _check_sizes(self, other)
-        if not other.count:
-            return
-        total = self.count + other.count
-        difference = other.mean - self.mean
-        self.scatter = self.scatter + other.scatter
-        self.scatter += torch.outer(difference, difference) * (self.count * other.count / total)
-        self.mean = self.mean + difference * (other.count / total)
-        self.count = total
 
     @property
     def covariance(self) -> Float64[Tensor, "D D"]:
@@ -150,11 +118,6 @@ class FeatureStatistics:
         return cls(count, torch.from_numpy(mean), torch.from_numpy(scatter)), metadata
 
 
-def _check_sizes(a: FeatureStatistics, b: FeatureStatistics) -> None:
-    if len(a.mean) != len(b.mean):
-        raise ValueError(f"the sizes of the features are {len(a.mean)} and {len(b.mean)}, expected the same")
-
-
 def _root(covariance: Float64[Tensor, "D D"]) -> Float64[Tensor, "D D"]:
     """R with `R^T R = covariance`, without the directions in which rounding is all there is."""
     values, vectors = torch.linalg.eigh(covariance)
@@ -173,7 +136,8 @@ def frechet_distance(a: FeatureStatistics, b: FeatureStatistics, unbiased: bool 
     Raises:
         ValueError: the sizes of the features differ, or a set has fewer than 2 samples.
     """
-    _check_sizes(a, b)
+    if len(a.mean) != len(b.mean):
+        raise ValueError(f"the sizes of the features are {len(a.mean)} and {len(b.mean)}, expected the same")
     cov_a, cov_b = (s.covariance if unbiased else s.covariance * ((s.count - 1) / s.count) for s in (a, b))
     between = torch.linalg.svdvals(_root(cov_a) @ _root(cov_b).T).sum()
     spread = cov_a.trace() + cov_b.trace() - 2 * between

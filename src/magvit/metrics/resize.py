@@ -50,17 +50,3 @@ def resize_half_pixel(video: Video, size: Size, antialias: bool) -> Resized:
 def _interpolated(video: Tensor, size: Size, **how: bool) -> Tensor:
     frames = F.interpolate(video.flatten(1, 2), size, mode="bilinear", **how)
     return frames.unflatten(1, video.shape[1:3])
-
-
-def center_crop(video: Video, size: Size) -> Resized:
-    """The middle, one pixel up and left of it where the margins are odd.
-
-    Raises:
-        ValueError: the video is smaller.
-    """
-    margins = [count - length for count, length in zip(video.shape[-2:], size, strict=True)]
-    if min(margins) < 0:
-        found, wanted = ("x".join(map(str, sides)) for sides in (video.shape[-2:], size))
-        raise ValueError(f"a video of {found} pixels has no crop of {wanted}")
-    top, left = (margin // 2 for margin in margins)
-    return video[..., top : top + size[0], left : left + size[1]]

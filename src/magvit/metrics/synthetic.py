@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from magvit import hub
-from magvit.metrics.precision import exact_float32
+from magvit.metrics.float32 import exact_float32
 from magvit.metrics.resize import resize_half_pixel
 from magvit.shapes import Grid, Video
 
