@@ -35,9 +35,9 @@ def rotations(grid: Grid, num_prefix: int, size: int) -> Float[Tensor, "L planes
     return torch.stack((table.cos(), table.sin()), -1)
 
 
-def rotate(x: Float[Tensor, "B heads L d"], table: Float[Tensor, "L planes 2"]) -> Float[Tensor, "B heads L d"]:
+def rotate(x: Float[Tensor, "B L n heads d"], table: Float[Tensor, "L planes 2"]) -> Float[Tensor, "B L n heads d"]:
     """Turn the pairs (i, i + d/2) of every position by its angles."""
-    cos, sin = table.to(x.dtype).unbind(-1)
+    cos, sin = table[:, None, None].to(x.dtype).unbind(-1)
     first, second = x.chunk(2, -1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), -1)
 
@@ -76,8 +76,19 @@ class ModernLayer(nn.Module):
         """Self-attention whose queries and keys have unit root mean square before they are turned."""
         batch, length, hidden = x.shape
         qkv = self.qkv(x).view(batch, length, 3, self.num_heads, hidden // self.num_heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each B heads L d
-        query, key = (F.rms_norm(part, part.shape[-1:]) for part in (query, key))
-        query, key = (rotate(part.to(value.dtype), self.table[-length:]) for part in (query, key))
-        x = F.scaled_dot_product_attention(query, key, value, attn_mask=visible)
+        turned = rotate(F.rms_norm(qkv[:, :, :2], qkv.shape[-1:]).to(qkv.dtype), self.table[-length:])
+        query, key, value = (part.transpose(1, 2) for part in (*turned.unbind(2), qkv[:, :, 2]))  # each B heads L d
+        x = attend(query, key, value, visible)
         return self.attention_out(x.transpose(1, 2).reshape(batch, length, hidden))
+
+
+def attend(
+    query: Float[Tensor, "B heads L d"],
+    key: Float[Tensor, "B heads L d"],
+    value: Float[Tensor, "B heads L d"],
+    visible: Bool[Tensor, "B 1 1 L"] | None,
+) -> Float[Tensor, "B heads L d"]:
+    """Attention; on the CPU by matrix products, whose backward pass is faster than that of PyTorch's own."""
+    if query.device.type != "cpu" or visible is not None:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=visible)
+    return (query * query.shape[-1] ** -0.5 @ key.mT).softmax(-1).to(value.dtype) @ value
