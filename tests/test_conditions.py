@@ -9,8 +9,9 @@ from magvit.tasks.conditions import (
     REGIONS,
     frame_interpolation,
     frame_prediction,
+    given_tokens,
     inpainting,
-    latent_frame_prediction,
+    masked,
     nothing,
     outpainting,
 )
@@ -106,20 +107,34 @@ def test_nothing_is_zero_and_unknown() -> None:
     assert not condition.cond_token_mask.any()
 
 
-def test_latent_frame_prediction_keeps_the_clip() -> None:
-    video = clip(4, 4, 4)
-    condition = latent_frame_prediction(video, (4, 1, 1), 3)
-    assert torch.equal(condition.cond_video, video)
-    assert condition.cond_token_mask[0].flatten().tolist() == [True, True, True, False]
-
-
 @pytest.mark.parametrize("frames", [0, 4])
 def test_too_many_or_no_frames(frames: int) -> None:
     with pytest.raises(ValueError, match=f"from {frames} frames of a clip of 4, expected 1 to 3"):
         frame_prediction(clip(4, 2, 2), (1, 1, 1), frames)
     with pytest.raises(ValueError, match=f"between {frames} and {frames} frames of a clip of 4"):
         frame_interpolation(clip(4, 2, 2), (1, 1, 1), frames)
-    with pytest.raises(ValueError, match=f"latent_frames is {frames}, expected 1 to 3"):
-        latent_frame_prediction(clip(4, 2, 2), (4, 1, 1), frames)
     with pytest.raises(ValueError, match="clip of 1"):
         TASKS["frame_prediction"].condition(clip(1, 2, 2), (1, 1, 1))
+
+
+@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.needs_video])
+def test_a_token_is_given_where_any_of_its_pixels_is(name: str) -> None:
+    """Eq. 2 says padding only where the whole supervoxel is; the tasks' own token masks follow it, regions of the
+    moving tasks apart, which have a rule of their own on the latent grid."""
+    condition = TASKS[name].condition(clip(16, 32, 32), (4, 4, 4), 1)
+    by_pixels = given_tokens(condition.cond_mask, (4, 4, 4))
+    assert not (by_pixels & ~condition.cond_token_mask).any() or "dynamic" in name
+    if "dynamic" not in name:
+        assert torch.equal(by_pixels, condition.cond_token_mask)
+
+
+def test_any_mask_makes_a_condition() -> None:
+    video = clip(4, 4, 4).expand(2, -1, -1, -1, -1).clone()
+    known = torch.zeros(2, 1, 4, 4, 4, dtype=torch.bool)
+    known[0, :, 3, 3, 3] = True
+    condition = masked(video, known, (2, 2, 2))
+    assert condition.cond_token_mask.nonzero().tolist() == [[0, 1, 1, 1]]
+    assert torch.equal(condition.cond_video, torch.where(known, video, 0.0))
+    everywhere = masked(video, torch.ones(1, 1, 1, 1, 1, dtype=torch.bool), (2, 2, 2))
+    assert everywhere.cond_token_mask.all()
+    assert torch.equal(everywhere.cond_video, video)

@@ -28,6 +28,8 @@ import torch
 LEFT_OUT = {  # "file.npz:key pattern" -> reason
     "h_mask.npz:all_mask/segment_ids": "zeros: this helper of the release does not mark the condition tokens it "
     "shows, unlike its decoder (j_decode step_segment_ids), which we follow",
+    "g_cond.npz:latent_frame_prediction/*": "true tokens of the whole clip as condition, which know of the future: no "
+    "experiment of the paper does that",
     "c_primitives.npz:pad/symmetric/*": "a padding mode that neither the paper nor the release uses",
     "c_primitives.npz:sample_frames/*": "which frames the official 2D trainer picks; ours learns from all frames",
     "d_vector_quantizer.npz:*/sample_entropy": "compared in entropy_loss, which is 0.1 (sample_entropy - avg_entropy)",

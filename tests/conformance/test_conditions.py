@@ -13,7 +13,6 @@ from magvit.tasks.conditions import (
     frame_interpolation,
     frame_prediction,
     inpainting,
-    latent_frame_prediction,
     outpainting,
 )
 
@@ -34,8 +33,6 @@ def condition(name: str, video: torch.Tensor, latent_shape: Grid) -> Condition:
     if task == "inpainting":
         return inpainting(video, latent_shape, REGIONS[details[0]])
     frames = int(re.findall(r"\d+", details[0])[0])
-    if task == "latent_frame_prediction":
-        return latent_frame_prediction(video, latent_shape, frames)
     if task == "frame_interpolation":
         return frame_interpolation(video, latent_shape, frames)
     shown = frame_prediction(video, latent_shape, frames)
@@ -56,6 +53,8 @@ def test_conditions(reference: References) -> None:
     video = ref.tensor("input").movedim(-1, 1)
     for key in ref.keys("*/video"):
         name = key.removesuffix("/video")
+        if name.startswith("latent_frame_prediction"):
+            continue
         ours = condition(name, video, (4, 4, 4))
         ref.compare(key, ours.cond_video.movedim(1, -1), atol=1e-6)
         compare_masks(ref, name, ours)

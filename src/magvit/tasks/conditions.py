@@ -170,18 +170,6 @@ def given_tokens(known: Bool[Tensor, "B 1 T H W"], latent_shape: Grid) -> TokenM
     return functional.adaptive_max_pool3d(known.float(), latent_shape)[:, 0] > 0
 
 
-def latent_frame_prediction(video: Video, latent_shape: Grid, latent_frames: int = 1) -> Condition:
-    """The first `latent_frames` latent frames of the whole clip are given: the paper's latent masking baseline.
-
-    The tokenizer sees every frame, so these tokens know something of the future: no pixel mask describes them, and
-    the comparison with real frame prediction flatters this baseline. ValueError if no or every latent frame is given.
-    """
-    if not 1 <= latent_frames < latent_shape[0]:
-        raise ValueError(f"latent_frames is {latent_frames}, expected 1 to {latent_shape[0] - 1}")
-    none = torch.zeros(1, dtype=torch.bool, device=video.device)
-    return _condition(video, none, _times(latent_shape[0], video) < latent_frames, latent_shape)
-
-
 def _condition(cond_video: Video, known: Tensor, latent_known: Tensor, latent_shape: Grid) -> Condition:
     """Spread masks that are the same for every sample, and along singleton axes, over the whole batch."""
     batch = len(cond_video)
