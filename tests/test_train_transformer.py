@@ -9,6 +9,7 @@ import torch
 
 from magvit import MagvitPipeline
 from magvit.data.loader import DataConfig, TrainingClips
+from magvit.decoding import Decoding
 from magvit.hub import load_tensors
 from magvit.tasks import TASKS, CommitLosses, get_task
 from magvit.training.checkpoint import load_newest_checkpoint
@@ -240,12 +241,37 @@ def test_gradients_are_clipped_after_their_norm_is_logged(tokenizer, tmp_path):
     assert moments == [pytest.approx(0.1 * 1e-3, rel=1e-3), pytest.approx(0.1 * free["gradient_norm"], rel=1e-3)]
 
 
+def test_classes_are_dropped_at_the_rate_of_the_recipe_and_nothing_else_changes(tokenizer):
+    tasks = [get_task("CG")]
+    plain, dropping = (transformer_run(tokenizer, label_dropout=rate) for rate in (0.0, 0.25))
+    draws = [[draw(config, tasks, position, 0, GRID) for position in range(800)] for config in (plain, dropping)]
+    assert not any(one.drops_label for one in draws[0])
+    assert 0.2 < sum(one.drops_label for one in draws[1]) / 800 < 0.3
+    assert all(torch.equal(a.mask_score, b.mask_score) for a, b in zip(*draws, strict=True))
+
+
+def test_a_model_says_what_it_has_learnt(tokenizer):
+    of_tokenizer = MagvitPipeline.from_pretrained(tokenizer).config
+    for tasks, rate, classes, expected in (
+        (("CG", "CFP"), 0.0, ("a", "b"), False),
+        (("CG", "CFP"), 0.1, ("a", "b"), True),
+        (("CG", "FP"), 0.0, ("a", "b"), True),
+        (("CG",), 0.0, (), True),
+    ):
+        config = transformer_run(tokenizer, tasks=tasks, label_dropout=rate, decoding=Decoding(num_steps=3))
+        generator = design(config, of_tokenizer, classes).generator
+        assert generator.tasks == tuple(get_task(name).name for name in tasks)
+        assert generator.unconditional == expected
+        assert generator.decoding == Decoding(num_steps=3)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"mask_mode": "prefix"},
         {"mask_mode": "latent_masking", "losses": ("mask",)},
         {"mask_mode": "latent_condition"},
+        {"num_segments": 2, "label_dropout": 0.5},
         {"task_tokens": False, "tasks": ("class_generation",), "ratio_per_batch": True},
         {"precision": "bfloat16", "separate_inpainting_token": False, "tasks": ("inpainting_central",)},
     ],

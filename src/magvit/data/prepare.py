@@ -29,7 +29,7 @@ from magvit.video.images import read_image
 PROBLEMS, COUNTS = "problems.jsonl", "counts.md"
 _THUMBNAIL = 16  # pixels: decoding is what is tested
 
-Bar = Callable[[Iterable[Record | Problem], int], Iterable[Record | Problem]]
+Progress = Callable[[Iterable[Record | Problem], int], Iterable[Record | Problem]]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def prepare(
     limit: int | None = None,
     workers: int = 0,
     hashes: bool = True,
-    bar: Bar = lambda results, total: results,
+    bar: Progress = lambda results, total: results,
 ) -> Prepared:
     """Read a data set of one of the `SOURCES`, try every clip, and write the files above into `output`.
 

@@ -210,7 +210,7 @@ class StepMeans:
         self.reduced: dict[str, Tensor] = {}
 
     def measure(self, name: str, mean: Tensor) -> Tensor:
-        """Take down the mean of one more piece."""
+        """Add the mean of one more piece."""
         self.measured[name] = self.measured.get(name, 0) + mean.detach() / self.pieces
         return mean
 

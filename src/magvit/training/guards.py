@@ -30,7 +30,7 @@ class FiniteWatch:
         self._first: dict[tuple[str, ...], Tensor] = {}
 
     def see(self, step: int, scalars: Mapping[str, Tensor]) -> None:
-        """Take down one step's values, all 0-d; the host waits for nothing."""
+        """Keep one step's values, all 0-d, until they are looked at; the host waits for nothing."""
         names = tuple(scalars)
         values = torch.stack([value.detach().float() for value in scalars.values()])
         bad = torch.where(values.isfinite(), NEVER, step)
@@ -74,7 +74,7 @@ class Guard:
         self._clips: dict[int, list[tuple[Tensor, Tensor]]] = {}
 
     def admit(self, step: int, batch: B) -> B:
-        """Take down a batch as it arrives, and return it. The first one is checked at once, see `check`."""
+        """Keep what a batch says of itself, and return the batch. The first one is checked at once, see `check`."""
         begins = not self._batch
         self._batch = batch
         self._clips.setdefault(step, []).append((batch["index"], batch["label"]))
@@ -85,7 +85,7 @@ class Guard:
         return batch
 
     def see(self, step: int, scalars: Mapping[str, Tensor]) -> None:
-        """Take down losses of a step, or of a piece of it; the host waits for nothing."""
+        """Keep losses of a step, or of a piece of it, for the next check; the host waits for nothing."""
         self._watch.see(step, scalars)
 
     def check(self, step: int) -> None:
