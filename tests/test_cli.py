@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ import torch
 
 from magvit import MagvitPipeline
 from magvit.cli import main
+from magvit.cli.decoding import DecodingOptions
+from magvit.decoding import Decoding
 from magvit.interop import official
 from magvit.pipeline import MagvitPipeline as Pipeline
 from magvit.video import read_video, write_video
@@ -93,15 +96,20 @@ def test_generate_a_folder_with_a_file_for_each_sample(model: str, tmp_path: Pat
     assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == [f"sample_00{i}.mp4" for i in range(3)]
 
 
-def test_generate_is_what_the_pipeline_gives(model: str, clip: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [(), ("--no-keep-given",)])
+def test_generate_is_what_the_pipeline_gives(model: str, clip: str, tmp_path: Path, kept: tuple[str, ...]) -> None:
     output = tmp_path / "out.webp"
     options = ("--num-steps", 3, "--seed", 4, "--guidance-scale", 1.5, "--top-k", 5, "--mask-schedule", "uniform")
-    more = ("--temperature", 0.7, "--mask-temperature", 2.0, "--top-p", 0.9, "--label", 2)
+    more = ("--temperature", 0.7, "--mask-temperature", 2.0, "--top-p", 0.9, "--label", 2, *kept)
+    more += ("--order", "random", "--guidance-schedule", "linear")
     assert run("generate", "--task", "CFP", "--input", clip, "--model", model, "--output", output, *options, *more) == 0
     expected = Pipeline.from_pretrained(model)(
         "CFP",
         clip,
         2,
+        keep_given=not kept,
+        order="random",
+        guidance_schedule="linear",
         num_steps=3,
         seed=4,
         guidance_scale=1.5,
@@ -113,6 +121,10 @@ def test_generate_is_what_the_pipeline_gives(model: str, clip: str, tmp_path: Pa
     )
     write_video(tmp_path / "expected.webp", expected.video[0])
     assert output.read_bytes() == (tmp_path / "expected.webp").read_bytes()
+
+
+def test_every_option_of_sampling_can_be_given_by_command() -> None:
+    assert {field.name for field in fields(DecodingOptions)} == {field.name for field in fields(Decoding)}
 
 
 def test_reconstruct_with_tokens(model: str, clip: str, tmp_path: Path) -> None:

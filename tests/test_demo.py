@@ -24,7 +24,7 @@ def test_everything_is_written(tmp_path: Path, own_clip: bool) -> None:
     results = run_demo(tiny_pipeline(), output, clip if own_clip else None, num_steps=2, callback=done.append)
 
     assert len(done) == 2 * len(TEN_TASKS)
-    names = {f"{task.name}.mp4" for task in TEN_TASKS} | {"contact_sheet.png", "report.md"}
+    names = {f"{task.name}.mp4" for task in TEN_TASKS} | {"contact_sheet.png", "ten_tasks.webp", "report.md"}
     assert {path.name for path in output.iterdir()} == names
     for item in results:
         video = read_video(output / f"{item.task.name}.mp4")

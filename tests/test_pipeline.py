@@ -370,6 +370,18 @@ def test_any_pixels_can_be_given(pipe: MagvitPipeline) -> None:
         pipe("inpainting_central", condition=wrong)
 
 
+@pytest.mark.parametrize("name", ["frame_prediction", "outpainting_dynamic", "inpainting_central"])
+def test_given_pixels_are_kept_where_that_is_wanted(pipe: MagvitPipeline, name: str) -> None:
+    clips = torch.stack([random_clip(seed=1), random_clip(seed=2)])
+    plain = pipe(name, clips, num_samples=2, num_steps=2)
+    kept = pipe(name, clips, num_samples=2, num_steps=2, keep_given=True)
+    known = get_task(name).condition(clips, (2, 4, 4), 1).cond_mask.repeat_interleave(2, 0).expand_as(kept.video)
+    assert torch.equal(kept.video[known], clips.repeat_interleave(2, 0)[known])
+    assert torch.equal(kept.video[~known], plain.video[~known])
+    assert torch.equal(kept.tokens, plain.tokens)
+    assert not torch.equal(plain.video[known], kept.video[known])
+
+
 def test_a_tasks_own_condition_by_hand_gives_the_same(pipe: MagvitPipeline) -> None:
     clip = random_clip()[None]
     for name in ("frame_prediction", "outpainting_central", "inpainting_dynamic"):

@@ -101,7 +101,8 @@ def test_the_parts_of_stage_2_fit_the_tokenizer_it_names(name):
     vocabulary, transformer = config.generator.vocabulary, config.generator.transformer
     length = sequence_length(vocabulary, t * h * w, run.mask_mode)
     with torch.device("meta"):
-        logits = MaskedTransformer(transformer)(torch.empty(1, length, dtype=torch.long))
+        network, ids = MaskedTransformer(transformer), torch.empty(1, length, dtype=torch.long)
+        logits = network.to("meta")(ids, ids if run.num_segments else None)
     assert logits.shape == (1, length, vocabulary.size)
     clip = torch.rand(1, 3, *run.data.clip_shape)
     for task in map(get_task, run.tasks):

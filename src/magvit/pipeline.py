@@ -38,7 +38,8 @@ VideoSource = str | Path | Tensor
 class GenerationOutput(NamedTuple):
     """Results for `B = clips * num_samples`, the samples of one clip side by side.
 
-    `video` and `cond_video` are pixels in [0, 1] at the model's clip shape, `tokens` what `video` was decoded from.
+    `video` and `cond_video` are pixels in [0, 1] at the model's clip shape, `tokens` what `video` was decoded from (but
+    for given pixels that were kept).
     """
 
     video: Video
@@ -126,6 +127,7 @@ class MagvitPipeline:
         condition: Condition | None = None,
         decoding: Decoding | None = None,
         num_samples: int = 1,
+        keep_given: bool = False,
         seed: int | Sequence[int] = 0,
         callback: Callable[[DecodingStep], None] | None = None,
         **options: Any,
@@ -140,6 +142,7 @@ class MagvitPipeline:
                 `magvit.tasks.conditions.masked`. The task then says only how the sequence begins.
             decoding: how tokens are drawn; without it as the model's config says for this task.
             num_samples: results for each clip.
+            keep_given: put the given pixels back over the result. The paper's numbers are without.
             seed: sample j of each clip draws from a generator of its own, seeded with `(seed, j)`: its tokens do not
                 depend on how many other clips or samples are asked for. A sequence gives each clip a seed of its own.
             callback: called with the state of each decoding step, see `magvit.decoding.decode`.
@@ -182,8 +185,11 @@ class MagvitPipeline:
             [generator_for(one, sample) for one in seeds for sample in range(num_samples)],
             callback,
         )
-        cond_video = condition.cond_video.repeat_interleave(num_samples, 0)
-        return GenerationOutput(self.decode_tokens(tokens), tokens, cond_video)
+        cond_video = condition.cond_video.to(self.device).repeat_interleave(num_samples, 0)
+        made = self.decode_tokens(tokens)
+        if keep_given:
+            made = torch.where(condition.cond_mask.to(self.device).repeat_interleave(num_samples, 0), cond_video, made)
+        return GenerationOutput(made, tokens, cond_video)
 
     def decoding(self, task: str, **options: Any) -> Decoding:
         """How this model decodes a task, with some options of `Decoding` changed; those that are None stay.

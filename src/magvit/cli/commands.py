@@ -20,9 +20,9 @@ class Demo:
     """
 
     output: Path = Path("outputs/demo")
-    """Folder for the videos, contact_sheet.png and report.md."""
+    """Folder for the videos, contact_sheet.png, ten_tasks.webp and report.md."""
     input: Path | None = None
-    """Your clip; without it, a clip of a moving shape is made."""
+    """Your clip; without it one is drawn, of the world that the model knows."""
     model: str = "magvit-tiny"
     """Model folder, packaged name, or hub id."""
     label: str | None = None
@@ -51,7 +51,7 @@ class Demo:
                 seed=self.seed,
                 callback=callback,
             )
-        print(f"wrote {self.output / 'report.md'}, {self.output / 'contact_sheet.png'} and a video of each task")
+        print(f"wrote {self.output}: report.md, contact_sheet.png, ten_tasks.webp and a video of each task")
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,8 @@ class Generate:
     """Model folder, packaged name, or hub id."""
     num_samples: int = 1
     """Number of results."""
+    keep_given: bool = True
+    """Put the given pixels back over the result; --no-keep-given shows what the model makes of them."""
     seed: int = 0
     """The same seed gives the same result."""
     device: str = "auto"
@@ -95,6 +97,7 @@ class Generate:
                 _number_or_name(self.label, pipe.config.classes),
                 decoding=decoding,
                 num_samples=self.num_samples,
+                keep_given=self.keep_given,
                 seed=self.seed,
                 callback=callback,
             )

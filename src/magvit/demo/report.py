@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from jaxtyping import Bool
+from torch import Tensor, nn
 
 import magvit
 from magvit.pipeline import MagvitPipeline
@@ -29,9 +30,10 @@ GIVEN = {
 
 @dataclass(frozen=True)
 class TaskResult:
-    """One task done: what the model was given, what it made (batches of one), and in how many seconds."""
+    """One task done: where and what the model was given, what it made (batches of one), and in how many seconds."""
 
     task: Task
+    given: Bool[Tensor, "B 1 T H W"]
     condition: Video
     result: Video
     num_tokens: int
@@ -59,6 +61,10 @@ def report(pipe: MagvitPipeline, results: Sequence[TaskResult], source: str, see
     lines += [
         "",
         f"All together {total:.1f} s. Tokens are those of one whole clip; each step predicts all that are open.",
+        "",
+        "The given pixels are kept; a line runs along the inside of them.",
+        "",
+        "![condition and result of each task in motion](ten_tasks.webp)",
         "",
         "![original, then condition and result of each task](contact_sheet.png)",
         "",
