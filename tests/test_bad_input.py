@@ -36,7 +36,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def change_config(folder: Path, change: Callable[[dict[str, object]], object]) -> None:
-    config = hub.load_config(folder)
+    config = storage.load_config(folder, "model")
     change(config)
     (folder / "config.json").write_text(json.dumps(config))
 
@@ -44,7 +44,7 @@ def change_config(folder: Path, change: Callable[[dict[str, object]], object]) -
 def change_weights(folder: Path, name: str, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
     state = hub.load_tensors(folder, name)
     change(state)
-    hub.save_folder(folder, hub.load_config(folder), {name: state})
+    hub.save_folder(folder, storage.load_config(folder, "model"), {name: state})
 
 
 def cut_short(path: Path) -> None:

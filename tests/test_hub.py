@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from magvit import hub
+from magvit import hub, storage
 
 
 def test_folder_round_trip(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_folder_round_trip(tmp_path: Path) -> None:
     }
     folder = tmp_path / "new" / "folder"
     hub.save_folder(folder, {"format": 1}, {"net": tensors})
-    assert hub.load_config(folder) == {"format": 1}
+    assert storage.load_config(folder, "model") == {"format": 1}
     loaded = hub.load_tensors(folder, "net")
     assert loaded.keys() == tensors.keys()
     assert all(
@@ -33,7 +33,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path: Path) ->
     shared = torch.zeros(2)
     with pytest.raises(RuntimeError):  # safetensors refuses two names for one memory
         hub.save_folder(tmp_path, {"format": 2}, {"net": {"a": shared, "b": shared}})
-    assert hub.load_config(tmp_path) == {"format": 1}
+    assert storage.load_config(tmp_path, "model") == {"format": 1}
     assert list(hub.load_tensors(tmp_path, "net")) == ["a"]
     assert sorted(os.listdir(tmp_path)) == ["config.json", "net.safetensors"]
 
@@ -56,7 +56,7 @@ def test_damaged_weights(tmp_path: Path, content: bytes | None) -> None:
 
 def test_missing_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"is not a model: it has no config\.json"):
-        hub.load_config(tmp_path)
+        storage.load_config(tmp_path, "model")
     with pytest.raises(FileNotFoundError, match="weights of the tokenizer are missing"):
         hub.load_tensors(tmp_path, "tokenizer")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from magvit import MagvitPipeline, hub
+from magvit import MagvitPipeline, hub, storage
 from magvit.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
 from magvit.decoding import Decoding, DecodingStep
 from magvit.model_config import AutoregressiveGenerator, TaskDecoding
@@ -262,7 +262,7 @@ def test_wrong_weights(folder: Path, change: str) -> None:
         state["ghost"] = torch.zeros(1)
     else:
         state[first] = torch.zeros(1)
-    hub.save_folder(folder, hub.load_config(folder), {"tokenizer": state})
+    hub.save_folder(folder, storage.load_config(folder, "model"), {"tokenizer": state})
     with pytest.raises(ValueError, match=r"tokenizer\.safetensors") as caught:
         MagvitPipeline.from_pretrained(folder)
     assert ("ghost" if change == "extra" else first) in str(caught.value)

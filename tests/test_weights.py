@@ -218,7 +218,7 @@ import sys, torch
 from magvit import MaskedTransformer, hub
 from magvit.model_config import ModelConfig
 folder = hub.resolve("magvit-tiny")
-config = ModelConfig.from_dict(hub.load_config(folder))
+config = ModelConfig.load(folder)
 network = hub.load_network(lambda: MaskedTransformer(config.generator.transformer), folder, "transformer")
 usual = MaskedTransformer(config.generator.transformer)
 hub.load_state(usual, hub.load_tensors(folder, "transformer"), folder)

@@ -12,22 +12,7 @@ from torch import Tensor, nn
 
 from magvit import storage
 from magvit.storage import CONFIG
-from magvit.typed_json import config_from_dict, optional
 from magvit.weights import build, check_shapes, load_state
-
-__all__ = [
-    "CONFIG",
-    "PACKAGED",
-    "config_from_dict",
-    "load_config",
-    "load_network",
-    "load_state",
-    "load_tensors",
-    "optional",
-    "packaged_models",
-    "resolve",
-    "save_folder",
-]
 
 PACKAGED = Path(__file__).parent / "models"
 
@@ -49,11 +34,6 @@ def save_folder(folder: str | Path, config: Mapping[str, Any], tensors: Mapping[
     for name, state in tensors.items():
         storage.save_tensors(folder / f"{name}.safetensors", state)
     storage.save_config(folder, "model", config)
-
-
-def load_config(folder: str | Path) -> dict[str, Any]:
-    """The contents of a model's `config.json`. Raises as `storage.load_config`."""
-    return storage.load_config(folder, "model")
 
 
 def load_tensors(folder: str | Path, name: str) -> dict[str, Tensor]:

@@ -4,15 +4,17 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
-from magvit import hub
+from magvit import storage
 from magvit.autoregressive import AutoregressiveConfig
 from magvit.decoding import Decoding
+from magvit.storage import CONFIG
 from magvit.tasks import MaskMode, Task, TaskFamily, Vocabulary, get_task, sequence_length
 from magvit.tokenizer import TokenizerConfig
 from magvit.transformer import TransformerConfig
-from magvit.typed_json import optional
+from magvit.typed_json import config_from_dict, optional
 
 Label = int | str
 """Class number or name."""
@@ -175,7 +177,17 @@ class ModelConfig:
         raise ValueError(f"{found}, expected 0 to {len(self.classes) - 1} or a class name ({names})")
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], where: str = hub.CONFIG) -> "ModelConfig":
+    def load(cls, folder: Path) -> "ModelConfig":
+        """The `config.json` of a model folder.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: something in it is wrong, or the folder is of another kind.
+        """
+        return cls.from_dict(storage.load_config(folder, "model"), str(folder / CONFIG))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str = CONFIG) -> "ModelConfig":
         """Read JSON strictly, formats 1 and 2; only fields declared optional may be absent.
 
         Raises:
@@ -183,7 +195,7 @@ class ModelConfig:
         """
         if values.get("format") == 1:
             values = _from_format_1(values)
-        return hub.config_from_dict(cls, values, where)
+        return config_from_dict(cls, values, where)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; what a tokenizer-only model lacks is left out."""

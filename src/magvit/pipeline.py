@@ -85,7 +85,7 @@ class MagvitPipeline:
         """
         where = usable_device(device)
         folder = hub.resolve(name)
-        config = ModelConfig.from_dict(hub.load_config(folder), str(folder / hub.CONFIG))
+        config = ModelConfig.load(folder)
         tokenizer = hub.load_network(lambda: VideoTokenizer(config.tokenizer), folder, "tokenizer")
         transformer, generator = None, config.generator
         if generator is not None:

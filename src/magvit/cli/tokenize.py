@@ -114,7 +114,7 @@ class Tokenize:
             return TRANSFORMER_RECIPES[self.recipe]()
         tokenizer = self.tokenizer or "magvit-tiny"
         folder = hub.resolve(tokenizer)
-        model = ModelConfig.from_dict(hub.load_config(folder), str(folder / hub.CONFIG))
+        model = ModelConfig.load(folder)
         return TransformerRun(
             loop=LoopConfig(num_steps=1, global_batch_size=1),
             data=DataConfig(model.clip_shape),

@@ -7,13 +7,13 @@ import torch
 from einops import rearrange
 from torch import nn
 
-from magvit import hub
 from magvit.nn.conv import Padding
 from magvit.nn.haar import haar, inverse_haar
 from magvit.shapes import Grid, Latents, Tokens, Video, check_video
 from magvit.tokenizer.autoencoder import Decoder, Encoder
 from magvit.tokenizer.linear_path import LinearPath
 from magvit.tokenizer.quantizer import Quantizer
+from magvit.typed_json import optional
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class TokenizerConfig:
     decoder_padding: Padding | None = None
     normalize_latents: bool = False
     norm_groups: int = 32
-    haar: Grid = hub.optional((1, 1, 1))
-    linear_path: bool = hub.optional(False)
+    haar: Grid = optional((1, 1, 1))
+    linear_path: bool = optional(False)
 
     def __post_init__(self) -> None:
         """Raise ValueError for sizes that make no network."""

@@ -184,7 +184,7 @@ def of_autoencoder(losses: TokenizerLossConfig) -> TokenizerLossConfig:
 def start_from(tokenizer: VideoTokenizer, model: str, config: TokenizerRun) -> None:
     """Load a trained tokenizer of the same size, or inflate its 2D sibling."""
     folder = hub.resolve(model)
-    source = ModelConfig.from_dict(hub.load_config(folder), str(folder / hub.CONFIG)).tokenizer
+    source = ModelConfig.load(folder).tokenizer
     tensors = hub.load_tensors(folder, "tokenizer")
     if source == config.tokenizer:
         hub.load_state(tokenizer, tensors, folder)
