@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from lightning.fabric import Fabric
 
+from magvit.data.loader import TrainingClips
 from magvit.synthetic import MovingShapes
 from magvit.training.config import EvaluationConfig
 from magvit.training.run import Run
@@ -118,15 +119,9 @@ class SecondProcess(Fabric):
 
 def test_the_other_processes_need_neither_clips_nor_networks(tmp_path: Path) -> None:
     given = replace(EVERY_TWO, data="on the first machine", metrics=("fvd",), i3d="there too")
-    run = Run(
-        SecondProcess(accelerator="cpu", devices=1),
-        tokenizer_run(evaluation=given),
-        tmp_path / "run",
-        {},
-        lambda index, label: "",
-        resume=False,
-        progress=False,
-    )
+    config = tokenizer_run(evaluation=given)
+    fabric, clips = SecondProcess(accelerator="cpu", devices=1), TrainingClips(config.data, 0)
+    run = Run(fabric, config, tmp_path / "run", {}, clips, resume=False, progress=False)
     run.evaluate(2, lambda: tiny_pipeline())
     assert run.evaluator is None
 

@@ -136,7 +136,7 @@ def _frechet(fake: Tensor, real: Real, setting: Setting) -> float:
 
 
 def _at_infinity(fake: Tensor, real: Real, setting: Setting) -> float:
-    return frechet_distance_at_infinity(fake, real.statistics, generator_for(setting.seed)).value
+    return frechet_distance_at_infinity(fake, real.statistics, generator_for(setting.seed))
 
 
 def _of_rows(of_sets: Callable[[Tensor, Tensor], float]) -> Number:

@@ -9,7 +9,7 @@ code. The set enters by its `FeatureStatistics` alone, which can be saved.
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Tensor
 from magvit.storage import written_whole
 
 Features = Float[Tensor, "N D"]
+AnyFeatures = Float[Tensor, "_ _"]  # of two sets that `checked_pair` finds to fit together
 
 LARGEST = 1e100  # beyond, squares and cubes of float64 overflow
 POINTS = 15  # sizes of subsets from which `frechet_distance_at_infinity` extrapolates
@@ -40,6 +41,14 @@ def checked(features: Tensor, name: str = "features") -> Float64[Tensor, "N D"]:
         value = features[row, column].item()
         raise ValueError(f"{name}[{row}, {column}] is {value}, expected a number below {LARGEST:g}")
     return features
+
+
+def checked_pair(a: AnyFeatures, b: AnyFeatures) -> tuple[Float64[Tensor, "n D"], Float64[Tensor, "m D"]]:
+    """Both sets `checked`. Raises ValueError if the sizes of their features differ, too."""
+    a, b = checked(a), checked(b)
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(f"the sizes of the features are {a.shape[1]} and {b.shape[1]}, expected the same")
+    return a, b
 
 
 @dataclass(eq=False)
@@ -144,25 +153,15 @@ def frechet_distance(a: FeatureStatistics, b: FeatureStatistics, unbiased: bool 
     return max(((a.mean - b.mean).square().sum() + spread).item(), 0.0)
 
 
-class Extrapolation(NamedTuple):
-    """The line `value + slope / n` through the distances of subsets of n samples."""
-
-    value: float  # at infinite n; it may be below 0 where the distance is near 0
-    slope: float
-    r_squared: float  # how much of the distances' variance the line explains: 1 for points on a line
-    sizes: list[int]
-    distances: list[float]
-
-
 def fewest_to_extrapolate(size: int) -> int:
     """Samples that `frechet_distance_at_infinity` needs: covariances of its smallest subset must not be singular."""
     return 2 * max(size + 1, POINTS)
 
 
-def frechet_distance_at_infinity(
-    features: Features, real: FeatureStatistics, generator: torch.Generator
-) -> Extrapolation:
+def frechet_distance_at_infinity(features: Features, real: FeatureStatistics, generator: torch.Generator) -> float:
     """The distance of `features` to `real` that infinitely many of them would have (Chong & Forsyth 2020).
+
+    It may be below 0 where the distance is near 0.
 
     The distance of a finite set is biased by `c / n + O(1/n^2)`, with a c that depends on the model, so that two models
     compared at the same n may change places. A line in 1/n is fitted to 15 random subsets, of evenly spaced sizes from
@@ -189,9 +188,6 @@ def frechet_distance_at_infinity(
     subsets = (rows[torch.randperm(count, generator=generator)[:n]] for n in sizes)
     distances = [frechet_distance(FeatureStatistics.of(subset), real) for subset in subsets]
     x, y = 1 / torch.tensor(sizes, dtype=torch.float64), torch.tensor(distances, dtype=torch.float64)
-    across, up = x - x.mean(), y - y.mean()
-    slope = (across @ up) / across.square().sum()
-    value = y.mean() - slope * x.mean()
-    left, total = (up - slope * across).square().sum(), up.square().sum()
-    r_squared = 1 - (left / total).item() if total > 0 else 1.0
-    return Extrapolation(value.item(), slope.item(), r_squared, sizes, distances)
+    across = x - x.mean()
+    slope = across @ (y - y.mean()) / across.square().sum()
+    return (y.mean() - slope * x.mean()).item()

@@ -6,14 +6,12 @@ k(x, y) = (x . y / D + 1)^3                                            (Binkowsk
 
 from itertools import combinations
 
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
-from magvit.metrics.frechet import checked
+from magvit.metrics.frechet import AnyFeatures, checked_pair
 
 BLOCK = 1024  # rows; kernel values are computed for two blocks at a time
-
-Features = Float[Tensor, "_ _"]  # samples, features; that two sets fit together is checked below
 
 
 def kernel(x: Float64[Tensor, "n D"], y: Float64[Tensor, "m D"]) -> Float64[Tensor, "n m"]:
@@ -21,7 +19,7 @@ def kernel(x: Float64[Tensor, "n D"], y: Float64[Tensor, "m D"]) -> Float64[Tens
     return (x @ y.T / x.shape[1] + 1) ** 3
 
 
-def kernel_distance(a: Features, b: Features) -> float:
+def kernel_distance(a: AnyFeatures, b: AnyFeatures) -> float:
     """The unbiased estimate of MMD^2, which scatters about the true one: near 0 it may be negative.
 
     Time goes with the square of the number of samples; memory for more than the features themselves does not.
@@ -29,7 +27,9 @@ def kernel_distance(a: Features, b: Features) -> float:
     Raises:
         ValueError: the sizes of the features differ, a value is NaN or infinite, or a set has fewer than 2 samples.
     """
-    a, b = _checked_pair(a, b)
+    a, b = checked_pair(a, b)
+    if min(len(a), len(b)) < 2:
+        raise ValueError(f"the numbers of samples are {len(a)} and {len(b)}, expected at least 2 of each")
     between = sum(kernel(x, y).sum().item() for x in a.split(BLOCK) for y in b.split(BLOCK))
     return _mean_within(a) + _mean_within(b) - 2 * between / (len(a) * len(b))
 
@@ -40,12 +40,3 @@ def _mean_within(rows: Float64[Tensor, "n D"]) -> float:
     total += 2 * sum(kernel(x, y).sum().item() for x, y in combinations(blocks, 2))
     total -= ((rows.square().mean(dim=1) + 1) ** 3).sum().item()  # each with itself
     return total / (len(rows) * (len(rows) - 1))
-
-
-def _checked_pair(a: Features, b: Features) -> tuple[Float64[Tensor, "n D"], Float64[Tensor, "m D"]]:
-    a, b = checked(a), checked(b)
-    if a.shape[1] != b.shape[1]:
-        raise ValueError(f"the sizes of the features are {a.shape[1]} and {b.shape[1]}, expected the same")
-    if min(len(a), len(b)) < 2:
-        raise ValueError(f"the numbers of samples are {len(a)} and {len(b)}, expected at least 2 of each")
-    return a, b

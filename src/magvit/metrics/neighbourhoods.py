@@ -8,18 +8,16 @@ One distance joins both questions; a model that repeats a few good clips has hig
 """
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor
 
-from magvit.metrics.frechet import checked
+from magvit.metrics.frechet import AnyFeatures, checked_pair
 
 NEIGHBOURS = 3
 BLOCK = 256  # rows whose distances to all others are held at a time
 
-Features = Float[Tensor, "_ _"]  # samples, features; that two sets fit together is checked below
 
-
-def share_within(points: Features, others: Features, neighbours: int = NEIGHBOURS) -> float:
+def share_within(points: AnyFeatures, others: AnyFeatures, neighbours: int = NEIGHBOURS) -> float:
     """The share of `points` in a neighbourhood of `others`: precision of samples in real clips, recall the other way.
 
     Time goes with the number of `others` times that of both sets.
@@ -28,9 +26,7 @@ def share_within(points: Features, others: Features, neighbours: int = NEIGHBOUR
         ValueError: the sizes of the features differ, a value is NaN or infinite, there is no point, or `others` have
             too few for their neighbourhoods.
     """
-    points, others = checked(points), checked(others)
-    if points.shape[1] != others.shape[1]:
-        raise ValueError(f"the sizes of the features are {points.shape[1]} and {others.shape[1]}, expected the same")
+    points, others = checked_pair(points, others)
     if not len(points) or len(others) <= neighbours:
         counts = f"{len(points)} and {len(others)}"
         raise ValueError(f"the numbers of samples are {counts}, expected at least 1 and {neighbours + 1}")

@@ -33,12 +33,12 @@ def over_repeats(values: Sequence[float]) -> Repeats:
     return Repeats(mean, math.sqrt(squares / n), interval)
 
 
-def t_quantile(freedom: int, probability: float = 0.95) -> float:
-    """The t with P(|T| < t) = `probability` for Student's distribution with `freedom` >= 1 degrees of freedom."""
+def t_quantile(freedom: int) -> float:
+    """The t with P(|T| < t) = 0.95 for Student's distribution with `freedom` >= 1 degrees of freedom."""
     low, high = 0.0, math.pi / 2  # bisection over atan(t / sqrt(freedom))
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if _t_within(middle, freedom) < probability else (low, middle)
+        low, high = (middle, high) if _t_within(middle, freedom) < 0.95 else (low, middle)
     return math.sqrt(freedom) * math.tan(low)
 
 

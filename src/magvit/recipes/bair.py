@@ -33,8 +33,7 @@ def tokenizer_b() -> TokenizerRun:
     Hardware: 8 GPUs of 40 GB (a guess). Hours: not yet run.
     Paper: none. Here: not yet run (2026-11-22).
     """
-    start = "runs/2dvq-b-64-imagenet/model"
-    return _clips_run("3dvq-b-64", DATA, epochs=400, batch_size=128, micro_batch_size=16, init_from=start)
+    return _clips_run("3dvq-b-64", DATA, epochs=400, micro_batch_size=16, init_from="runs/2dvq-b-64-imagenet/model")
 
 
 def tokenizer_l() -> TokenizerRun:
@@ -45,8 +44,7 @@ def tokenizer_l() -> TokenizerRun:
     Hardware: 16 GPUs of 80 GB (a guess). Hours: not yet run.
     Paper: none. Here: not yet run (2026-11-22).
     """
-    start = "runs/2dvq-l-64-imagenet/model"
-    return _clips_run("3dvq-l-64", DATA, epochs=800, batch_size=256, micro_batch_size=16, init_from=start)
+    return _clips_run("3dvq-l-64", DATA, epochs=800, micro_batch_size=16, init_from="runs/2dvq-l-64-imagenet/model")
 
 
 def prediction_b() -> TransformerRun:

@@ -14,7 +14,7 @@ from magvit.training.config import TokenizerRun
 DATA = DataConfig(clip_shape=(1, 128, 128), labels=False)
 DATA_64 = DataConfig(clip_shape=(1, 64, 64), labels=False)
 
-_image_run = partial(tokenizer_run, num_examples=1_281_167, epochs=100, batch_size=256, micro_batch_size=32)
+_image_run = partial(tokenizer_run, num_examples=1_281_167, epochs=100, micro_batch_size=32)
 
 
 def tokenizer_2d_b() -> TokenizerRun:

@@ -24,14 +24,17 @@ def tokenizer_run(
     *,
     num_examples: int,
     epochs: int,
-    batch_size: int,
     micro_batch_size: int,
     init_from: str | None = None,
 ) -> TokenizerRun:
-    """Stage 1 of the tokenizer called `size` in `magvit.presets`. Adam at 1e-4, after one epoch of warm-up."""
+    """Stage 1 of the tokenizer called `size` in `magvit.presets`. Adam at 1e-4, after one epoch of warm-up.
+
+    Batches are of 128 clips for 3D-VQ-B, and of 256 clips or images for all others.
+    """
+    large = TOKENIZERS[size].base_channels > 64
+    batch_size = 128 if TOKENIZERS[size].dims == 3 and not large else 256
     epoch = num_examples // batch_size
     optimizer = OptimizerConfig(1e-4, betas=(0.0, 0.99), warmup_steps=epoch)
-    large = TOKENIZERS[size].base_channels > 64
     return TokenizerRun(
         loop=LoopConfig(
             num_steps=epochs * epoch,

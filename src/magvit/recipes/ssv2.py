@@ -27,8 +27,7 @@ def tokenizer_b() -> TokenizerRun:
     Hardware: 8 GPUs of 80 GB (a guess). Hours: 121 on 16 TPU-v2 chips at the paper's speed; here not yet run.
     Paper: none. Here: not yet run (2026-11-22).
     """
-    start = "runs/2dvq-b-imagenet/model"
-    return _clips_run("3dvq-b", DATA, epochs=135, batch_size=128, micro_batch_size=8, init_from=start)
+    return _clips_run("3dvq-b", DATA, epochs=135, micro_batch_size=8, init_from="runs/2dvq-b-imagenet/model")
 
 
 def tokenizer_l() -> TokenizerRun:
@@ -39,8 +38,7 @@ def tokenizer_l() -> TokenizerRun:
     Hardware: 32 GPUs of 80 GB (a guess). Hours: 131 on 32 TPU-v4 chips at the paper's speed; here not yet run.
     Paper: none. Here: not yet run (2026-11-22).
     """
-    start = "runs/2dvq-l-imagenet/model"
-    return _clips_run("3dvq-l", DATA, epochs=400, batch_size=256, micro_batch_size=4, init_from=start)
+    return _clips_run("3dvq-l", DATA, epochs=400, micro_batch_size=4, init_from="runs/2dvq-l-imagenet/model")
 
 
 def transformer_b() -> TransformerRun:

@@ -15,7 +15,7 @@ from magvit.training.config import TokenizerRun, TransformerRun
 DATA = DataConfig(clip_shape=(16, 128, 128), fps=25.0)
 FRAMES = replace(DATA, clip_shape=(4, 128, 128), stride=3)
 
-_frames_run = partial(tokenizer_run, num_examples=9537, epochs=1000, batch_size=256, micro_batch_size=16)
+_frames_run = partial(tokenizer_run, num_examples=9537, epochs=1000, micro_batch_size=16)
 _clips_run = partial(tokenizer_run, num_examples=9537)
 _generation = partial(transformer_run, tasks=("class_generation",), num_examples=9537, epochs=2000)
 
@@ -50,8 +50,7 @@ def tokenizer_b() -> TokenizerRun:
     Hardware: 8 GPUs of 80 GB (a guess). Hours: 25 on 16 TPU-v2 chips at the paper's speed; here not yet run.
     Paper: reconstruction FVD 58, IS 87.0. Here: not yet run (2026-11-22).
     """
-    start = "runs/2dvq-b-imagenet/model"
-    return _clips_run("3dvq-b", DATA, epochs=500, batch_size=128, micro_batch_size=8, init_from=start)
+    return _clips_run("3dvq-b", DATA, epochs=500, micro_batch_size=8, init_from="runs/2dvq-b-imagenet/model")
 
 
 def tokenizer_l() -> TokenizerRun:
@@ -62,8 +61,7 @@ def tokenizer_l() -> TokenizerRun:
     Hardware: 32 GPUs of 80 GB (a guess). Hours: 37 on 32 TPU-v4 chips at the paper's speed; here not yet run.
     Paper: reconstruction FVD 25, IS 88.9. Here: not yet run (2026-11-22).
     """
-    start = "runs/2dvq-l-imagenet/model"
-    return _clips_run("3dvq-l", DATA, epochs=2000, batch_size=256, micro_batch_size=4, init_from=start)
+    return _clips_run("3dvq-l", DATA, epochs=2000, micro_batch_size=4, init_from="runs/2dvq-l-imagenet/model")
 
 
 def transformer_b() -> TransformerRun:

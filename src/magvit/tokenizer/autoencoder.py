@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from magvit.nn.conv import Conv, GroupNorm, Padding, downsample, upsample
 from magvit.nn.rematerialize import recompute
+from magvit.tokenizer.config import TokenizerConfig
 
 
 class ResBlock(nn.Module):
@@ -27,11 +28,10 @@ class ResBlock(nn.Module):
         return self.shortcut(x) + self.conv2(F.silu(self.norm2(h)))
 
 
-def _blocks(
-    dims: int, in_channels: int, out_channels: int, count: int, padding: Padding, norm_groups: int
-) -> nn.Sequential:
-    widths = [in_channels] + [out_channels] * count
-    return nn.Sequential(*(ResBlock(dims, a, b, padding, norm_groups) for a, b in pairwise(widths)))
+def _blocks(config: TokenizerConfig, padding: Padding, in_channels: int, out_channels: int) -> nn.Sequential:
+    """`num_res_blocks` residual blocks of one width."""
+    widths = [in_channels] + [out_channels] * config.num_res_blocks
+    return nn.Sequential(*(ResBlock(config.dims, a, b, padding, config.norm_groups) for a, b in pairwise(widths)))
 
 
 class Encoder(nn.Module):
@@ -44,29 +44,18 @@ class Encoder(nn.Module):
 
     rematerialize = 0
 
-    def __init__(
-        self,
-        dims: int,
-        base_channels: int,
-        channel_multipliers: tuple[int, ...],
-        temporal_downsample: tuple[bool, ...],
-        num_res_blocks: int,
-        latent_channels: int,
-        padding: Padding,
-        norm_groups: int,
-        in_channels: int = 3,
-    ):
+    def __init__(self, config: TokenizerConfig):
         super().__init__()
-        widths = [base_channels * m for m in channel_multipliers]
-        self.temporal_downsample = temporal_downsample
-        self.conv_in = Conv(dims, in_channels, base_channels, bias=False, padding=padding)
+        dims, padding = config.dims, config.padding
+        widths = [config.base_channels * m for m in config.channel_multipliers]
+        self.temporal_downsample = config.temporal_downsample
+        self.conv_in = Conv(dims, config.pixel_channels, config.base_channels, bias=False, padding=padding)
         self.levels = nn.ModuleList(
-            _blocks(dims, a, b, num_res_blocks, padding, norm_groups)
-            for a, b in zip([base_channels, *widths], widths, strict=False)
+            _blocks(config, padding, a, b) for a, b in zip([config.base_channels, *widths], widths, strict=False)
         )
-        self.middle = _blocks(dims, widths[-1], widths[-1], num_res_blocks, padding, norm_groups)
-        self.norm_out = GroupNorm(widths[-1], norm_groups)
-        self.conv_out = Conv(dims, widths[-1], latent_channels, 1)
+        self.middle = _blocks(config, padding, widths[-1], widths[-1])
+        self.norm_out = GroupNorm(widths[-1], config.norm_groups)
+        self.conv_out = Conv(dims, widths[-1], config.codebook_dim, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode pixels in [0, 1]."""
@@ -89,30 +78,19 @@ class Decoder(nn.Module):
 
     rematerialize = 0
 
-    def __init__(
-        self,
-        dims: int,
-        base_channels: int,
-        channel_multipliers: tuple[int, ...],
-        temporal_downsample: tuple[bool, ...],
-        num_res_blocks: int,
-        latent_channels: int,
-        padding: Padding,
-        norm_groups: int,
-        out_channels: int = 3,
-    ):
+    def __init__(self, config: TokenizerConfig):
         super().__init__()
-        widths = [base_channels * m for m in reversed(channel_multipliers)]
-        self.temporal_upsample = temporal_downsample[: len(widths) - 1][::-1]
-        self.conv_in = Conv(dims, latent_channels, widths[0], padding=padding)
-        self.middle = _blocks(dims, widths[0], widths[0], num_res_blocks, padding, norm_groups)
+        dims, padding = config.dims, config.decoder_padding or config.padding
+        widths = [config.base_channels * m for m in reversed(config.channel_multipliers)]
+        self.temporal_upsample = config.temporal_downsample[: len(widths) - 1][::-1]
+        self.conv_in = Conv(dims, config.codebook_dim, widths[0], padding=padding)
+        self.middle = _blocks(config, padding, widths[0], widths[0])
         self.levels = nn.ModuleList(
-            _blocks(dims, a, b, num_res_blocks, padding, norm_groups)
-            for a, b in zip([widths[0], *widths], widths, strict=False)
+            _blocks(config, padding, a, b) for a, b in zip([widths[0], *widths], widths, strict=False)
         )
         self.upsample_convs = nn.ModuleList(Conv(dims, width, width, padding=padding) for width in widths[:-1])
-        self.norm_out = GroupNorm(widths[-1], norm_groups)
-        self.conv_out = Conv(dims, widths[-1], out_channels, padding=padding)
+        self.norm_out = GroupNorm(widths[-1], config.norm_groups)
+        self.conv_out = Conv(dims, widths[-1], config.pixel_channels, padding=padding)
 
     def forward(self, z: Tensor) -> Tensor:
         """Decode latents."""

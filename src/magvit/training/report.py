@@ -1,4 +1,7 @@
-"""`report.html` of a run folder: curves, samples, warnings and config in one file that opens without a server."""
+"""`report.html` of a run folder: last values, warnings, samples and config in one file that opens without a server.
+
+Curves are TensorBoard's: `tensorboard --logdir RUN`.
+"""
 
 import base64
 import json
@@ -10,7 +13,6 @@ from typing import Any
 
 from magvit import storage
 from magvit.storage import written_whole
-from magvit.training.charts import line_chart
 from magvit.training.log import EVALUATIONS, METRICS, WARNINGS, read_records
 
 REPORT = "report.html"
@@ -18,59 +20,28 @@ EMBEDDED_BYTES = 8 * 2**20
 """Samples are put into the file up to this size, the newest first; the others are linked."""
 SAMPLES_OF_A_NAME = 12
 
-CHARTS = (
-    ("total_loss",),
-    ("refine_loss", "mask_loss", "reconstruct_loss"),
-    ("reconstruction_loss", "perceptual_loss"),
-    ("video_std", "reconstruction_std"),
-    ("commitment_loss", "codebook_loss"),
-    ("entropy_loss",),
-    ("codebook_usage",),
-    ("perplexity",),
-    ("generator_loss", "discriminator_loss"),
-    ("real_logits", "fake_logits"),
-    ("r1_penalty", "lecam_loss"),
-    ("gradient_norm",),
-    ("lr",),
-    ("clips_per_second",),
-    ("data_wait",),
-)
-"""What is drawn together; any other metric gets a chart of its own."""
-FROM_ZERO = {"video_std", "codebook_usage", "perplexity", "lr", "clips_per_second", "data_wait"}
-
 STYLE = """
-:root { --page: #fcfcfb; --card: #fff; --ink: #1c1b19; --quiet: #6b6a65; --rule: #e4e3de;
-  --s0: #2a78d6; --s1: #d9622b; --s2: #1a8f64; --s3: #8a5cc7; --warning: #9a6700; --error: #c62f2b;
-  color-scheme: light; }
+:root { --page: #fcfcfb; --card: #fff; --ink: #1c1b19; --quiet: #6b6a65; --rule: #e4e3de; --bar: #2a78d6;
+  --warning: #9a6700; --error: #c62f2b; color-scheme: light; }
 @media (prefers-color-scheme: dark) { :root { --page: #161615; --card: #20201e; --ink: #f0efec; --quiet: #a3a29c;
-  --rule: #383733; --s0: #5b9dec; --s1: #ee8455; --s2: #3dbb8c; --s3: #ad8ae0; --warning: #e0ac3b; --error: #f2716c;
-  color-scheme: dark; } }
+  --rule: #383733; --bar: #5b9dec; --warning: #e0ac3b; --error: #f2716c; color-scheme: dark; } }
 * { box-sizing: border-box; }
 body { background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; margin: 0 auto;
   max-width: 1320px; padding: 20px 16px 48px; }
 h1 { font-size: 1.5rem; margin: 0; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; margin: 32px 0 12px; }
 h3 { font-size: .9rem; font-weight: 600; margin: 0 0 6px; } p { margin: 0 0 8px; }
-.quiet, summary, text { color: var(--quiet); fill: var(--quiet); }
+.quiet, summary, figcaption { color: var(--quiet); }
 .tiles, .grid { display: grid; gap: 12px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 330px), 1fr)); }
 .tiles { grid-template-columns: repeat(auto-fill, minmax(158px, 1fr)); margin-top: 16px; }
 .tiles .card { overflow-wrap: anywhere; } .tiles span { font-size: .85rem; }
 .card { background: var(--card); border: 1px solid var(--rule); border-radius: 8px; padding: 12px; min-width: 0; }
 .tiles b { display: block; font-size: 1.25rem; font-weight: 600; font-variant-numeric: tabular-nums; }
-progress { accent-color: var(--s0); height: 6px; width: 100%; }
+progress { accent-color: var(--bar); height: 6px; width: 100%; }
 ul { list-style: none; margin: 0; padding: 0; } li { border-left: 3px solid; margin: 0 0 8px; padding: 2px 12px; }
 li.warning { border-color: var(--warning); } li.error { border-color: var(--error); }
 li b { margin-right: 6px; } li.warning b { color: var(--warning); } li.error b { color: var(--error); }
-svg { display: block; width: 100%; } text { font-size: 11px; } svg .grid { stroke: var(--rule); }
-polyline { fill: none; stroke-linejoin: round; stroke-width: 1.8; } .raw { opacity: .3; stroke-width: 1; }
-.s0 { stroke: var(--s0); } .s1 { stroke: var(--s1); } .s2 { stroke: var(--s2); } .s3 { stroke: var(--s3); }
-.hover { fill: transparent; } .hover:hover { fill: var(--quiet); opacity: .15; }
-.key { display: flex; flex-wrap: wrap; gap: 2px 14px; font-size: .85rem; margin-bottom: 6px; }
-.key i { border-top: 3px solid; display: inline-block; margin-right: 6px; vertical-align: middle; width: 14px; }
-.key span span { color: var(--quiet); font-variant-numeric: tabular-nums; }
-i.s0 { border-color: var(--s0); } i.s1 { border-color: var(--s1); } i.s2 { border-color: var(--s2); }
-i.s3 { border-color: var(--s3); }
 img { border-radius: 4px; display: block; width: 100%; } .small { image-rendering: pixelated; }
-figure { margin: 0 0 10px; } figcaption { color: var(--quiet); font-size: .8rem; }
+figure { margin: 0 0 10px; } figcaption { font-size: .8rem; }
 pre { font-size: .8rem; overflow-x: auto; } summary { cursor: pointer; }
 """
 
@@ -93,10 +64,9 @@ def write_report(run_folder: Path) -> Path:
         "<!doctype html><html lang=en><meta charset=utf-8>",
         "<meta name=viewport content='width=device-width, initial-scale=1'>",
         f"<title>{name}</title><style>{STYLE}</style><h1>{name}</h1>",
-        _tiles(lines, config),
+        _tiles(lines, read_records(run_folder / EVALUATIONS), config),
         _findings(read_records(run_folder / WARNINGS)),
         _samples(run_folder),
-        _curves(lines + read_records(run_folder / EVALUATIONS)),
     ]
     if config:
         shown = escape(json.dumps(config, indent=2))
@@ -107,18 +77,18 @@ def write_report(run_folder: Path) -> Path:
     return path
 
 
-def _tiles(lines: Sequence[dict[str, Any]], config: dict[str, Any]) -> str:
-    """Where the run stands, and its last values."""
+def _tiles(lines: Sequence[dict[str, Any]], evaluations: Sequence[dict[str, Any]], config: dict[str, Any]) -> str:
+    """Where the run stands, and the last value of all that it logs."""
     if not lines:
         return "<p class=quiet>Nothing is logged yet.</p>"
-    last, num_steps = lines[-1], config.get("loop", {}).get("num_steps")
+    step, num_steps = lines[-1]["step"], config.get("loop", {}).get("num_steps")
     stage = "Stage 2, transformer" if "tasks" in config else "Stage 1, tokenizer" if config else ""
-    bar = f"<progress value={last['step']} max={num_steps}></progress>" if num_steps else ""
+    bar = f"<progress value={step} max={num_steps}></progress>" if num_steps else ""
     of = f"<span class=quiet> of {num_steps:,}</span>" if num_steps else ""
-    tiles = [f"<div class=card><span class=quiet>step</span><b>{last['step']:,}</b>{of}{bar}</div>"]
-    for name in ("total_loss", "reconstruction_loss", "mask_loss", "perplexity", "codebook_usage", "clips_per_second"):
-        if name in last:
-            tiles.append(f"<div class=card><span class=quiet>{name}</span><b>{last[name]:.4g}</b></div>")
+    tiles = [f"<div class=card><span class=quiet>step</span><b>{step:,}</b>{of}{bar}</div>"]
+    values = {name: value for line in (*lines[-1:], *evaluations) for name, value in line.items() if name != "step"}
+    for name, value in values.items():
+        tiles.append(f"<div class=card><span class=quiet>{escape(name)}</span><b>{value:.4g}</b></div>")
     return f"<p class=quiet>{stage}</p><div class=tiles>{''.join(tiles)}</div>"
 
 
@@ -130,28 +100,6 @@ def _findings(records: Sequence[dict[str, Any]]) -> str:
         for r in records
     ]
     return f"<h2>Warnings</h2><ul>{''.join(items)}</ul>"
-
-
-def _curves(lines: Sequence[dict[str, Any]]) -> str:
-    """A card for each group of metrics that the run has."""
-    present = list(dict.fromkeys(name for line in lines for name in line if name != "step"))
-    known = {name for group in CHARTS for name in group}
-    groups = [*CHARTS, *((name,) for name in present if name not in known)]
-    cards = []
-    for group in groups:
-        series = {
-            name: [(float(line["step"]), float(line[name])) for line in lines if name in line]
-            for name in group
-            if name in present
-        }
-        if series:
-            key = "".join(
-                f"<span><i class=s{number}></i>{escape(name)} <span>{points[-1][1]:.4g}</span></span>"
-                for number, (name, points) in enumerate(series.items())
-            )
-            chart = line_chart(series, zero=bool(FROM_ZERO & set(series)))
-            cards.append(f"<div class=card><div class=key>{key}</div>{chart}</div>")
-    return f"<h2>Curves</h2><div class=grid>{''.join(cards)}</div>" if cards else ""
 
 
 def _samples(run_folder: Path) -> str:

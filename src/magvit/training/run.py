@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -13,12 +13,14 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
+from magvit.data.loader import TrainingClips
+from magvit.data.token_cache import TokenCache
 from magvit.pipeline import MagvitPipeline
 from magvit.storage import check_kind, remove_unfinished
 from magvit.training.checkpoint import check_space, restore, save_checkpoint, write_config
 from magvit.training.checks import check_schedule
 from magvit.training.config import TokenizerRun, TransformerRun
-from magvit.training.engine import StopRequest, share
+from magvit.training.engine import StopRequest, forever, micro_batches, seed_step, share
 from magvit.training.evaluation import Evaluator
 from magvit.training.guards import Guard
 from magvit.training.log import RunLog
@@ -37,13 +39,14 @@ class Run:
         config: the run.
         output: the run folder.
         parts: what a checkpoint holds, by name; objects with `state_dict` and `load_state_dict`.
-        clip_name: name of a clip by its `index` and `label`, for messages.
+        clips: what is trained on, as batches hold it.
         resume: go on from the newest checkpoint, if there is one.
         progress: show a bar, and say at the end what was written.
 
     Attributes:
         start: the step to begin with.
-        guard: to be shown every batch and every loss.
+        guard: to be shown every loss.
+        pieces: how many batches this process takes in a step.
 
     Raises:
         ValueError: the folder holds another run.
@@ -56,7 +59,7 @@ class Run:
         config: TokenizerRun | TransformerRun,
         output: Path,
         parts: dict[str, Any],
-        clip_name: Callable[[int, int], str],
+        clips: TrainingClips | TokenCache,
         *,
         resume: bool,
         progress: bool,
@@ -87,11 +90,13 @@ class Run:
                 if self.evaluator and self.evaluator.left_out:
                     self.log.finding(self.start, "warning", "evaluation_videos", self.evaluator.left_out)
         everywhere = partial(share, fabric)
-        self.guard = Guard(self.log, output / "checkpoints", clip_name, everywhere, self.loop.num_steps)
+        self.guard = Guard(self.log, output / "checkpoints", clips.name, everywhere, self.loop.num_steps)
         for name, part in vars(config).items():
             if isinstance(part, OptimizerConfig):
                 self.guard.warn(self.start, check_schedule(name, part, self.loop.num_steps))
         self.stop = StopRequest(fabric)
+        self.size, self.pieces = micro_batches(self.loop, fabric.world_size)
+        self._stream = forever(clips, self.loop, self.size, self.start * self.pieces, fabric)
         self.bar = tqdm(
             initial=self.start,
             total=self.loop.num_steps,
@@ -101,10 +106,11 @@ class Run:
         self.last_logged, self.clock, self.waiting = self.start, time.perf_counter(), 0.0
 
     def steps(self) -> Iterator[int]:
-        """The steps that are left, until SIGTERM."""
+        """The steps that are left, until SIGTERM; the networks' randomness is seeded anew in each."""
         try:
             with self.stop, self.bar:
                 for step in range(self.start, self.loop.num_steps):
+                    seed_step(self.loop, step, self.fabric.global_rank)
                     yield step
                     self.bar.update()
                     if self.stop.heeded:
@@ -124,14 +130,17 @@ class Run:
         if self.progress:
             self.fabric.print(sentence)
 
-    def timed(self, batches: Iterable[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
-        """The same batches; the time that passes in waiting for them is recorded as `data_wait`."""
-        source = iter(batches)
-        while True:
+    def batches(self, step: int) -> Iterator[tuple[int, dict[str, Tensor]]]:
+        """The batches of a step on this process, each with the place of its first clip in the stream of all clips.
+
+        The guard has seen them; the time that passes in waiting for them is recorded as `data_wait`.
+        """
+        for piece in range(self.pieces):
             asked = time.perf_counter()
-            batch = next(source)
+            batch = next(self._stream)
             self.waiting += time.perf_counter() - asked
-            yield batch
+            place = (step * self.pieces + piece) * self.fabric.world_size + self.fabric.global_rank
+            yield place * self.size, self.guard.admit(step + 1, batch)
 
     def due(self, done: int, every: int) -> bool:
         """Whether something that happens every so many steps happens after step `done`, as it does after the last."""

@@ -27,13 +27,10 @@ from magvit.training.engine import (
     StepMeans,
     average_of,
     channels_last,
-    forever,
     launch,
     mean_metrics,
-    micro_batches,
     on_device,
     over_processes,
-    seed_step,
 )
 from magvit.training.objectives import Adversary, generator_objective, this_piece
 from magvit.training.run import Run
@@ -97,24 +94,18 @@ def train_tokenizer(
     model_config = ModelConfig(
         tokenizer=config.tokenizer, clip_shape=config.data.clip_shape, classes=clips.classes, fps=config.data.fps
     )
-    run = Run(fabric, config, output, parts, clips.name, resume=resume, progress=progress)
-    size, pieces = micro_batches(loop, fabric.world_size)
-    batches = run.timed(forever(clips, loop, size, run.start * pieces, fabric))
+    run = Run(fabric, config, output, parts, clips, resume=resume, progress=progress)
     for step in run.steps():
         done = step + 1
-        seed_step(loop, step, fabric.global_rank)
         quantize = step >= config.quantizer_start
         losses = config.losses if quantize else of_autoencoder(config.losses)
         if step == config.quantizer_start > 0:
             codebook_from_latents(tokenizer, clips, config.codebook_init == "kmeans")
             averaged.quantizer.load_state_dict(tokenizer.quantizer.state_dict())
-        videos = []
-        for piece in range(pieces):
-            first = ((step * pieces + piece) * fabric.world_size + fabric.global_rank) * size
-            videos.append(shown_as_conditions(run.guard.admit(done, next(batches))["video"], config, first))
-        means = StepMeans(fabric, pieces)
+        videos = [shown_as_conditions(batch["video"], config, first) for first, batch in run.batches(step)]
+        means = StepMeans(fabric, run.pieces)
         whole = means if losses.batch_statistics == "global" else this_piece
-        if pieces > 1 and whole is means:
+        if run.pieces > 1 and whole is means:
             with torch.no_grad(), fabric.autocast():
                 for video in videos:
                     out = tokenizer(video, quantize)
@@ -124,7 +115,7 @@ def train_tokenizer(
 
         metrics, tokens = [], []
         for number, video in enumerate(videos):
-            more_to_come = number < pieces - 1
+            more_to_come = number < run.pieces - 1
             with fabric.no_backward_sync(generator.wrapped, enabled=more_to_come):
                 out = generator.wrapped(video, quantize)
                 if discriminator is not None:
@@ -133,13 +124,13 @@ def train_tokenizer(
                     loss, terms = generator_objective(
                         video, out, tokenizer.quantizer, discriminator, losses, step, distance, whole
                     )
-                fabric.backward(loss / pieces)
+                fabric.backward(loss / run.pieces)
             if adversary is not None:
                 adversary.module.requires_grad_(True)
                 with fabric.no_backward_sync(adversary.wrapped, enabled=more_to_come):
                     with_r1 = done % losses.r1_interval == 0
                     loss, more = adversary.wrapped(video, out.reconstruction.detach(), with_r1, whole)
-                    fabric.backward(loss / pieces)
+                    fabric.backward(loss / run.pieces)
                 terms |= more
             terms |= {"video_std": clip_std(video), "reconstruction_std": clip_std(out.reconstruction)}
             run.guard.see(done, terms)

@@ -22,13 +22,10 @@ from magvit.training.engine import (
     Learner,
     Machine,
     average_of,
-    forever,
     launch,
     mean_metrics,
-    micro_batches,
     on_device,
     over_processes,
-    seed_step,
 )
 from magvit.training.log import RunLog
 from magvit.training.objectives import commit_objective, draw, tokenize
@@ -84,17 +81,12 @@ def train_transformer(
         whole = averaged if average else learner.whole(lambda: MaskedTransformer(transformer.config))
         return MagvitPipeline(model_config, tokenizer, whole)
 
-    run = Run(fabric, config, output, parts, clips.name, resume=resume, progress=progress)
-    size, pieces = micro_batches(loop, fabric.world_size)
-    batches = run.timed(forever(clips, loop, size, run.start * pieces, fabric))
+    run = Run(fabric, config, output, parts, clips, resume=resume, progress=progress)
     for step in run.steps():
         done = step + 1
-        seed_step(loop, step, fabric.global_rank)
         collected: list[CommitLosses] = []
-        for piece in range(pieces):
-            batch = run.guard.admit(done, next(batches))
-            first = ((step * pieces + piece) * fabric.world_size + fabric.global_rank) * size
-            draws = [draw(config, tasks, first + i, step, latent_shape) for i in range(size)]
+        for piece, (first, batch) in enumerate(run.batches(step)):
+            draws = [draw(config, tasks, first + i, step, latent_shape) for i in range(run.size)]
             chosen = [sample.task for sample in draws]
             if cache is not None:
                 tokenized = look_up(batch, cache.config.conditions, chosen, masks)
@@ -102,9 +94,9 @@ def train_transformer(
                 with fabric.autocast():
                     tokenized = tokenize(tokenizer, batch["video"], chosen, config.condition_frames)
             labels = batch["label"].tolist()
-            with fabric.no_backward_sync(learner.wrapped, enabled=piece < pieces - 1):
+            with fabric.no_backward_sync(learner.wrapped, enabled=piece < run.pieces - 1):
                 losses = commit_objective(learner.wrapped, tokenized, draws, labels, generator.vocabulary, config)
-                fabric.backward(losses.total / pieces)
+                fabric.backward(losses.total / run.pieces)
             collected.append(losses)
             run.guard.see(done, {"total_loss": losses.total})
         if step == run.start:
