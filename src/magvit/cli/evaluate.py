@@ -27,6 +27,7 @@ class Evaluate:
 
         magvit evaluate --model runs/my-run/model --data prepared/ucf101 --protocol magvit-ucf101 --output eval/mine
         magvit evaluate --model magvit-tiny --data synthetic:shapes --output eval/tiny
+        magvit evaluate --baseline repeat --data synthetic:pushing --clip-shape 16 64 64 --output eval/repeat
         magvit evaluate --fake samples --data my_clips --clip-shape 16 128 128 --metrics fvd --output eval/folders
         magvit compare eval/mine eval/tiny
 
@@ -43,6 +44,8 @@ class Evaluate:
     """Model folder, packaged name, or hub id."""
     fake: str | None = None
     """In place of a model: clips to be measured, a folder of videos."""
+    baseline: str | None = None
+    """In place of a model, what one can make without: repeat, interpolate, edge, blend, mean, train (another clip)."""
     protocol: str | None = None
     """Name, see magvit presets; without it smoke, or for --fake folders."""
     metrics: tuple[str, ...] | None = None
@@ -110,8 +113,8 @@ class Evaluate:
 
     def _check(self) -> None:
         check_folder(self.output)
-        if (self.model is None) == (self.fake is None):
-            raise ValueError("give either --model, or a folder of clips to be measured (--fake)")
+        if sum(subject is not None for subject in (self.model, self.fake, self.baseline)) != 1:
+            raise ValueError("give one of --model, --baseline, and a folder of clips to be measured (--fake)")
         for name, least in (("batch_size", 1), ("devices", 1), ("num_workers", 0), ("num_samples", 1), ("num_real", 1)):
             if (value := getattr(self, name)) is not None and value < least:
                 raise ValueError(f"{name} is {value}, expected at least {least}")
@@ -128,12 +131,12 @@ class Evaluate:
         from magvit.evaluation.networks import WeightFiles
         from magvit.evaluation.protocols import adapted
         from magvit.evaluation.published import protocol_named
-        from magvit.evaluation.subjects import of_folder, of_pipeline
+        from magvit.evaluation.subjects import of_baseline, of_folder, of_pipeline
         from magvit.pipeline import MagvitPipeline
 
         published = protocol_named(self.protocol or ("folders" if self.fake else "smoke"))
         if (published.subject == "folder") != (self.fake is not None):
-            wanted = "a folder of clips (--fake)" if published.subject == "folder" else "a model (--model)"
+            wanted = "a folder of clips (--fake)" if published.subject == "folder" else "a model or a baseline"
             raise ValueError(f"protocol {published.name} is for {wanted}")
         protocol, notes = adapted(published, vars(self) | vars(self.decoding), self.allow_fewer)
         pipe = MagvitPipeline.from_pretrained(self.model, device, self.precision) if self.model else None
@@ -143,9 +146,10 @@ class Evaluate:
         real = protocol.real
         config = DataConfig(shape, stride=real.stride, target_fps=real.target_fps, split=real.split)
         clips = clips_of(config, self.data)
-        if pipe is None:
-            assert self.fake is not None
+        if self.fake is not None:
             subject = of_folder(clips_of(config, self.fake))
+        elif pipe is None:
+            subject = of_baseline(str(self.baseline), protocol, clips)
         else:
             subject = of_pipeline(pipe, protocol, clips.classes, str(self.model))
             protocol = replace(protocol, condition_frames=pipe.config.condition_frames)

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from magvit.data.clip_set import ClipSet
 from magvit.decoding import Decoding
+from magvit.evaluation.baselines import BASELINES, fill
 from magvit.evaluation.networks import weights_hash
 from magvit.evaluation.protocols import Protocol
 from magvit.evaluation.samples import fingerprint
 from magvit.pipeline import MagvitPipeline
+from magvit.seeds import generator_for
 from magvit.shapes import Tokens, Video
-from magvit.tasks import get_task
+from magvit.tasks import Task, get_task
 
 
 class Batch(TypedDict):
@@ -122,6 +124,31 @@ def _generator(pipe: MagvitPipeline, name: str, protocol: Protocol, classes: lis
         return Sampled(made.video.float(), made.tokens)
 
     return generate
+
+
+def of_baseline(name: str, protocol: Protocol, clips: ClipSet) -> Subject:
+    """One of `magvit.evaluation.baselines`, of the clip shape of `clips`, in whose frames no tokens are thought of.
+
+    Raises:
+        ValueError: there is no such baseline, or the protocol is not one of generation.
+    """
+    if name not in BASELINES:
+        raise ValueError(f"unknown baseline {name!r}, expected one of {', '.join(BASELINES)}")
+    if protocol.subject != "generation":
+        raise ValueError(f"protocol {protocol.name} is of {protocol.subject}, a baseline wants one of generation")
+    frames = protocol.condition_frames or 1
+
+    def sampler(task: Task) -> Sampler:
+        def sample(batch: Batch, seeds: list[int]) -> Sampled:
+            condition = task.condition(batch["video"], clips.clip_shape, frames)
+            if name != "train":
+                return Sampled(fill(name, condition))
+            drawn = [int(torch.randint(len(clips), (), generator=generator_for(seed))) for seed in seeds]
+            return Sampled(torch.stack([clips.take(number)[0]["video"] for number in drawn]))
+
+        return sample
+
+    return Subject({task: sampler(get_task(task)) for task in protocol.tasks}, {"baseline": name, "frames": frames})
 
 
 def of_folder(clips: ClipSet) -> Subject:
