@@ -4,18 +4,19 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from magvit import MagvitPipeline
+from magvit import MagvitPipeline, MaskedTransformer
 from magvit.cli import main
 from magvit.cli.decoding import DecodingOptions
 from magvit.decoding import Decoding
 from magvit.interop import official
+from magvit.model_config import MaskedGenerator
 from magvit.pipeline import MagvitPipeline as Pipeline
 from magvit.video import read_video, write_video
 from tiny_model import CLIP_SHAPE, random_clip, tiny_pipeline
@@ -121,6 +122,22 @@ def test_generate_is_what_the_pipeline_gives(model: str, clip: str, tmp_path: Pa
     )
     write_video(tmp_path / "expected.webp", expected.video[0])
     assert output.read_bytes() == (tmp_path / "expected.webp").read_bytes()
+
+
+def test_a_warning_is_one_line(tmp_path: Path) -> None:
+    """A model of one task does another: with a warning, as in Table 4 of the paper."""
+    pipe = tiny_pipeline()
+    vocabulary = replace(pipe.config.generator.vocabulary, num_special=1)
+    transformer = replace(pipe.config.generator.transformer, vocab_size=vocabulary.size)
+    taught = MaskedGenerator(vocabulary=vocabulary, transformer=transformer, tasks=("frame_prediction",))
+    config = replace(pipe.config, generator=taught)
+    MagvitPipeline(config, pipe.tokenizer, MaskedTransformer(transformer)).save_pretrained(tmp_path / "model")
+    command = ["generate", "--task", "CG", "--model", str(tmp_path / "model"), "--output", str(tmp_path / "out.gif")]
+    done = subprocess.run([sys.executable, "-m", "magvit", *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    said = "magvit: this model was trained on frame_prediction alone: expect little of class_generation\n"
+    assert said in done.stderr
+    assert "UserWarning" not in done.stderr
 
 
 def test_every_option_of_sampling_can_be_given_by_command() -> None:

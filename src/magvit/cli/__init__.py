@@ -8,6 +8,7 @@ import io
 import os
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from typing import Protocol, runtime_checkable
@@ -57,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 is success, 1 a run that stopped itself or faults that the doctor found, 2 wrong input, told in one line on
     standard error, and 130 an interruption. A bug keeps its traceback;
-    `MAGVIT_DEBUG=1` shows those of wrong input too.
+    `MAGVIT_DEBUG=1` shows those of wrong input too. A warning is one line on standard error.
     """
+    warnings.formatwarning = lambda message, *_: f"magvit: {message}\n"
     try:
         parse_arguments(list(sys.argv[1:] if arguments is None else arguments)).run()
     except SystemExit as end:
