@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -6,20 +8,13 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from magvit.nn.rematerialize import recompute
-from magvit.tokenizer import Discriminator, DiscriminatorConfig, TokenizerConfig, VideoTokenizer
+from magvit.tokenizer import Discriminator, DiscriminatorConfig, VideoTokenizer
 from magvit.tokenizer.losses import r1_penalty
 from magvit.training.optim import OptimizerConfig, adamw, clip_gradients
 from magvit.transformer import MaskedTransformer, TransformerConfig
+from tiny_runs import TOKENIZER
 
-VQ = TokenizerConfig(
-    base_channels=8,
-    channel_multipliers=(1, 2, 2),
-    temporal_downsample=(True, False),
-    num_res_blocks=1,
-    codebook_size=16,
-    codebook_dim=4,
-    norm_groups=4,
-)
+VQ = replace(TOKENIZER, channel_multipliers=(1, 2, 2), norm_groups=4)
 GAN = DiscriminatorConfig(base_channels=4, channel_multipliers=(2, 2), clip_shape=(4, 16, 16))
 BERT = TransformerConfig(
     vocab_size=20, max_length=9, hidden_size=16, num_layers=3, num_heads=2, mlp_size=32, dropout=0.3
@@ -47,7 +42,7 @@ def masked_prediction(transformer: MaskedTransformer) -> torch.Tensor:
 
 CASES = {
     "tokenizer": (lambda: VideoTokenizer(VQ), reconstruction),
-    "tokenizer-2d": (lambda: VideoTokenizer(TokenizerConfig(**{**vars(VQ), "dims": 2})), reconstruction),
+    "tokenizer-2d": (lambda: VideoTokenizer(replace(VQ, dims=2)), reconstruction),
     "discriminator-r1": (lambda: Discriminator(GAN), discrimination_with_r1),
     "transformer-dropout": (lambda: MaskedTransformer(BERT), masked_prediction),
 }

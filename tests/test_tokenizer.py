@@ -7,16 +7,9 @@ from magvit.presets import TOKENIZERS
 from magvit.tokenizer import TokenizerConfig, VideoTokenizer
 from magvit.training.config import TokenizerLossConfig
 from magvit.training.objectives import generator_objective
+from tiny_runs import TOKENIZER
 
-TINY = TokenizerConfig(
-    base_channels=4,
-    channel_multipliers=(1, 2, 3),
-    temporal_downsample=(True, False),
-    num_res_blocks=1,
-    codebook_size=16,
-    codebook_dim=4,
-    norm_groups=2,
-)
+TINY = replace(TOKENIZER, base_channels=4, channel_multipliers=(1, 2, 3), codebook_dim=4)
 
 
 def made(config: TokenizerConfig = TINY) -> VideoTokenizer:
