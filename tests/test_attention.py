@@ -75,13 +75,6 @@ def test_causal_mask_of_the_last_rows():
     assert causal_mask(2, 4, torch.device("cpu")).tolist() == [[True, True, True, False], [True] * 4]
 
 
-def test_dropout_acts_only_in_training(attention):
-    x = torch.randn(1, 4, 12)
-    assert torch.equal(attention(x), attention(x))
-    attention.train()
-    assert not torch.equal(attention(x), attention(x))
-
-
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="hidden_size 10 is not divisible by num_heads 3"):
         SelfAttention(10, 3, 0.0)

@@ -1,25 +1,17 @@
-"""The benchmark runs, its numbers fit together, and its counters count right."""
+"""The benchmarks of training and of the data side run, their numbers fit together, and their counters count right."""
 
 import json
-import runpy
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-FOLDER = Path(__file__).parent.parent / "benchmarks"
+from magvit.video import write_video
 
 
-@pytest.fixture
-def beside_it(monkeypatch):
-    monkeypatch.syspath_prepend(str(FOLDER))
-
-
-def test_all_numbers_of_both_stages(beside_it, tmp_path, capsys):
+def test_all_numbers_of_both_stages(benchmark, tmp_path, capsys):
     output = tmp_path / "result.json"
-    main = runpy.run_path(str(FOLDER / "training.py"))["main"]
-    main(
+    benchmark("training")["main"](
         ["--size", "tiny", "--clip", "4x16x16", "--device", "cpu", "--steps", "1", "--ratios", "--output", str(output)]
     )
     result = json.loads(output.read_text())
@@ -43,7 +35,8 @@ def test_all_numbers_of_both_stages(beside_it, tmp_path, capsys):
     assert capsys.readouterr().out.count("clips/s") == 2
 
 
-def test_account_counts_flops_and_memory(beside_it):
+@pytest.mark.usefixtures("benchmark")
+def test_account_counts_flops_and_memory():
     """A linear layer of 300 x 200 on 100 rows: 12 MFLOP a product; one product forward, two backward."""
     from measure import Account
 
@@ -59,7 +52,8 @@ def test_account_counts_flops_and_memory(beside_it):
     assert account.live == 4 * (300 * 200 + 100 * 300)  # the two gradients
 
 
-def test_account_counts_the_second_derivative_of_a_convolution(beside_it):
+@pytest.mark.usefixtures("benchmark")
+def test_account_counts_the_second_derivative_of_a_convolution():
     """The gradient of R1: one product forward, one for the inner gradient, and at least two behind that."""
     from measure import Account
 
@@ -75,7 +69,8 @@ def test_account_counts_the_second_derivative_of_a_convolution(beside_it):
     assert account.flops >= 4 * one
 
 
-def test_clock_runs_only_when_asked(beside_it):
+@pytest.mark.usefixtures("benchmark")
+def test_clock_runs_only_when_asked():
     from measure import Clock
 
     for running in (False, True):
@@ -84,3 +79,24 @@ def test_clock_runs_only_when_asked(beside_it):
             with clock("part"):
                 pass
         assert list(clock.seconds) == (["part"] if running else [])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_all_ways_of_reading_are_measured(benchmark, tmp_path, capsys):
+    threads = torch.get_num_threads()
+    for name in ("a/0", "b/1"):
+        write_video(tmp_path / "clips" / f"{name}.mp4", torch.full((3, 12, 24, 32), 0.5))
+    common = ["--data", str(tmp_path / "clips"), "--clip", "4x16x16", "--clips", "8", "--turns", "2"]
+    benchmark("data")["main"]([*common, "--workers", "0", "1", "--output", str(tmp_path / "result.json")])
+    torch.set_num_threads(threads)
+    result = json.loads((tmp_path / "result.json").read_text())
+    rates = result["clips_per_second"]
+    kinds = [f"{kind}, {workers} workers" for workers in (0, 1) for kind in ("raw files", "shards", "tokens")]
+    assert list(rates) == ["bare, raw files", "bare, videos of the shards", *kinds]
+    for name, rate in rates.items():
+        low, high = result["spread"][name]
+        assert 0 < low <= rate <= high
+    assert set(result["clips_per_cpu_second"]) == {*list(rates)[:2], *kinds[:3]}
+    assert rates["tokens, 0 workers"] > rates["raw files, 0 workers"]
+    told = capsys.readouterr().out
+    assert all(f"| {name} | {rate:.0f} |" in told for name, rate in rates.items())

@@ -1,22 +1,12 @@
 """The benchmarks of the evaluation: what the degradations do to a clip, and that the tables hold what was measured."""
 
 import json
-import runpy
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from magvit.video import write_video
-
-FOLDER = Path(__file__).parent.parent / "benchmarks"
-
-
-@pytest.fixture
-def benchmark(monkeypatch):
-    monkeypatch.syspath_prepend(str(FOLDER))
-    return lambda name: runpy.run_path(str(FOLDER / f"{name}.py"))
 
 
 @pytest.fixture

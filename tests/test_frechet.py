@@ -14,6 +14,7 @@ from magvit.metrics import frechet as module
 from magvit.metrics.frechet import (
     FeatureStatistics,
     checked,
+    checked_pair,
     frechet_distance,
     frechet_distance_at_infinity,
 )
@@ -274,7 +275,7 @@ def test_values_that_are_no_features(value):
     features = drawn(0, 5, 3)
     features[3, 1] = value
     message = rf"features\[3, 1\] is {str(value).replace('+', '.')}, expected a number below 1e\+100$"
-    for refused in (FeatureStatistics.of, checked):
+    for refused in (FeatureStatistics.of, checked, lambda wrong: checked_pair(drawn(0, 5, 3), wrong)):
         with pytest.raises(ValueError, match=message):
             refused(features)
 

@@ -118,17 +118,13 @@ def test_shapes_that_differ(metric):
     message = r"the videos have shapes \(2, 3, 4, 14, 17\) and \(1, 3, 4, 14, 17\), expected the same$"
     with pytest.raises(ValueError, match=message):
         metric(video(), video()[:1])
-    with pytest.raises(ValueError, match=r"video has shape \(3, 4, 14, 17\), expected \[B, 3, T, H, W\]$"):
-        metric(video()[0], video()[0])
 
 
 @pytest.mark.parametrize("metric", [psnr, ssim])
 def test_bad_input(metric):
-    a = video()
-    for wrong in (torch.full_like(a, 2.0), -a, torch.full_like(a, torch.nan)):
-        for pair in ((a, wrong), (wrong, a)):
-            with pytest.raises(ValueError, match=r"video has values in \[.*, .*\], expected \[0, 1\]$"):
-                metric(*pair)
+    for pair in ((video(), -video()), (-video(), video())):
+        with pytest.raises(ValueError, match=r"video has values in \[.*, .*\], expected \[0, 1\]$"):
+            metric(*pair)
 
 
 def test_frames_smaller_than_the_window():

@@ -3,18 +3,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+import tiny_runs
 from magvit.nn.conv import Conv
-from magvit.tokenizer import Discriminator, DiscriminatorConfig, TokenizerConfig, VideoTokenizer, inflate
+from magvit.tokenizer import Discriminator, DiscriminatorConfig, VideoTokenizer, inflate
 
-TOKENIZER = TokenizerConfig(
-    base_channels=4,
-    channel_multipliers=(1, 2, 3),
-    temporal_downsample=(True, False),
-    num_res_blocks=1,
-    codebook_size=16,
-    codebook_dim=4,
-    norm_groups=2,
-)
+TOKENIZER = replace(tiny_runs.TOKENIZER, base_channels=4, channel_multipliers=(1, 2, 3), codebook_dim=4)
 # reflect: a static clip stays static under it, and not under the default zeros
 DISCRIMINATOR = DiscriminatorConfig(
     base_channels=4, channel_multipliers=(2, 3), clip_shape=(4, 8, 8), padding="reflect"

@@ -1,10 +1,8 @@
 """Weights of I3D and C3D: every published naming and container, and nothing in them is run."""
 
-import hashlib
 import os
 import pickle
 import re
-import urllib.error
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -278,13 +276,6 @@ def test_files_that_are_not_the_weights(i3d, tmp_path):
     assert "holds no .npy, .npz, .pt, .pth or .safetensors file" in refusal(
         FileNotFoundError, "i3d", tmp_path / "empty"
     )
-
-    for suffix in files.SUFFIXES:
-        path = tmp_path / f"page{suffix}"
-        path.write_text("<html>not found</html>")
-        assert f"page{suffix} is not a readable file of weights" in refusal(ValueError, "i3d", path)
-        path.write_bytes(b"")
-        assert f"page{suffix} is not a readable file of weights" in refusal(ValueError, "i3d", path)
     np.save(tmp_path / "array.npy", np.zeros(3))
     assert "it holds an array, expected a dict of arrays" in refusal(ValueError, "i3d", tmp_path / "array.npy")
 
@@ -313,10 +304,6 @@ def test_files_that_are_not_the_weights(i3d, tmp_path):
     whole = (tmp_path / "cut.pt").read_bytes()
     (tmp_path / "cut.pt").write_bytes(whole[40:])
     assert "cut.pt is not a readable file of weights" in refusal(ValueError, "i3d", tmp_path / "cut.pt")
-    torch.save({"state_dict": named}, tmp_path / "nested.pt")
-    assert "nested.pt is not a readable file of weights (it holds something other than tensors by name)" in refusal(
-        ValueError, "i3d", tmp_path / "nested.pt"
-    )
 
 
 class Attack:
@@ -392,42 +379,17 @@ def test_torchscript_tensors(tmp_path):
 # --- the download ---
 
 
-@pytest.fixture
-def cache(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    return tmp_path / "hub" / "checkpoints"
-
-
 def test_what_is_downloaded():
     published = weights.I3D_TORCHSCRIPT
     assert re.fullmatch("https://huggingface.co/.*/resolve/[0-9a-f]{40}/i3d_torchscript.pt", published.url)
     assert re.fullmatch("[0-9a-f]{64}", published.sha256)
 
 
-def test_download_once(i3d, tmp_path, cache, monkeypatch):
+def test_i3d_is_downloaded_and_c3d_is_not(i3d, tmp_path, monkeypatch):
     path = scripted(tree_of_modules(hassony2(i3d)), tmp_path / "published.pt")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setattr(weights, "I3D_TORCHSCRIPT", files.Published(path.as_uri(), "i3d_torchscript.pt", "0" * 64))
-    text = refusal(OSError, "i3d")
-    assert f"i3d_torchscript.pt could not be fetched from {path.as_uri()}" in text
-    assert f'got "{digest}"' in text
-    assert not list(cache.iterdir())
-
-    monkeypatch.setattr(weights, "I3D_TORCHSCRIPT", files.Published(path.as_uri(), "i3d_torchscript.pt", digest))
+    monkeypatch.setattr(files, "fetch", lambda published: path if published is weights.I3D_TORCHSCRIPT else None)
     expected = load("i3d", path).state_dict()
-    for _ in range(2):  # the second time nothing is fetched
-        found = load("i3d").state_dict()
-        assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
-        path.unlink(missing_ok=True)
-    assert [file.name for file in cache.iterdir()] == ["i3d_torchscript.pt"]
-
-
-def test_no_network(cache, monkeypatch):
-    def unreachable(*_args, **_options):
-        raise urllib.error.URLError("Name or service not known")
-
-    monkeypatch.setattr(torch.hub, "urlopen", unreachable)
-    assert "(<urlopen error Name or service not known>)" in refusal(OSError, "i3d")
+    assert all(torch.equal(expected[name], tensor) for name, tensor in load("i3d").state_dict().items())
     text = refusal(FileNotFoundError, "c3d")
     assert "for want of a published hash" in text
     assert "conv3d_deepnetA_ucf.npz and mean2.npz of https://github.com/rezoo/tgan2/releases" in text

@@ -105,28 +105,12 @@ def test_a_module_without_counterpart_is_refused():
         official.to_official(torch.nn.Linear(2, 2))
 
 
-@pytest.mark.parametrize(
-    ("name", "encoder", "decoder", "discriminator"),
-    [
-        ("2dvq-b", 5_792_320, 7_755_203, 5_972_545),
-        ("2dvq-l", 23_020_416, 29_821_827, 23_880_833),
-        ("3dvq-b", 17_149_888, 23_167_811, 15_339_457),
-        ("3dvq-l", 68_443_776, 89_106_051, 61_341_569),
-        ("3dvq-b-64", 15_379_392, 20_954_819, 11_734_465),
-        ("3dvq-l-64", 61_363_840, 80_256_387, 46_922_625),
-    ],
-)
-def test_every_official_size_has_the_official_tensors(name, encoder, decoder, discriminator):
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_every_official_size_has_the_official_tensors(name):
     with torch.device("meta"):
         models = VideoTokenizer(TOKENIZERS[name]), Discriminator(DISCRIMINATORS[name])
-    counts = {}
     for model in models:
-        mapped = {ours for ours, *_ in official.parameters(model)}
-        assert mapped == set(model.state_dict())
-        for ours, parameter in model.named_parameters():
-            part = ours.split(".")[0] if isinstance(model, VideoTokenizer) else "discriminator"
-            counts[part] = counts.get(part, 0) + parameter.numel()
-    assert counts == {"encoder": encoder, "quantizer": 262_144, "decoder": decoder, "discriminator": discriminator}
+        assert {ours for ours, *_ in official.parameters(model)} == set(model.state_dict())
 
 
 # --- checkpoint files

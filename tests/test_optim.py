@@ -146,21 +146,18 @@ def test_clipping_does_not_wait_for_the_norm():
     assert clip_gradients(layer.parameters(), 1.0).device.type == "meta"
 
 
-def test_gradients_shared_out_between_processes_have_one_norm(tmp_path):
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    try:
-        mesh = init_device_mesh("cpu", (1,))
-        parameter = nn.Parameter(distribute_tensor(torch.zeros(2, 2), mesh, [Shard(0)]))
-        parameter.grad = distribute_tensor(torch.full((2, 2), 3.0), mesh, [Shard(0)])
-        norm = clip_gradients([parameter], 1.0)
-        assert type(norm) is torch.Tensor
-        assert norm.item() == 6
-        torch.testing.assert_close(parameter.grad.full_tensor(), torch.full((2, 2), 0.5))
-        optimizer = torch.optim.AdamW([parameter], lr=0.1, fused=True)
-        optimizer.step()
-        torch.testing.assert_close(parameter.full_tensor(), torch.full((2, 2), -0.1))
-    finally:
-        torch.distributed.destroy_process_group()
+@pytest.mark.usefixtures("process_group")
+def test_gradients_shared_out_between_processes_have_one_norm():
+    mesh = init_device_mesh("cpu", (1,))
+    parameter = nn.Parameter(distribute_tensor(torch.zeros(2, 2), mesh, [Shard(0)]))
+    parameter.grad = distribute_tensor(torch.full((2, 2), 3.0), mesh, [Shard(0)])
+    norm = clip_gradients([parameter], 1.0)
+    assert type(norm) is torch.Tensor
+    assert norm.item() == 6
+    torch.testing.assert_close(parameter.grad.full_tensor(), torch.full((2, 2), 0.5))
+    optimizer = torch.optim.AdamW([parameter], lr=0.1, fused=True)
+    optimizer.step()
+    torch.testing.assert_close(parameter.full_tensor(), torch.full((2, 2), -0.1))
 
 
 def test_one_kernel_updates_like_many_and_other_devices_do_without():

@@ -1,6 +1,7 @@
 """Each stage can learn one clip by heart, with the losses and optimizers that train it."""
 
 import math
+from dataclasses import replace
 
 import torch
 from einops import rearrange, repeat
@@ -8,13 +9,13 @@ from einops import rearrange, repeat
 from magvit import MagvitPipeline
 from magvit.synthetic import MovingShapes
 from magvit.tasks import get_task
-from magvit.tokenizer import TokenizerConfig, VideoTokenizer
+from magvit.tokenizer import VideoTokenizer
 from magvit.training.config import TokenizerLossConfig
 from magvit.training.objectives import commit_objective, draw, generator_objective, tokenize
 from magvit.training.optim import OptimizerConfig, adamw, set_learning_rate
 from magvit.training.train_transformer import design
 from magvit.transformer import MaskedTransformer
-from tiny_runs import save_tokenizer, transformer_run
+from tiny_runs import TOKENIZER, save_tokenizer, transformer_run
 
 
 def psnr(video: torch.Tensor, other: torch.Tensor) -> float:
@@ -32,17 +33,8 @@ def test_the_tokenizer_learns_a_clip_by_heart():
     torch.manual_seed(0)
     video = MovingShapes((8, 16, 16))[2]["video"][None]
     still = video.median(dim=2, keepdim=True).values.expand_as(video)
-    tokenizer = VideoTokenizer(
-        TokenizerConfig(
-            base_channels=8,
-            channel_multipliers=(1, 2),
-            temporal_downsample=(True,),
-            num_res_blocks=1,
-            codebook_size=64,
-            codebook_dim=8,
-            norm_groups=2,
-        )
-    )
+    sizes = {"channel_multipliers": (1, 2), "temporal_downsample": (True,), "codebook_size": 64}
+    tokenizer = VideoTokenizer(replace(TOKENIZER, **sizes))
     with torch.no_grad():  # as codebook_init="latents" does
         latents = rearrange(tokenizer.encode_latents(video), "1 d t h w -> (t h w) d")
         tokenizer.quantizer.codebook.copy_(latents[torch.randperm(len(latents))[:64]])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from magvit import MagvitPipeline, hub, storage
+from magvit import MagvitPipeline
 from magvit.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
 from magvit.decoding import Decoding, DecodingStep
 from magvit.model_config import AutoregressiveGenerator, TaskDecoding
@@ -179,12 +179,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"num_steps": 33}, "num_steps is 33, expected 1 to 32"),
     ({"num_samples": 0}, "num_samples is 0"),
     ({"seed": -1}, "seed is -1"),
-    ({"mask_temperature": -1.0}, "mask_temperature is -1.0"),
     ({"temperature": float("nan")}, "temperature is nan"),
-    ({"guidance_scale": float("inf")}, "guidance_scale is inf"),
-    ({"top_k": -1}, "top_k is -1"),
-    ({"top_p": 1.5}, "top_p is 1.5"),
-    ({"mask_schedule": "sine"}, "sine"),
     ({"video": torch.rand(3, 7, 16, 16)}, "7 frames"),
     ({"video": torch.rand(3, 8, 16, 16) * 255}, "expected \\[0, 1\\]"),
     ({"video": torch.zeros(3, 8, 16, 16, dtype=torch.uint8)}, "uint8"),
@@ -250,22 +245,6 @@ def test_parts_that_do_not_fit_each_other(pipe: MagvitPipeline) -> None:
             replace(config, generator=changed)
     with pytest.raises(ValueError, match="another transformer"):
         MagvitPipeline(config, pipe.tokenizer)
-
-
-@pytest.mark.parametrize("change", ["missing", "extra", "shape"])
-def test_wrong_weights(folder: Path, change: str) -> None:
-    state = hub.load_tensors(folder, "tokenizer")
-    first = next(iter(state))
-    if change == "missing":
-        del state[first]
-    elif change == "extra":
-        state["ghost"] = torch.zeros(1)
-    else:
-        state[first] = torch.zeros(1)
-    hub.save_folder(folder, storage.load_config(folder, "model"), {"tokenizer": state})
-    with pytest.raises(ValueError, match=r"tokenizer\.safetensors") as caught:
-        MagvitPipeline.from_pretrained(folder)
-    assert ("ghost" if change == "extra" else first) in str(caught.value)
 
 
 # --- what a model has learnt, and how it decodes

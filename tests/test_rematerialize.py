@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -6,20 +8,13 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from magvit.nn.rematerialize import recompute
-from magvit.tokenizer import Discriminator, DiscriminatorConfig, TokenizerConfig, VideoTokenizer
+from magvit.tokenizer import Discriminator, DiscriminatorConfig, VideoTokenizer
 from magvit.tokenizer.losses import r1_penalty
 from magvit.training.optim import OptimizerConfig, adamw, clip_gradients
 from magvit.transformer import MaskedTransformer, TransformerConfig
+from tiny_runs import TOKENIZER
 
-VQ = TokenizerConfig(
-    base_channels=8,
-    channel_multipliers=(1, 2, 2),
-    temporal_downsample=(True, False),
-    num_res_blocks=1,
-    codebook_size=16,
-    codebook_dim=4,
-    norm_groups=4,
-)
+VQ = replace(TOKENIZER, channel_multipliers=(1, 2, 2), norm_groups=4)
 GAN = DiscriminatorConfig(base_channels=4, channel_multipliers=(2, 2), clip_shape=(4, 16, 16))
 BERT = TransformerConfig(
     vocab_size=20, max_length=9, hidden_size=16, num_layers=3, num_heads=2, mlp_size=32, dropout=0.3
@@ -47,7 +42,7 @@ def masked_prediction(transformer: MaskedTransformer) -> torch.Tensor:
 
 CASES = {
     "tokenizer": (lambda: VideoTokenizer(VQ), reconstruction),
-    "tokenizer-2d": (lambda: VideoTokenizer(TokenizerConfig(**{**vars(VQ), "dims": 2})), reconstruction),
+    "tokenizer-2d": (lambda: VideoTokenizer(replace(VQ, dims=2)), reconstruction),
     "discriminator-r1": (lambda: Discriminator(GAN), discrimination_with_r1),
     "transformer-dropout": (lambda: MaskedTransformer(BERT), masked_prediction),
 }
@@ -79,42 +74,36 @@ def test_losses_and_gradients_do_not_change(case, bfloat16):
     assert list(model.state_dict()) == names
 
 
-def test_gradients_under_data_parallel(tmp_path):
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    try:
-        torch.manual_seed(0)
-        tokenizer = VideoTokenizer(VQ)
-        expected = loss_and_gradients(tokenizer, reconstruction, False)
-        tokenizer.rematerialize = 2
-        found = loss_and_gradients(DistributedDataParallel(tokenizer), reconstruction, False)
-    finally:
-        torch.distributed.destroy_process_group()
+@pytest.mark.usefixtures("process_group")
+def test_gradients_under_data_parallel():
+    torch.manual_seed(0)
+    tokenizer = VideoTokenizer(VQ)
+    expected = loss_and_gradients(tokenizer, reconstruction, False)
+    tokenizer.rematerialize = 2
+    found = loss_and_gradients(DistributedDataParallel(tokenizer), reconstruction, False)
     for one, other in zip(expected, found, strict=True):
         assert torch.equal(one, other)
 
 
 @pytest.mark.filterwarnings("ignore:FSDP2-wrapped module")
-def test_updates_of_sharded_layers(tmp_path):
+@pytest.mark.usefixtures("process_group")
+def test_updates_of_sharded_layers():
     """With the fused optimizer and clipping, as a run with strategy fsdp does it."""
-    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    try:
-        mesh, found = init_device_mesh("cpu", (1,)), []
-        for layers in (0, 2):
-            torch.manual_seed(0)
-            transformer = MaskedTransformer(BERT)
-            for layer in transformer.layers:
-                fully_shard(layer, mesh=mesh)
-            fully_shard(transformer, mesh=mesh)
-            transformer.rematerialize = layers
-            optimizer = adamw(transformer, OptimizerConfig(learning_rate=0.01))
-            for _ in range(2):
-                masked_prediction(transformer).backward()
-                clip_gradients(transformer.parameters(), 0.01)
-                optimizer.step()
-                optimizer.zero_grad()
-            found.append({name: tensor.full_tensor() for name, tensor in transformer.state_dict().items()})
-    finally:
-        torch.distributed.destroy_process_group()
+    mesh, found = init_device_mesh("cpu", (1,)), []
+    for layers in (0, 2):
+        torch.manual_seed(0)
+        transformer = MaskedTransformer(BERT)
+        for layer in transformer.layers:
+            fully_shard(layer, mesh=mesh)
+        fully_shard(transformer, mesh=mesh)
+        transformer.rematerialize = layers
+        optimizer = adamw(transformer, OptimizerConfig(learning_rate=0.01))
+        for _ in range(2):
+            masked_prediction(transformer).backward()
+            clip_gradients(transformer.parameters(), 0.01)
+            optimizer.step()
+            optimizer.zero_grad()
+        found.append({name: tensor.full_tensor() for name, tensor in transformer.state_dict().items()})
     for name, tensor in found[0].items():
         assert torch.equal(tensor, found[1][name])
 

@@ -7,16 +7,9 @@ from magvit.presets import TOKENIZERS
 from magvit.tokenizer import TokenizerConfig, VideoTokenizer
 from magvit.training.config import TokenizerLossConfig
 from magvit.training.objectives import generator_objective
+from tiny_runs import TOKENIZER
 
-TINY = TokenizerConfig(
-    base_channels=4,
-    channel_multipliers=(1, 2, 3),
-    temporal_downsample=(True, False),
-    num_res_blocks=1,
-    codebook_size=16,
-    codebook_dim=4,
-    norm_groups=2,
-)
+TINY = replace(TOKENIZER, base_channels=4, channel_multipliers=(1, 2, 3), codebook_dim=4)
 
 
 def made(config: TokenizerConfig = TINY) -> VideoTokenizer:
@@ -206,11 +199,6 @@ def test_autocast_runs_the_networks_in_bfloat16_and_the_distances_in_float32():
     ("video", "message"),
     [
         (clips().mul(255).to(torch.uint8), r"video is torch.uint8, expected floating point values in \[0, 1\]"),
-        (clips() * 255, r"video has values in \[.*, 25\d\.?\d*\], expected \[0, 1\]"),
-        (clips() - 0.5, r"video has values in \[-0.4\d*, 0.\d*\], expected \[0, 1\]"),
-        (clips() / 0, r"video has values in \[(nan|inf), (nan|inf)\], expected \[0, 1\]"),
-        (clips()[0], r"video has shape \(3, 4, 8, 12\), expected \[B, 3, T, H, W\]"),
-        (clips()[:, :2], r"video has shape \(2, 2, 4, 8, 12\), expected \[B, 3, T, H, W\]"),
         (clips(frames=3), "clip of 3x8x12 .* strides 2x4x4"),
         (clips(height=9), "clip of 4x9x12 .* strides 2x4x4"),
         (clips(width=2), "clip of 4x8x2 .* strides 2x4x4"),

@@ -1,9 +1,10 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
-from magvit.tokenizer import Discriminator, DiscriminatorConfig, TokenizerConfig, VideoTokenizer
+from magvit.tokenizer import Discriminator, DiscriminatorConfig, VideoTokenizer
 from magvit.tokenizer.losses import (
     LeCam,
     discriminator_loss,
@@ -14,6 +15,7 @@ from magvit.tokenizer.losses import (
 )
 from magvit.training.config import TokenizerLossConfig
 from magvit.training.objectives import Adversary, generator_objective
+from tiny_runs import TOKENIZER
 
 
 def clips(seed: int = 0) -> torch.Tensor:
@@ -108,17 +110,7 @@ def test_lecam_averages_are_saved_with_the_run():
 @pytest.fixture(scope="module")
 def game():
     torch.manual_seed(0)
-    tokenizer = VideoTokenizer(
-        TokenizerConfig(
-            base_channels=4,
-            channel_multipliers=(1, 2),
-            temporal_downsample=(True,),
-            num_res_blocks=1,
-            codebook_size=8,
-            codebook_dim=4,
-            norm_groups=2,
-        )
-    )
+    tokenizer = VideoTokenizer(replace(TOKENIZER, channel_multipliers=(1, 2), temporal_downsample=(True,)))
     discriminator = Discriminator(
         DiscriminatorConfig(base_channels=4, channel_multipliers=(2,), clip_shape=(4, 8, 8), resample="average")
     )

@@ -20,7 +20,7 @@ from magvit.training.log import RunLog
 from magvit.training.optim import OptimizerConfig
 from magvit.training.train_tokenizer import shown_as_conditions, start_from, train_tokenizer
 from magvit.video import read_video, write_video
-from tiny_runs import TOKENIZER, metrics, same, tokenizer_run
+from tiny_runs import TOKENIZER, metrics, resumed_is_whole, same, tokenizer_run
 
 
 def train(config, output, **options):
@@ -128,14 +128,7 @@ def test_a_resumed_run_is_the_run(trained, tmp_path, adversarial):
     else:
         config, whole = tokenizer_run(checkpoint_every=2), tmp_path / "whole"
         train(config, whole)
-    resumed = tmp_path / "resumed"
-    shutil.copytree(whole, resumed)
-    (resumed / "checkpoints" / "step_00000004.pt").unlink()
-    shutil.rmtree(resumed / "model")
-    train(config, resumed, resume=True)
-    assert metrics(resumed) == metrics(whole)
-    assert same(*(load_newest_checkpoint(folder / "checkpoints") for folder in (resumed, whole)))
-    assert same(*(load_tensors(folder / "model", "tokenizer") for folder in (resumed, whole)))
+    resumed_is_whole(train, config, whole, tmp_path / "resumed", "tokenizer")
 
 
 def test_a_run_that_is_interrupted_resumes_from_its_last_checkpoint(trained, tmp_path, monkeypatch):

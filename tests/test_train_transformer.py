@@ -1,6 +1,5 @@
 import json
 import math
-import shutil
 from collections import Counter
 from dataclasses import replace
 
@@ -19,7 +18,7 @@ from magvit.training.optim import OptimizerConfig
 from magvit.training.train_transformer import design, train_transformer
 from magvit.transformer import MaskedTransformer
 from magvit.video import read_video
-from tiny_runs import metrics, same, save_tokenizer, transformer_run
+from tiny_runs import metrics, resumed_is_whole, same, save_tokenizer, transformer_run
 
 GRID = (2, 4, 4)
 
@@ -194,14 +193,7 @@ def test_a_resumed_run_is_the_run(trained, tokenizer, tmp_path, average):
     else:
         config, whole = transformer_run(tokenizer, checkpoint_every=2, micro_batch_size=2), tmp_path / "whole"
         train(config, whole)
-    resumed = tmp_path / "resumed"
-    shutil.copytree(whole, resumed)
-    (resumed / "checkpoints" / "step_00000004.pt").unlink()
-    shutil.rmtree(resumed / "model")
-    train(config, resumed, resume=True)
-    assert metrics(resumed) == metrics(whole)
-    assert same(*(load_newest_checkpoint(folder / "checkpoints") for folder in (resumed, whole)))
-    assert same(*(load_tensors(folder / "model", "transformer") for folder in (resumed, whole)))
+    resumed_is_whole(train, config, whole, tmp_path / "resumed", "transformer")
 
 
 def test_samples_do_not_disturb_the_run(trained, tokenizer, tmp_path):

@@ -1,12 +1,15 @@
 """Files of weights that were made to do harm, or by mistake: each is one sentence, and costs next to nothing."""
 
+import hashlib
 import io
 import math
+import os
 import pickle
 import struct
 import subprocess
 import sys
 import time
+import urllib.error
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -181,6 +184,68 @@ def test_flax_checkpoints_that_lie(tmp_path: Path, tree: dict[str, Any]) -> None
     path.write_bytes(msgpack.packb(tree))
     with pytest.raises(ValueError, match="not a readable file of weights"):
         weights.read(path)
+
+
+# --- the net ---
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    return tmp_path / "hub" / "checkpoints"
+
+
+def test_a_published_file_is_fetched_once_and_only_if_its_hash_is_right(tmp_path: Path, cache: Path) -> None:
+    source = tmp_path / "published.safetensors"
+    save_file({"a": torch.ones(2)}, source)
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    with pytest.raises(OSError, match=f"w.safetensors could not be fetched from {source.as_uri()}") as caught:
+        weights.fetch(weights.Published(source.as_uri(), "w.safetensors", "0" * 64))
+    assert f'expected "{"0" * 64}", got "{digest}"' in str(caught.value)
+    assert not list(cache.iterdir())
+    published = weights.Published(source.as_uri(), "w.safetensors", digest[:8])
+    for _ in range(2):  # the second time nothing is fetched
+        assert weights.read(weights.fetch(published))["a"].tolist() == [1, 1]
+        source.unlink(missing_ok=True)
+    assert [path.name for path in cache.iterdir()] == ["w.safetensors"]
+
+
+def test_no_network_and_no_cache(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_args: object, **_options: object) -> None:
+        raise urllib.error.URLError("Name or service not known")
+
+    published = weights.Published("https://example.org/w.pth", "w.pth", "0" * 8)
+    monkeypatch.setattr(torch.hub, "urlopen", unreachable)
+    with pytest.raises(OSError, match=r"example\.org/w\.pth \(<urlopen error Name or service not known>\)"):
+        weights.fetch(published)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "file"))
+    with pytest.raises(OSError, match=r"w\.pth could not be fetched"):
+        weights.fetch(published)
+
+
+# --- what is no file of weights ---
+
+
+@pytest.mark.parametrize("suffix", weights.SUFFIXES)
+def test_files_of_something_else(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"page{suffix}"
+    for content in (b"<html>not found</html>", b""):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=rf"page{suffix} is not a readable file of weights") as caught:
+            weights.read(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_pickles_of_something_else(tmp_path: Path) -> None:
+    for number, content in enumerate(({"state_dict": {"a": torch.zeros(1)}}, [1, 2])):
+        torch.save(content, tmp_path / f"{number}.pth")
+        with pytest.raises(ValueError, match=r"of weights \(it holds something other than tensors by name\)"):
+            weights.read(tmp_path / f"{number}.pth")
+    torch.save({"a": Call(os.mkdir, str(tmp_path / "ran"))}, tmp_path / "attack.pth")
+    with pytest.raises(ValueError, match="not a readable file of weights"):
+        weights.read(tmp_path / "attack.pth")
+    assert not (tmp_path / "ran").exists()
 
 
 # --- networks whose config and weights do not fit ---

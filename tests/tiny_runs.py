@@ -1,6 +1,8 @@
 """Training runs that take a second: 4x16x16 clips of moving shapes, 2x4x4 tokens of 16 codes."""
 
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,10 +10,12 @@ from typing import Any
 import torch
 
 from magvit.data.loader import DataConfig
+from magvit.hub import load_tensors
 from magvit.model_config import ModelConfig
 from magvit.nn.attention import TransformerSize
 from magvit.pipeline import MagvitPipeline
 from magvit.tokenizer import DiscriminatorConfig, TokenizerConfig, VideoTokenizer
+from magvit.training.checkpoint import load_newest_checkpoint
 from magvit.training.config import LoopConfig, TokenizerLossConfig, TokenizerRun, TransformerRun
 from magvit.training.optim import OptimizerConfig
 
@@ -73,6 +77,17 @@ def metrics(folder: Path) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert all(line.pop("clips_per_second") > 0 and 0 <= line.pop("data_wait") <= 1 for line in lines)
     return lines
+
+
+def resumed_is_whole(train: Callable[..., Path], config: Any, whole: Path, resumed: Path, network: str) -> None:
+    """A run of four steps that goes on from its second is the run: bit-equal lines, states and model."""
+    shutil.copytree(whole, resumed)
+    (resumed / "checkpoints" / "step_00000004.pt").unlink()
+    shutil.rmtree(resumed / "model")
+    train(config, resumed, resume=True)
+    assert metrics(resumed) == metrics(whole)
+    assert same(*(load_newest_checkpoint(folder / "checkpoints") for folder in (resumed, whole)))
+    assert same(*(load_tensors(folder / "model", network) for folder in (resumed, whole)))
 
 
 def same(a: Any, b: Any) -> bool:

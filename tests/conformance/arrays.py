@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from conformance.reference import Reference
+from magvit.decoding import DecodingStep
 from magvit.interop.official import module_paths, to_official
+from magvit.tasks import Vocabulary
 
 
 def channels_first(x: Tensor) -> Tensor:
@@ -23,6 +25,20 @@ def channels_last(x: Tensor) -> Tensor:
 def positive_ids(ids: Tensor, vocab_size: int) -> Tensor:
     """Official id k < 0 is our V + k."""
     return ids.long().remainder(vocab_size)
+
+
+def official_ids(ids: Tensor, vocabulary: Vocabulary) -> Tensor:
+    """The way back: special ids, which are behind the classes, are negative there."""
+    return torch.where(ids > vocabulary.class_token_id(None), ids - vocabulary.size, ids)
+
+
+def score_gap(step: DecodingStep) -> float:
+    """Distance between the most confident position that is predicted again and the least confident one that is kept."""
+    confidence, masked = step.confidence.flatten(1), step.masked.flatten(1)
+    highest_masked = confidence.masked_fill(~masked, -torch.inf).amax(1)
+    lowest_kept = confidence.masked_fill(masked, torch.inf).amin(1)
+    gap = lowest_kept - highest_masked
+    return gap[gap.isfinite()].min().item() if gap.isfinite().any() else torch.inf
 
 
 def stats(x: Tensor) -> np.ndarray:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from conformance.arrays import score_gap
 from conformance.reference import Reference, References
 from magvit.decoding import Decoding, DecodingStep, decode
 from magvit.nn.sampling import restrict_logits
@@ -83,15 +84,6 @@ def test_decoding(reference: References, case: str) -> None:
     ref.exact(f"{case}/final_tokens", tokens)
     ref.compare(f"{case}/min_top2_logit_gap", network.smallest_gap)
     ref.compare(f"{case}/min_score_gap_at_cutoff", min(map(score_gap, steps)))
-
-
-def score_gap(step: DecodingStep) -> float:
-    """Distance between the most confident position marked for another prediction and the least confident one kept."""
-    confidence, masked = step.confidence.flatten(1), step.masked.flatten(1)
-    highest_masked = confidence.masked_fill(~masked, -torch.inf).amax(1)
-    lowest_kept = confidence.masked_fill(masked, torch.inf).amin(1)
-    gap = lowest_kept - highest_masked
-    return gap[gap.isfinite()].min().item() if gap.isfinite().any() else torch.inf
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case not in SHOWS_THE_BUG])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from conformance.arrays import official_ids, score_gap
 from magvit.decoding import Decoding, decode, guide
 from magvit.interop import official
 from magvit.tasks import Vocabulary
@@ -30,12 +31,8 @@ def test_decoding_with_the_transformer(reference, case):
         prefix = torch.stack([vocabulary.prefix("full_generation", label) for label in labels])
         uncond_prefix = vocabulary.prefix("full_generation").expand(len(labels), -1)
 
-    def numbered(ids):
-        """Special ids are negative there."""
-        return torch.where(ids > vocabulary.class_token_id(None), ids - vocabulary.size, ids)
-
-    ref.exact(f"{case}/prefix_masked_inputs", numbered(prefix))
-    ref.exact(f"{case}/prefix_uncond_masked_inputs", numbered(uncond_prefix))
+    ref.exact(f"{case}/prefix_masked_inputs", official_ids(prefix, vocabulary))
+    ref.exact(f"{case}/prefix_uncond_masked_inputs", official_ids(uncond_prefix, vocabulary))
     ref.exact(f"{case}/prefix_segment_ids", torch.zeros_like(prefix))  # the model has no segments
 
     scale = ref.input(f"{case}/guidance_scale").item()
@@ -74,15 +71,7 @@ def test_decoding_with_the_transformer(reference, case):
     read = [step.inputs for step in steps[1:]]
     unknown = torch.where(cond_mask, cond_tokens, vocabulary.mask_token_id)
     read.append(torch.where(steps[-1].masked, unknown, steps[-1].tokens))
-    ref.exact(f"{case}/masked_inputs_after_step", numbered(torch.stack(read, dim=1)))
+    ref.exact(f"{case}/masked_inputs_after_step", official_ids(torch.stack(read, dim=1), vocabulary))
 
     ref.compare(f"{case}/min_top2_logit_gap", torch.stack(gaps).min())
     ref.compare(f"{case}/min_score_gap", min(score_gap(step) for step in steps))
-
-
-def score_gap(step):
-    """Distance between the most confident position that is masked again and the least confident one that is kept."""
-    again = step.confidence.masked_fill(~step.masked, -torch.inf).flatten(1).amax(1)
-    kept = step.confidence.masked_fill(step.masked, torch.inf).flatten(1).amin(1)
-    gap = kept - again
-    return gap[gap.isfinite()].min()

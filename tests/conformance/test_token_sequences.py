@@ -2,6 +2,7 @@
 
 import torch
 
+from conformance.arrays import official_ids
 from conformance.reference import Reference, References
 from magvit.tasks import MaskedTokens, TaskFamily, Vocabulary, lay_out, mask_tokens, shift_right
 
@@ -15,11 +16,6 @@ FAMILIES: dict[str, TaskFamily] = {
     "inpainting": "inpainting",
 }
 CLASS_CONDITIONAL = ("frame_prediction", "class_conditional")
-
-
-def official(ids: torch.Tensor, vocabulary: Vocabulary) -> torch.Tensor:
-    """Our ids in the official numbering, where special ids are negative."""
-    return torch.where(ids > vocabulary.class_token_id(None), ids - vocabulary.size, ids)
 
 
 def mask(ref: Reference, cond_mask: torch.Tensor, vocabulary: Vocabulary) -> MaskedTokens:
@@ -49,9 +45,9 @@ def compare(
         "weights": layout.segments(masked.weights().long()),
     }
     for part, ids in sequences.items():
-        ref.exact(f"{name}/{part}", official(ids, vocabulary))
+        ref.exact(f"{name}/{part}", official_ids(ids, vocabulary))
         if f"{name}/prefix/{part}" in ref:
-            ref.exact(f"{name}/prefix/{part}", official(ids[:, : vocabulary.prefix_length], vocabulary))
+            ref.exact(f"{name}/prefix/{part}", official_ids(ids[:, : vocabulary.prefix_length], vocabulary))
 
 
 def test_multi_task_sequences(reference: References) -> None:
@@ -78,7 +74,7 @@ def test_autoregressive_sequences(reference: References) -> None:
     ref = reference("i_tokens.npz")
     prefixes = [SINGLE_TASK.prefix("full_generation", label) for label in ref.tensor("label").flatten().tolist()]
     targets = torch.cat([torch.stack(prefixes), ref.tensor("inputs").flatten(1)], dim=1)
-    ref.exact("lm/inputs", official(shift_right(SINGLE_TASK, targets), SINGLE_TASK))
+    ref.exact("lm/inputs", official_ids(shift_right(SINGLE_TASK, targets), SINGLE_TASK))
     ref.exact("lm/targets", targets)
     ref.exact("lm/weights", torch.ones_like(targets))
     ref.exact("lm/cond_lengths", 1 + SINGLE_TASK.prefix_length)  # start symbol and class

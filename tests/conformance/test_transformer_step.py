@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from conformance.arrays import compare_gradient, l2_sum_projection
+from conformance.arrays import compare_gradient, l2_sum_projection, official_ids
 from magvit.interop import official
 from magvit.tasks import Vocabulary
 from magvit.tasks.commit import commit_losses, cross_entropy, mask_tokens
@@ -44,7 +44,7 @@ def test_step(reference, task, weight_mode):
         ("weights", torch.zeros_like(prefix), weights.long()),
     ):
         ids = torch.cat([before, grid.flatten(1)], dim=1)
-        ref.exact(f"{case}/{name}", torch.where(ids > VOCABULARY.class_token_id(None), ids - VOCABULARY.size, ids))
+        ref.exact(f"{case}/{name}", official_ids(ids, VOCABULARY))
 
     logits = model(torch.cat([prefix, masked.inputs.flatten(1)], dim=1))
     ref.compare(f"{case}/logits", logits)

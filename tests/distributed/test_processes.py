@@ -144,18 +144,23 @@ def test_a_run_goes_on_with_another_number_of_processes(alone: dict[str, Path], 
         assert line == pytest.approx(expected, rel=2e-4, abs=1e-5)
 
 
+def stopped_after(process: subprocess.Popen[str], output: Path) -> int:
+    """The step after which a run that was told to stop has saved and ended."""
+    told, errors = process.communicate(timeout=100)
+    assert process.returncode == 0, errors
+    state = load_newest_checkpoint(output / "checkpoints")
+    assert state is not None
+    assert told == f"stopped by SIGTERM after step {state['step']}; the same command with --resume goes on\n"
+    return state["step"]
+
+
 def test_sigterm_to_one_saves_and_ends_all(tokenizer: str, tmp_path: Path) -> None:
     run = {"tokenizer": tokenizer, "num_steps": 4000, "log_every": 1000, "sample_every": 4000, "checkpoint_every": 4000}
     process = start("transformer", tmp_path, run=run, machine=TWO)
     wait_for(tmp_path / "config.json", process)
     time.sleep(2)
     os.kill(process.pid, signal.SIGTERM)
-    told, errors = process.communicate(timeout=100)
-    assert process.returncode == 0, errors
-    state = load_newest_checkpoint(tmp_path / "checkpoints")
-    assert state is not None
-    assert told == f"stopped by SIGTERM after step {state['step']}; the same command with --resume goes on\n"
-    assert 0 < state["step"] < 4000
+    assert 0 < stopped_after(process, tmp_path) < 4000
     assert (tmp_path / "model" / "transformer.safetensors").is_file()
 
 
@@ -167,11 +172,7 @@ def test_sigterm_to_the_whole_group_is_for_the_loop(tmp_path: Path) -> None:
     process = start("tokenizer", tmp_path, run=run)
     wait_for(tmp_path / "checkpoints" / "step_00000002.pt", process)
     os.killpg(process.pid, signal.SIGTERM)
-    told, errors = process.communicate(timeout=100)
-    assert process.returncode == 0, errors
-    state = load_newest_checkpoint(tmp_path / "checkpoints")
-    assert state is not None
-    assert told == f"stopped by SIGTERM after step {state['step']}; the same command with --resume goes on\n"
+    stopped_after(process, tmp_path)
 
 
 def test_clips_that_do_not_divide_among_the_processes_do_not_hang(tmp_path: Path) -> None:

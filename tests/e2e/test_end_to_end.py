@@ -14,6 +14,7 @@ import pytest
 
 from magvit.hub import load_tensors
 from magvit.synthetic import MovingShapes
+from magvit.training.log import read_records
 from magvit.video import read_video, write_video
 from tiny_runs import same
 
@@ -41,10 +42,8 @@ def magvit(folder: Path, *arguments: object, code: int = 0) -> tuple[str, str]:
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
     """The whole lines of a run's metrics, without what is never the same twice."""
-    path = folder / "metrics.jsonl"
-    lines = [line for line in path.read_text().splitlines(True) if line.endswith("}\n")] if path.exists() else []
-    of_time = ("clips_per_second", "data_wait")
-    return [{name: value for name, value in json.loads(line).items() if name not in of_time} for line in lines]
+    of_time, lines = ("clips_per_second", "data_wait"), read_records(folder / "metrics.jsonl")
+    return [{name: value for name, value in line.items() if name not in of_time} for line in lines]
 
 
 @pytest.fixture(scope="module")

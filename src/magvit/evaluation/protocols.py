@@ -84,9 +84,9 @@ class Protocol:
 
     name: str
     source: str
-    subject: Subject
-    metrics: tuple[str, ...]
-    num_samples: int
+    subject: Subject = "generation"
+    metrics: tuple[str, ...] = ("fvd",)
+    num_samples: int = 0
     repeats: int = 1
     tasks: tuple[str, ...] = ()
     clip_shape: Grid | None = None

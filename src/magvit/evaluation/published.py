@@ -15,7 +15,6 @@ BAIR_TASKS = tuple(name for name, task in TASKS.items() if task.needs_video and 
 UCF101 = Protocol(
     name="magvit-ucf101",
     source=MAGVIT,
-    subject="generation",
     metrics=("fvd", "inception_score"),
     num_samples=10_000,
     repeats=4,
@@ -35,8 +34,6 @@ UCF101_RECONSTRUCTION = replace(
 BAIR = Protocol(
     name="magvit-bair",
     source=MAGVIT,
-    subject="generation",
-    metrics=("fvd",),
     num_samples=25_600,
     repeats=4,
     tasks=("frame_prediction",),
@@ -55,8 +52,6 @@ BAIR_MULTITASK = replace(BAIR_DEBIASED, name="magvit-bair-multitask", tasks=BAIR
 KINETICS600 = Protocol(
     name="magvit-kinetics600",
     source=MAGVIT,
-    subject="generation",
-    metrics=("fvd",),
     num_samples=50_000,
     repeats=4,
     tasks=("frame_prediction",),
@@ -70,8 +65,6 @@ KINETICS600 = Protocol(
 SSV2_MULTITASK = Protocol(
     name="magvit-ssv2-multitask",
     source=MAGVIT,
-    subject="generation",
-    metrics=("fvd",),
     num_samples=50_000,
     repeats=4,
     tasks=(*BAIR_TASKS, "class_frame_prediction"),
@@ -87,25 +80,20 @@ SSV2_CLASS = replace(
     real=RealSet(),
     not_exact="one of the ten tasks; the others are in magvit-ssv2-multitask",
 )
-TATS_PIXELS = Pixels(eight_bit="truncate", i3d_resize="half_pixel")
 TATS_UCF101 = Protocol(
     name="tats-ucf101",
     source="songweige/TATS, its sampling script and fvd.py",
-    subject="generation",
-    metrics=("fvd",),
     num_samples=2_048,
     tasks=("class_generation",),
     clip_shape=(16, 128, 128),
     real=RealSet("windows"),
-    pixels=TATS_PIXELS,
+    pixels=Pixels(eight_bit="truncate", i3d_resize="half_pixel"),
     not_exact="labels are those of the real clips, where TATS takes 2,048 at random of as many of each class; its "
     "inception score is on 10,000 samples",
 )
 STYLEGAN_V_UCF101 = Protocol(
     name="stylegan-v-ucf101",
     source="universome/stylegan-v, src/metrics",
-    subject="generation",
-    metrics=("fvd",),
     num_samples=2_048,
     tasks=("class_generation",),
     clip_shape=(16, 256, 256),
@@ -118,8 +106,6 @@ STYLEGAN_V_UCF101 = Protocol(
 LARP_UCF101 = Protocol(
     name="larp-ucf101",
     source="hywang66/LARP, sample.py and datasets/video_dataset.py",
-    subject="generation",
-    metrics=("fvd",),
     num_samples=10_000,
     tasks=("class_generation",),
     clip_shape=(16, 128, 128),
@@ -137,23 +123,17 @@ LARP_KINETICS600 = replace(
     real=RealSet("windows", split="validation", window_step=16),
     pixels=Pixels(resize_first=64, i3d_resize="half_pixel"),
 )
-CD_FVD_UCF101 = Protocol(
+CD_FVD_UCF101 = replace(
+    TATS_UCF101,
     name="cd-fvd-ucf101",
     source="songweige/content-debiased-fvd, its defaults with I3D",
-    subject="generation",
-    metrics=("fvd",),
-    num_samples=2_048,
-    tasks=("class_generation",),
-    clip_shape=(16, 128, 128),
     real=RealSet(random_crop=False),
-    pixels=TATS_PIXELS,
     unbiased=False,
     not_exact="frames are not antialiased; with --features and --metrics frechet_distance other networks can be used",
 )
 SMOKE = Protocol(
     name="smoke",
     source="ours: a minute on a CPU, to see that all works; its numbers mean nothing",
-    subject="generation",
     metrics=("synthetic_fd", "psnr", "ssim", "codebook_usage"),
     num_samples=32,
     tasks=("frame_prediction",),

@@ -4,7 +4,7 @@ The loops apply them while they run (`magvit.training.guards`), `magvit doctor` 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Literal, NamedTuple
 
@@ -112,9 +112,9 @@ def check_metrics(line: Line, history: Sequence[Line], num_steps: int | None = N
     if broken := [name for name, value in line.items() if not math.isfinite(value)]:
         message = f"{few(broken)} not finite at step {line.get('step', 0):.0f}: go back to an earlier checkpoint"
         return [Finding("error", "not_finite", message)]
-    checks = (_dead_codebook, _one_colour, _discriminator_wins, _waits_for_data, _no_progress, _spike)
-    found = [finding for check in checks if (finding := check(line, history))]
-    return found + _no_learning_rate(line, history, num_steps)
+    told = {name: check(line, history) for name, check in CHECKS.items()}
+    told["learning_rate"] = _no_learning_rate(line, history, num_steps)
+    return [Finding("warning", name, message) for name, message in told.items() if message]
 
 
 def _last(name: str, line: Line, history: Sequence[Line], count: int = PATIENCE) -> list[float]:
@@ -125,57 +125,49 @@ def _last(name: str, line: Line, history: Sequence[Line], count: int = PATIENCE)
     return values if len(values) == count else []
 
 
-def _dead_codebook(line: Line, history: Sequence[Line]) -> Finding | None:
+def _dead_codebook(line: Line, history: Sequence[Line]) -> str:
     usage, perplexity = (_last(name, line, history) for name in ("codebook_usage", "perplexity"))
     dead = [p < 2 or (u < 0.05 and p < 32) for u, p in zip(usage, perplexity, strict=False)]
     if not dead or not all(dead):
-        return None
-    return Finding(
-        "warning",
-        "dead_codebook",
+        return ""
+    return (
         f"the codebook is dead: a batch takes {usage[-1]:.1%} of the codes, with perplexity {perplexity[-1]:.1f}. "
-        "Start anew with --codebook-init latents, a higher --losses.entropy-weight or a lower learning rate",
+        "Start anew with --codebook-init latents, a higher --losses.entropy-weight or a lower learning rate"
     )
 
 
-def _one_colour(line: Line, history: Sequence[Line]) -> Finding | None:
+def _one_colour(line: Line, history: Sequence[Line]) -> str:
     real, made = (_last(name, line, history) for name in ("video_std", "reconstruction_std"))
     plain = [m < 0.1 * r for m, r in zip(made, real, strict=False)]
     if not plain or not all(plain):
-        return None
-    return Finding(
-        "warning",
-        "one_colour",
+        return ""
+    return (
         f"the reconstructions are of almost one colour: their pixels deviate by {made[-1]:.3f}, the videos' by "
-        f"{real[-1]:.3f}. Start anew with a lower learning rate or --losses.adversarial-weight",
+        f"{real[-1]:.3f}. Start anew with a lower learning rate or --losses.adversarial-weight"
     )
 
 
-def _discriminator_wins(line: Line, history: Sequence[Line]) -> Finding | None:
+def _discriminator_wins(line: Line, history: Sequence[Line]) -> str:
     loss, real, fake = (
         _last(name, line, history, 2 * PATIENCE) for name in ("discriminator_loss", "real_logits", "fake_logits")
     )
     margin = [r - f for r, f in zip(real, fake, strict=False)]
     if not (loss and margin) or not (max(loss) < 0.1 or (min(margin) > 10 and margin[-1] > 1.5 * margin[0])):
-        return None
-    return Finding(
-        "warning",
-        "discriminator_wins",
+        return ""
+    return (
         f"the discriminator wins: its loss is {loss[-1]:.2g}, and its logits of real and made clips are "
         f"{margin[-1]:.1f} apart ({margin[0]:.1f} before). Raise --losses.r1-weight, or lower "
-        "--discriminator-optimizer.learning-rate or --losses.adversarial-weight",
+        "--discriminator-optimizer.learning-rate or --losses.adversarial-weight"
     )
 
 
-def _waits_for_data(line: Line, history: Sequence[Line]) -> Finding | None:
+def _waits_for_data(line: Line, history: Sequence[Line]) -> str:
     waits = _last("data_wait", line, history)
     if not waits or min(waits) <= 0.2:
-        return None
-    return Finding(
-        "warning",
-        "data_wait",
+        return ""
+    return (
         f"{median(waits):.0%} of the time is spent waiting for clips. Raise --loop.num-workers, store the videos "
-        "smaller, keep them in memory with --data.cache (small sets), or shard them (magvit shard)",
+        "smaller, keep them in memory with --data.cache (small sets), or shard them (magvit shard)"
     )
 
 
@@ -184,48 +176,54 @@ def _objective(line: Line) -> str:
     return "reconstruction_loss" if "reconstruction_loss" in line else "total_loss"
 
 
-def _no_progress(line: Line, history: Sequence[Line]) -> Finding | None:
+def _no_progress(line: Line, history: Sequence[Line]) -> str:
     name, count = _objective(line), min(50, (len(history) + 1) // 4)  # the first and the last quarter are compared
     rates = _last("lr", line, history)
     warming_up = bool(rates) and rates[-1] > rates[0]
     if count < 15 or name not in line or warming_up:
-        return None
+        return ""
     begin, now = (median(each.get(name, 0.0) for each in part) for part in (history[:count], history[-count:]))
     if now < begin:
-        return None
-    return Finding(
-        "warning",
-        "no_progress",
+        return ""
+    return (
         f"{name} is not falling: {now:.4g} at step {line.get('step', 0):.0f}, {begin:.4g} at the beginning. Try a "
-        "learning rate 3 times lower, then 3 times higher; does it fall on a folder of 4 clips?",
+        "learning rate 3 times lower, then 3 times higher; does it fall on a folder of 4 clips?"
     )
 
 
-def _spike(line: Line, history: Sequence[Line]) -> Finding | None:
+def _spike(line: Line, history: Sequence[Line]) -> str:
     name = _objective(line)
     before = _last(name, line, history, 3 * PATIENCE)[:-1]
     if not before or min(before) <= 0 or line[name] <= 5 * median(before):
-        return None
+        return ""
     norm = f" (gradient_norm {line['gradient_norm']:.3g})" if "gradient_norm" in line else ""
-    return Finding(
-        "warning",
-        "loss_spike",
+    return (
         f"{name} jumped from {median(before):.4g} to {line[name]:.4g}{norm}. If it does not come back, go on from an "
-        "earlier checkpoint with a lower learning rate or a clip_norm of 1",
+        "earlier checkpoint with a lower learning rate or a clip_norm of 1"
     )
 
 
-def _no_learning_rate(line: Line, history: Sequence[Line], num_steps: int | None) -> list[Finding]:
+def _no_learning_rate(line: Line, history: Sequence[Line], num_steps: int | None) -> str:
     rate, step = line.get("lr"), line.get("step", 0)
     if rate is None or step <= 1:  # the first update of a warm-up has rate 0
-        return []
+        return ""
     peak = max((each.get("lr", 0) for each in history[:: max(1, len(history) // 100)]), default=0.0)
     early = num_steps is not None and step < 0.95 * num_steps
     low = max(_last("lr", line, history), default=peak) < 1e-4 * peak
     if rate > 0 and not (early and low):
-        return []
-    message = (
+        return ""
+    return (
         f"the learning rate is {rate:.2g} at step {step:.0f}{f' of {num_steps}' if num_steps else ''}, so nothing is "
         "learned: the schedule's total has to be the run's --loop.num-steps"
     )
-    return [Finding("warning", "learning_rate", message)]
+
+
+CHECKS: dict[str, Callable[[Line, Sequence[Line]], str]] = {
+    "dead_codebook": _dead_codebook,
+    "one_colour": _one_colour,
+    "discriminator_wins": _discriminator_wins,
+    "data_wait": _waits_for_data,
+    "no_progress": _no_progress,
+    "loss_spike": _spike,
+}
+"""Each gives what is wrong, in words, or nothing."""
