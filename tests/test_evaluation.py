@@ -743,8 +743,8 @@ def test_fvd_by_command_is_that_of_i3d(videos: Path, tmp_path: Path) -> None:
     [
         ({"protocol": "fvd"}, "unknown protocol 'fvd', expected one of smoke"),
         ({"num_samples": 4}, "num_samples is 4, protocol smoke needs 32: add --allow-fewer"),
-        ({"fake": "x"}, "either --model, or a folder"),
-        ({"model": None}, "either --model, or a folder"),
+        ({"fake": "x"}, "give one of --model, --baseline"),
+        ({"model": None}, "give one of --model, --baseline"),
         ({"protocol": "folders"}, "protocol folders is for a folder of clips"),
         ({"part": (2, 2)}, "part is 2 of 2"),
         ({"devices": 0}, "devices is 0"),
