@@ -17,10 +17,11 @@ from typing import Literal
 
 from magvit.shapes import Grid
 from magvit.synthetic.drawing import DIGITS
-from magvit.synthetic.mixture import Mixture, World
+from magvit.synthetic.mixture import Mixture
 from magvit.synthetic.pushing import PushingArm
 from magvit.synthetic.scenes import MovingScenes, SceneStyle
 from magvit.synthetic.shapes import CLASSES, MovingShapes, moving_shape
+from magvit.synthetic.world import World
 
 __all__ = [
     "CLASSES",

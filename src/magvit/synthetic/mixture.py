@@ -6,11 +6,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from magvit.shapes import Clip
-from magvit.synthetic.pushing import PushingArm
-from magvit.synthetic.scenes import MovingScenes
-from magvit.synthetic.shapes import MovingShapes
-
-World = MovingShapes | MovingScenes | PushingArm
+from magvit.synthetic.world import World
 
 
 class Mixture(Dataset[Clip]):

@@ -11,14 +11,14 @@ from math import hypot, pi
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from magvit.seeds import generator_for
-from magvit.shapes import Clip, Grid
+from magvit.shapes import Grid
 from magvit.synthetic.arm import TIP, Arm, capsule, reach
 from magvit.synthetic.contact import Body, simulate, to_segment
 from magvit.synthetic.drawing import DIRECTIONS, SHAPES, colour_of, pick, pixel_points, uniform
 from magvit.synthetic.scenes import Actor
+from magvit.synthetic.world import World
 
 CLASSES = tuple(f"push {shape} {direction}" for shape in SHAPES for direction in DIRECTIONS)
 
@@ -65,29 +65,21 @@ class Pushing:
         return self.arm.draw(video).clamp(0, 1)
 
 
-class PushingArm(Dataset[Clip]):
-    """`length` clips of an arm that pushes; item i is `{"video": [3, T, H, W] in [0, 1], "label": int, "index": i}`.
+class PushingArm(World):
+    """Clips of an arm that pushes, of 16 classes: the pushed object's shape x the direction of the push.
 
-    The label is `i % 16`: the pushed object's shape x the direction of the push. `scene(i)` tells all that the clip
-    shows, with the way of every object.
+    `scene(i)` tells all that a clip shows, with the way of every object.
     """
 
     classes = CLASSES
     noun = "pushing clip"
 
-    def __init__(self, clip_shape: Grid = (16, 64, 64), seed: int = 0, length: int = 2**62):
-        self.clip_shape, self.seed, self.length = clip_shape, seed, length
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> Clip:
-        return {"video": self.scene(index).render(), "label": index % len(CLASSES), "index": index}
+    def draw(self, index: int) -> Float[Tensor, "3 T H W"]:
+        """See `World`."""
+        return self.scene(index).render()
 
     def scene(self, index: int) -> Pushing:
         """What clip `index` shows: the first of its draws in which the object goes where its class says."""
-        if not 0 <= index < self.length:
-            raise IndexError(index)
         shape, direction = divmod(index % len(CLASSES), len(DIRECTIONS))
         toward = torch.tensor(tuple(DIRECTIONS.values())[direction])
         generator = generator_for(self.seed, index)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from magvit.seeds import generator_for
-from magvit.shapes import Clip, Grid
+from magvit.shapes import Grid
 from magvit.synthetic.drawing import (
     DIGITS,
     DIRECTIONS,
@@ -27,6 +26,7 @@ from magvit.synthetic.drawing import (
     texture,
     uniform,
 )
+from magvit.synthetic.world import World
 
 MOTIONS = (*DIRECTIONS, "bouncing")
 
@@ -110,32 +110,24 @@ class Scene:
         return video.clamp(0, 1)
 
 
-class MovingScenes(Dataset[Clip]):
-    """`length` clips of a style; item i is `{"video": [3, T, H, W] in [0, 1], "label": int, "index": i}`.
-
-    The label is `i % len(classes)`. `scene(i)` tells all that the clip shows, with every figure and its motion.
-    """
+class MovingScenes(World):
+    """Clips of a style. `scene(i)` tells all that a clip shows, with every figure and its motion."""
 
     noun = "synthetic clip"
 
     def __init__(
         self, clip_shape: Grid = (16, 64, 64), seed: int = 0, length: int = 2**62, style: SceneStyle | None = None
     ):
-        self.clip_shape, self.seed, self.length = clip_shape, seed, length
+        super().__init__(clip_shape, seed, length)
         self.style = style or SceneStyle()
         self.classes = self.style.classes
 
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> Clip:
-        scene = self.scene(index)
-        return {"video": scene.render(), "label": index % len(self.classes), "index": index}
+    def draw(self, index: int) -> Float[Tensor, "3 T H W"]:
+        """See `World`."""
+        return self.scene(index).render()
 
     def scene(self, index: int) -> Scene:
         """What clip `index` shows."""
-        if not 0 <= index < self.length:
-            raise IndexError(index)
         style, generator = self.style, generator_for(self.seed, index)
         figure, motion = divmod(index % len(self.classes), len(style.motions))
         hue = float(uniform(generator, 0.0, 1.0, 1))
