@@ -89,11 +89,3 @@ def test_a_push_off_the_middle_turns_a_body():
     assert way[-1, 2] < -0.1  # pushed to the right below its middle: counter-clockwise, with y down
     assert straight[-1, 0] == pytest.approx(0.09 + 0.8 * 0.3 - 0.01, abs=0.01)
     assert straight[-1, 2].abs() < 1e-3
-
-
-def test_the_set_ends_where_it_is_told_to():
-    clips = PushingArm((1, 4, 4), length=3)
-    assert len(clips) == 3
-    for index in (-1, 3):
-        with pytest.raises(IndexError):
-            clips[index]

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from torch import nn
 
 from magvit import weights as files
-from magvit.perceptual.lpips import LPIPS
+from magvit.perceptual.lpips import LPIPS, BackboneName
 from magvit.perceptual.resnet import ResNet50
 from magvit.weights import Published
 
@@ -27,12 +27,6 @@ def _torchvision(file: str) -> Published:
     return Published(f"https://download.pytorch.org/models/{file}", file, file.removesuffix(".pth").split("-")[-1])
 
 
-def _lpips_heads(file: str, sha256: str) -> Published:
-    commit = "082bb24f84c091ea94de2867d34c4544f68e0963"
-    home = f"https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/{commit}/lpips/weights/v0.1"
-    return Published(f"{home}/{file}", f"lpips-v0.1-{file}", sha256)
-
-
 class Network(NamedTuple):
     """How a network is made and which published files hold its weights."""
 
@@ -40,31 +34,26 @@ class Network(NamedTuple):
     files: tuple[Published, ...]
 
 
+def _lpips(backbone: BackboneName, classifier: str, heads: str, sha256: str) -> Network:
+    """LPIPS: a classifier's features, and the linear heads of the authors' repository with their SHA-256."""
+    commit = "082bb24f84c091ea94de2867d34c4544f68e0963"
+    home = f"https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/{commit}/lpips/weights/v0.1"
+    files = _torchvision(classifier), Published(f"{home}/{heads}", f"lpips-v0.1-{heads}", sha256)
+    return Network(lambda: LPIPS(backbone), files)
+
+
+# fmt: off
 NETWORKS: dict[PerceptualNetwork, Network] = {
     "resnet50": Network(ResNet50, (_torchvision("resnet50-0676ba61.pth"),)),
     "resnet50-official": Network(lambda: ResNet50("official"), ()),
-    "alexnet": Network(
-        lambda: LPIPS("alexnet"),
-        (
-            _torchvision("alexnet-owt-7be5be79.pth"),
-            _lpips_heads("alex.pth", "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"),
-        ),
-    ),
-    "vgg16": Network(
-        lambda: LPIPS("vgg16"),
-        (
-            _torchvision("vgg16-397923af.pth"),
-            _lpips_heads("vgg.pth", "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"),
-        ),
-    ),
-    "squeezenet": Network(
-        lambda: LPIPS("squeezenet"),
-        (
-            _torchvision("squeezenet1_1-b8a52dc0.pth"),
-            _lpips_heads("squeeze.pth", "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76"),
-        ),
-    ),
+    "alexnet": _lpips("alexnet", "alexnet-owt-7be5be79.pth", "alex.pth",
+                      "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"),
+    "vgg16": _lpips("vgg16", "vgg16-397923af.pth", "vgg.pth",
+                    "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"),
+    "squeezenet": _lpips("squeezenet", "squeezenet1_1-b8a52dc0.pth", "squeeze.pth",
+                         "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76"),
 }
+# fmt: on
 
 
 def load(name: PerceptualNetwork, weights: str | None = None, remedy: str = REMEDY) -> nn.Module:
