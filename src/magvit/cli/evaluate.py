@@ -26,7 +26,7 @@ class Evaluate:
     For example
 
         magvit evaluate --model runs/my-run/model --data prepared/ucf101 --protocol magvit-ucf101 --output eval/mine
-        magvit evaluate --model magvit-tiny --data synthetic:shapes --output eval/tiny
+        magvit evaluate --model magvit-tiny --data synthetic:pushing --output eval/tiny
         magvit evaluate --baseline repeat --data synthetic:pushing --clip-shape 16 64 64 --output eval/repeat
         magvit evaluate --fake samples --data my_clips --clip-shape 16 128 128 --metrics fvd --output eval/folders
         magvit compare eval/mine eval/tiny
