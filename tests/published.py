@@ -10,6 +10,7 @@ import av
 import torch
 from PIL import Image
 
+from magvit.data.sources.tfrecord import crc32c
 from magvit.video import write_video
 from tfrecord_writer import example, write_tfrecord
 
@@ -69,7 +70,7 @@ def bair(root: Path) -> Path:
     folder = root / "softmotion30_44k"
     for split, levels in (("train", (10, 20, 30)), ("test", (200, 210))):
         payloads = [example(bair_features(level)) for level in levels]
-        write_tfrecord(folder / split / f"traj_0_to_{len(levels) - 1}.tfrecords", payloads)
+        write_tfrecord(folder / split / f"traj_0_to_{len(levels) - 1}.tfrecords", payloads, crc32c)
     return root
 
 

@@ -18,6 +18,7 @@ from magvit.data.prepare import prepare
 from magvit.data.records import read_record
 from magvit.data.shard_writer import write_shards
 from magvit.data.sources import SOURCES, Listing
+from magvit.data.sources.tfrecord import crc32c
 from magvit.video import TooFewFrames
 from tfrecord_writer import example, write_tfrecord
 
@@ -105,7 +106,7 @@ def test_bair_records_and_frames(tmp_path):
 def test_bair_keeps_every_pixel(tmp_path):
     pixels = torch.randint(256, (30, 64, 64, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     frames = {f"{i}/image_aux1/encoded": [bytes(pixels[i].numpy())] for i in range(30)}
-    write_tfrecord(tmp_path / "train" / "a.tfrecords", [example(published.bair_features(0) | frames)])
+    write_tfrecord(tmp_path / "train" / "a.tfrecords", [example(published.bair_features(0) | frames)], crc32c)
     (record,) = converted(tmp_path, tmp_path / "out").records
     assert torch.equal(read_record(tmp_path / "out", record), pixels.permute(3, 0, 1, 2))
     file = tmp_path / "out" / record.path
@@ -135,7 +136,7 @@ def test_bair_actions_and_states_lie_beside_the_clip(tmp_path):
     ],
 )
 def test_bair_other_records_are_refused(tmp_path, features, message):
-    write_tfrecord(tmp_path / "train" / "a.tfrecords", [example(features)])
+    write_tfrecord(tmp_path / "train" / "a.tfrecords", [example(features)], crc32c)
     with pytest.raises(ValueError, match=message):
         converted(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()

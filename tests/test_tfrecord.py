@@ -5,15 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from magvit.data.sources.tfrecord import masked_crc32c, parse_example, read_payload, record_offsets
-from tfrecord_writer import example, field, write_tfrecord
+from magvit.data.sources.tfrecord import crc32c, parse_example, read_payload, record_offsets
+from tfrecord_writer import crc32c_by_bits, example, field, write_tfrecord
 
 
 def test_checksum_of_the_standard():
-    """The check value of CRC-32C, and an example of RFC 3720, appendix B.4; rotated by 15 bits, plus a constant."""
-    for data, crc in ((b"123456789", 0xE3069283), (bytes(32), 0x8A9136AA)):
-        rotated = int(f"{crc:032b}"[-15:] + f"{crc:032b}"[:-15], 2)
-        assert masked_crc32c(data) == (rotated + 0xA282EAD8) % 2**32
+    """The check value of CRC-32C, and the examples of RFC 3720, appendix B.4."""
+    assert crc32c(b"123456789") == 0xE3069283
+    assert crc32c(bytes(32)) == 0x8A9136AA
+    assert crc32c(b"\xff" * 32) == 0x62A8AB43
+    assert crc32c(bytes(range(32))) == 0x46DD794E
+    assert crc32c(b"") == 0
+
+
+@pytest.mark.parametrize("size", [1, 8, 1023, 1024, 1025, 2047, 2048, 5000, 20_000])
+def test_checksum_in_lanes_is_that_bit_by_bit(size):
+    data = random.Random(size).randbytes(size)
+    assert crc32c(data) == crc32c_by_bits(data)
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -52,6 +60,18 @@ def test_records_are_found_and_read(tmp_path: Path):
     offsets = list(record_offsets(path))
     assert offsets == [0, 19, 35]
     assert [read_payload(path, offset) for offset in offsets] == payloads
+
+
+def test_a_damaged_payload_is_refused_and_the_others_are_not(tmp_path: Path):
+    path = tmp_path / "a.tfrecords"
+    write_tfrecord(path, [b"one", b"two", b"three"])
+    data = bytearray(path.read_bytes())
+    data[19 + 12] ^= 1
+    path.write_bytes(data)
+    offsets = list(record_offsets(path))
+    with pytest.raises(ValueError, match="record at byte 19 has a wrong checksum"):
+        read_payload(path, offsets[1])
+    assert read_payload(path, offsets[2]) == b"three"
 
 
 @pytest.mark.parametrize(("end", "found"), [(18, 0), (20, 1), (30, 1), (37, 1), (45, 2)])

@@ -1,11 +1,19 @@
-"""Writes TFRecord files and the messages in them, from the format's definition, for the tests."""
+"""Writes TFRecord files and the messages in them, from the format's definition and bit by bit, for the tests."""
 
 import struct
 from pathlib import Path
 
-from magvit.data.sources.tfrecord import masked_crc32c
-
 Values = list[bytes] | list[float]
+
+
+def crc32c_by_bits(data: bytes) -> int:
+    """The definition: division by the polynomial 0x11EDC6F41, lowest bit first."""
+    register = 0xFFFFFFFF
+    for byte in data:
+        register ^= byte
+        for _ in range(8):
+            register = register >> 1 ^ (0x82F63B78 if register & 1 else 0)
+    return register ^ 0xFFFFFFFF
 
 
 def varint(value: int) -> bytes:
@@ -35,10 +43,13 @@ def example(features: dict[str, Values], packed: bool = True) -> bytes:
     return field(1, b"".join(field(1, entry) for entry in entries))
 
 
-def write_tfrecord(path: Path, payloads: list[bytes]) -> None:
-    """Without the checksums of the payloads, which are not read."""
+def write_tfrecord(path: Path, payloads: list[bytes], checksum=crc32c_by_bits) -> None:
+    def masked(data: bytes) -> bytes:
+        crc = checksum(data)
+        return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "wb") as file:
         for payload in payloads:
             length = struct.pack("<Q", len(payload))
-            file.write(length + struct.pack("<I", masked_crc32c(length)) + payload + bytes(4))
+            file.write(length + masked(length) + payload + masked(payload))
