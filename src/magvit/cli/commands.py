@@ -37,10 +37,11 @@ class Demo:
     def run(self) -> None:
         """Run the demo."""
         check_folder(self.output)
-        from magvit.demo import TEN_TASKS, run_demo
+        from magvit.demo import run_demo
+        from magvit.tasks import TEN_TASKS
 
         pipe = load_pipeline(self.model, self.device)
-        steps = [pipe.decoding(task.name, num_steps=self.num_steps).num_steps for task in TEN_TASKS]
+        steps = [pipe.decoding(name, num_steps=self.num_steps).num_steps for name in TEN_TASKS]
         with progress(sum(steps)) as callback:
             run_demo(
                 pipe,
