@@ -49,9 +49,11 @@ def check_folder(folder: Path) -> None:
 
 
 def load_pipeline(model: str, device: str) -> "MagvitPipeline":
-    """The model on `device`."""
+    """The model on `device`, in a process that keeps its memory."""
+    from magvit.device import keep_freed_memory
     from magvit.pipeline import MagvitPipeline
 
+    keep_freed_memory()
     return MagvitPipeline.from_pretrained(model, device)
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 import tyro
 
 from magvit.cli.shell import check_folder
+from magvit.device import keep_freed_memory
 from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
 from magvit.training.config import TokenizerRun, TransformerRun
 from magvit.training.engine import THIS_MACHINE, Machine, is_first_process
@@ -30,6 +31,7 @@ class Train:
     def run(self) -> None:
         """Train. Exit code 1 if the run stopped because its numbers went wrong."""
         check_folder(self.output)
+        keep_freed_memory()
         try:
             self.start()
         except TrainingStopped as stopped:
