@@ -175,6 +175,7 @@ class TransformerRun:
     label_dropout: float = 0.0  # share of clips whose class is not told, so that guidance has something to compare with
     size: TransformerSize = TransformerSize()
     block: Literal["bert", "modern"] = "bert"  # see `TransformerConfig`
+    knows_codebook: bool = False  # modern layers read and compare with the vectors of the codes
     num_segments: int = 0  # 2: mark the condition tokens that stand in for unknown ones; 0: as in the released models
     mask_mode: MaskMode = "commit"
     mask_schedule: str = "cosine"
@@ -209,6 +210,8 @@ class TransformerRun:
             )
         if not self.losses:
             raise ValueError("losses are (), expected one or more of refine, mask, reconstruct")
+        if self.knows_codebook and self.block != "modern":
+            raise ValueError(f"knows_codebook is set, expected not with block {self.block}")
         if self.mask_mode == "prefix" and self.block == "modern":
             raise ValueError(
                 "mask_mode is prefix, expected another with block modern, whose latent tokens end a sequence"
