@@ -129,13 +129,8 @@ def main() -> None:
             chosen = dict(zip(varied, values, strict=True))
             found = judge.judge(task, pipe.decoding(task.name, **chosen))
             lines.append({"task": task.alias, **chosen, **found})
-            psnr, read = (
-                f"{found[name]:.{digits}f}" if name in found else "" for name, digits in (("psnr", 2), ("accuracy", 3))
-            )
-            print(
-                f"| {task.alias} | {' | '.join(map(str, values))} | {found['distance']:.2f} | {psnr} | {read} |",
-                flush=True,
-            )
+            numbers = [f"{found[name]:.2f}" if name in found else "" for name in MEASURED]
+            print("|", " | ".join([task.alias, *map(str, values), *numbers]), "|", flush=True)
     if options.output:
         options.output.write_text("".join(json.dumps(line) + "\n" for line in lines))
     if options.plot:
