@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -18,7 +18,7 @@ from magvit.storage import written_whole
 from magvit.video.animations import IMAGE_DESCRIPTION, Gif, Webp
 from magvit.video.film import Film
 from magvit.video.reading import open_container, plain_errors
-from magvit.video.source import Source, numbered_pictures
+from magvit.video.source import Seconds, Source, numbered_pictures
 from magvit.video.writing import check_folder, error_reason, import_image, move_in_place
 
 
@@ -87,10 +87,10 @@ class Sink:
         path: str | os.PathLike[str],
         height: int,
         width: int,
-        fps: Fraction | float | int,
-        sound: tuple[Source, float | Fraction, float | Fraction] | None = None,
+        fps: Seconds,
+        sound: tuple[Source, Seconds, Seconds] | None = None,
         metadata: dict[str, Any] | None = None,
-        duration: float | Fraction | None = None,
+        duration: Seconds | None = None,
     ):
         self.path = Path(os.path.abspath(path))
         suffix = self.path.suffix.lower()
@@ -113,7 +113,7 @@ class Sink:
         self._held: tuple[np.ndarray, Fraction] | None = None
         self._first = Fraction(0)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Sink":
         with self._plain_errors(), ExitStack() as resources:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             temporary = resources.enter_context(_whole(self.path))
@@ -121,7 +121,7 @@ class Sink:
             self._resources = resources.pop_all()
         return self
 
-    def write(self, frame: UInt8[Tensor, "3 H W"], time: float | Fraction | None = None) -> None:
+    def write(self, frame: UInt8[Tensor, "3 H W"], time: Seconds | None = None) -> None:
         """Add a frame, of 8-bit RGB.
 
         Args:

@@ -90,7 +90,10 @@ class _Encoded:
     def __init__(self, output: Any, stream: Any, encoder: str):
         context, rates = stream.codec_context, _RATES[encoder]
         rate = context.sample_rate if context.sample_rate in rates else 48000
-        self.stream = output.add_stream(encoder, rate=rate, layout=context.layout.name)
+        layout = context.layout.name
+        if layout.endswith(" channels"):  # the file does not say which
+            layout = "mono" if context.layout.nb_channels == 1 else "stereo"
+        self.stream = output.add_stream(encoder, rate=rate, layout=layout)
 
     def moved(self, packet: Any, begin: Fraction) -> Iterator[Any]:
         for frame in packet.decode():

@@ -29,6 +29,10 @@ PICTURE_RATE = Fraction(8)
 """Frames per second of pictures, which do not tell: the rate of `write_video`."""
 
 
+Seconds = Fraction | float | int
+"""A time or a rate; fractions are exact."""
+
+
 @dataclass(frozen=True)
 class Source:
     """What is known of a clip before its frames are decoded.
@@ -57,7 +61,7 @@ class Source:
     """The files of frames that are pictures; empty for videos and animations."""
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], fps: Fraction | float | int = PICTURE_RATE) -> "Source":
+    def open(cls, path: str | os.PathLike[str], fps: Seconds = PICTURE_RATE) -> "Source":
         """Look at a file or folder, without decoding more than one frame.
 
         Args:
@@ -211,9 +215,9 @@ def _of_video(path: Path) -> Source:
         if count is None:
             with plain_errors(path, "is damaged"):
                 count, end = _counted(container, stream, 1 / fps)
-            measured = count / (end - begin) if end > begin else fps
-            fps = fps if abs(measured / fps - 1) < 0.01 else measured.limit_denominator(1001)
             duration = end - begin if end > begin else count / fps
+            if abs(count / fps - duration) > 1.5 * stream.time_base:  # more than by rounding
+                fps = (count / duration).limit_denominator(1001)
     aspect = 1 / aspect if turned else aspect  # of a pixel as shown
     width, height = round(info.width * max(aspect, 1)), round(info.height / min(aspect, 1))
     is_picture = count == 1 and not has_sound
