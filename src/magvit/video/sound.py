@@ -72,12 +72,12 @@ class _Copied:
 
     def __init__(self, output: Any, stream: Any):
         self.stream = output.add_stream_from_template(stream)
+        self.tick = Fraction(1, stream.codec_context.sample_rate)  # some files' own are a packet long
 
     def moved(self, packet: Any, begin: Fraction) -> Iterator[Any]:
-        ticks = round(begin / packet.time_base)
-        packet.pts -= ticks
-        packet.dts = packet.pts  # sound is never reordered
-        packet.stream = self.stream
+        packet.duration = round((packet.duration or 0) * packet.time_base / self.tick)
+        packet.pts = packet.dts = round((packet.pts * packet.time_base - begin) / self.tick)  # sound is never reordered
+        packet.time_base, packet.stream = self.tick, self.stream
         yield packet
 
     def rest(self) -> Iterator[Any]:
@@ -98,7 +98,8 @@ class _Encoded:
     def moved(self, packet: Any, begin: Fraction) -> Iterator[Any]:
         for frame in packet.decode():
             if frame.pts is not None:
-                frame.pts -= round(begin / frame.time_base)
+                tick = Fraction(1, frame.sample_rate)
+                frame.pts, frame.time_base = round((frame.pts * frame.time_base - begin) / tick), tick
             yield from self.stream.encode(frame)
 
     def rest(self) -> Iterator[Any]:

@@ -114,12 +114,14 @@ class Source:
 
     def _moving(self, start: int, stop: int | None) -> Iterator[tuple[Fraction, Callable[[], Tensor]]]:
         for seek in (True, False):
+            if stop is not None and start >= stop:
+                return
             try:
                 for time, frame in self._decoded(start, seek):
-                    if stop is not None and start >= stop:
-                        return
                     start += 1  # should times turn out inexact, those frames were right, and the others follow
                     yield time, partial(self._pixels, frame)
+                    if start == stop:
+                        return
                 return
             except Inexact:
                 continue
