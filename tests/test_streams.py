@@ -400,6 +400,17 @@ def test_a_gif_of_many_frames_a_second_keeps_its_speed(tmp_path: Path) -> None:
     assert all(end - begin >= Fraction(1, 50) for begin, end in pairwise(source.times()))
 
 
+def test_a_frame_is_gone_before_the_next(tmp_path: Path) -> None:
+    source = Source.open(encode(tmp_path / "a.mp4", pattern(30)))
+    gc.collect()
+    gc.disable()  # it would find what refers to itself, late
+    try:
+        for _ in source.frames():
+            assert sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects()) < 6
+    finally:
+        gc.enable()
+
+
 def test_no_file_stays_open(tmp_path: Path) -> None:
     source = Source.open(with_sound(tmp_path / "a.mp4"))
     count = len(list(Path("/proc/self/fd").iterdir()))

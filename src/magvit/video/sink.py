@@ -15,31 +15,11 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from magvit.storage import written_whole
-from magvit.video.animations import IMAGE_DESCRIPTION, Gif, Webp
 from magvit.video.film import Film
-from magvit.video.reading import open_container, plain_errors
+from magvit.video.picture_files import IMAGE_DESCRIPTION, Folder, Gif, Webp
+from magvit.video.reading import opened, plain_errors
 from magvit.video.source import Seconds, Source, numbered_pictures
 from magvit.video.writing import check_folder, error_reason, import_image, move_in_place
-
-
-class _Folder:
-    """Numbered PNG pictures."""
-
-    def __init__(self, path: Path, comment: str):
-        self.path, self.count, self.comment = path, 0, comment
-
-    def add(self, pixels: np.ndarray, begin: Fraction, end: Fraction) -> None:
-        from PIL.PngImagePlugin import PngInfo
-
-        text = PngInfo()
-        if self.comment:
-            text.add_text("Comment", self.comment)
-        import_image().fromarray(pixels).save(self.path / f"frame_{self.count:06d}.png", pnginfo=text)
-        self.count += 1
-
-    def finish(self) -> None:
-        pass
-
 
 _LARGEST_SIDE = {".mp4": 16384, ".mkv": 16384, ".webm": 16384, ".gif": 65535, ".webp": 16383, "": 2**31}
 _ANIMATIONS: dict[str, type[Gif] | type[Webp]] = {".gif": Gif, ".webp": Webp}
@@ -152,10 +132,10 @@ class Sink:
         self._held = pixels, begin
         self.num_frames += 1
 
-    def _begin(self, path: Path, resources: ExitStack) -> Film | Gif | Webp | _Folder:
+    def _begin(self, path: Path, resources: ExitStack) -> Film | Gif | Webp | Folder:
         suffix, size = path.suffix.lower(), self.shape[:2]
         if path.is_dir():
-            return _Folder(path, self.comment)
+            return Folder(path, self.comment)
         if suffix in _ANIMATIONS:
             return _ANIMATIONS[suffix](resources.enter_context(path.open("wb")), *size, self.comment)
         return resources.enter_context(closing(Film(path, *size, self.fps, self.comment, self.sound)))
@@ -202,7 +182,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         with plain_errors(path, "cannot be read"), import_image().open(picture) as image:
             comment = image.info.get("comment") or image.info.get("Comment") or image.getexif().get(IMAGE_DESCRIPTION)
     else:
-        with open_container(path, threads=1) as (container, _):
+        with opened(path, threads=1) as (container, _):
             comment = next((text for name, text in container.metadata.items() if name.lower() == "comment"), None)
     with suppress(ValueError):
         metadata = json.loads(comment or "null")

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from fractions import Fraction
 from typing import Any
 
-from magvit.video.reading import open_container, plain_errors
+from magvit.video.reading import opened, plain_errors
 from magvit.video.source import Source
 
 ENCODERS = {"mp4": "aac", "mov": "aac", "webm": "libopus"}
@@ -30,7 +30,7 @@ class Sound:
         self.end = self.begin + duration if start + duration < source.duration - 0.001 else math.inf
         self.unheard = output.format.name in ("mp4", "mov")  # they can say what not to play
         with ExitStack() as resources:
-            self.container, _ = resources.enter_context(open_container(source.path, threads=1))
+            self.container, _ = resources.enter_context(opened(source.path, threads=1))
             streams = [stream for stream in self.container.streams.audio if stream.codec_context is not None]
             self.tracks = {stream.index: _track(output, stream) for stream in streams}
             self.packets = self._packets(streams)

@@ -18,10 +18,10 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from magvit.video.animations import webp_durations
 from magvit.video.frame_pixels import Converter, display
 from magvit.video.images import IMAGE_SUFFIXES, image_size, read_image
-from magvit.video.reading import open_container, open_video, plain_errors
+from magvit.video.picture_files import webp_durations
+from magvit.video.reading import open_video, opened, plain_errors
 from magvit.video.sample_counts import frames_by_header
 from magvit.video.seeking import Inexact
 
@@ -109,17 +109,20 @@ class Source:
         return self._still(start, stop) if self.pictures else self._moving(start, stop)
 
     def _still(self, start: int, stop: int | None) -> Iterator[tuple[Fraction, Callable[[], Tensor]]]:
-        for index, picture in list(enumerate(self.pictures))[start:stop]:
-            yield index / self.fps, partial(_picture, picture)
+        count = len(self.pictures)
+        for index in range(start, count if stop is None else min(stop, count)):
+            yield index / self.fps, partial(_picture, self.pictures[index])
 
     def _moving(self, start: int, stop: int | None) -> Iterator[tuple[Fraction, Callable[[], Tensor]]]:
+        convert = None
         for seek in (True, False):
             if stop is not None and start >= stop:
                 return
             try:
                 for time, frame in self._decoded(start, seek):
                     start += 1  # should times turn out inexact, those frames were right, and the others follow
-                    yield time, partial(self._pixels, frame)
+                    convert = convert or self._converter(frame)
+                    yield time, partial(self._pixels, convert, frame)
                     if start == stop:
                         return
                 return
@@ -145,11 +148,15 @@ class Source:
         regular = round(time * self.fps) / self.fps
         return regular if abs(regular - time) <= frame.time_base / 2 else time
 
-    def _pixels(self, frame: Any) -> UInt8[Tensor, "3 H W"]:
+    def _converter(self, frame: Any) -> Converter:
+        """One for all frames: to look at the side data of each, as it does, would keep them in memory for long."""
+        convert = Converter(frame, None)
+        size = (self.height, self.width) if convert.transpose else (self.width, self.height)
+        convert.width, convert.height = size
+        return convert
+
+    def _pixels(self, convert: Converter, frame: Any) -> UInt8[Tensor, "3 H W"]:
         with plain_errors(self.path, "has frames that cannot be converted to RGB"):
-            convert = Converter(frame, None)
-            size = (self.height, self.width) if convert.transpose else (self.width, self.height)
-            convert.width, convert.height = size
             return torch.from_numpy(convert(frame)).permute(2, 0, 1)
 
 
@@ -205,7 +212,7 @@ def _of_video(path: Path) -> Source:
         duration, still = sum(times, Fraction(0)), len(times) == 1
         fps = len(times) / duration
         return Source(path, info.height, info.width, fps, len(times), float(duration), is_picture=still)
-    with open_container(path, threads=1) as (container, stream):
+    with opened(path, threads=1) as (container, stream):
         average = stream.average_rate or stream.guessed_rate or Fraction(25)
         fps = average if average > 0 else Fraction(25)
         listed = {"mov", "avi"} & set(container.format.name.split(","))  # the others' headers tell of their beginning
@@ -213,13 +220,16 @@ def _of_video(path: Path) -> Source:
         begin = first.pts * first.time_base if first.pts is not None and first.time_base else Fraction(0)
         aspect = stream.sample_aspect_ratio or Fraction(1)
         has_sound = any(sound.codec_context is not None for sound in container.streams.audio)
-        duration = count / fps if count else Fraction(0)
         if count is None:
             with plain_errors(path, "is damaged"):
                 count, end = _counted(container, stream, 1 / fps)
-            duration = end - begin if end > begin else count / fps
-            if abs(count / fps - duration) > 1.5 * stream.time_base:  # more than by rounding
-                fps = (count / duration).limit_denominator(1001)
+            length, rounding = end - begin, 1.5 * stream.time_base
+        else:
+            length, rounding = (stream.duration or 0) * stream.time_base, Fraction(3, 2000)  # edits count milliseconds
+        duration = count / fps
+        if length > 0 and abs(length - duration) > rounding:
+            duration = length
+            fps = fps if listed else (count / duration).limit_denominator(1001)
     aspect = 1 / aspect if turned else aspect  # of a pixel as shown
     width, height = round(info.width * max(aspect, 1)), round(info.height / min(aspect, 1))
     is_picture = count == 1 and not has_sound
