@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
@@ -82,8 +83,10 @@ class Sink:
         most = _LARGEST_SIDE[suffix]
         if not 1 <= min(height, width) <= max(height, width) <= most:
             raise ValueError(f"frames are {width}x{height}, expected 1 to {most} pixels a side for {self.path.name}")
-        if not 0 < fps < 1e6:
-            raise ValueError(f"fps is {fps}, expected a positive number")
+        if not 0.001 <= fps <= 1000:
+            raise ValueError(f"fps is {fps}, expected a number from 0.001 to 1000")
+        if duration is not None and not duration > 0:
+            raise ValueError(f"duration is {duration}, expected a positive number of seconds")
         self.shape = (height, width, 3)
         self.fps = fps if isinstance(fps, Fraction) else Fraction(fps).limit_denominator(1001)
         self.sound = sound and (sound[0], Fraction(sound[1]), Fraction(sound[2]))
@@ -110,13 +113,14 @@ class Sink:
                 `1 / fps` after the frame before.
 
         Raises:
-            ValueError: another size than said, or a time not after the frame before.
+            ValueError: another size than said or not uint8, or a time not after the frame before.
             OSError: the file cannot be written.
         """
-        pixels = np.ascontiguousarray(frame.permute(1, 2, 0).cpu().numpy())
-        if pixels.shape != self.shape:
-            found, expected = ("{1}x{0}".format(*shape) for shape in (pixels.shape, self.shape))
-            raise ValueError(f"frame {self.num_frames} is {found}, expected {expected}")
+        height, width, _ = self.shape
+        if frame.dtype != torch.uint8 or frame.shape != (3, height, width):
+            found = f"{frame.dtype} of shape {tuple(frame.shape)}"
+            raise ValueError(f"frame {self.num_frames} is {found}, expected torch.uint8 of shape {(3, height, width)}")
+        pixels = np.array(frame.permute(1, 2, 0).cpu().numpy(), order="C")  # a copy: it is written at the next frame
         begin = Fraction(0) if self._held is None else self._held[1] + 1 / self.fps
         if time is not None:
             begin = Fraction(time) - (0 if self._held is None else self._first)

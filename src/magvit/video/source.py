@@ -28,7 +28,6 @@ from magvit.video.seeking import Inexact
 PICTURE_RATE = Fraction(8)
 """Frames per second of pictures, which do not tell: the rate of `write_video`."""
 
-
 Seconds = Fraction | float | int
 """A time or a rate; fractions are exact."""
 
@@ -41,7 +40,7 @@ class Source:
         path: the file, or the folder of numbered pictures.
         height, width: pixels of a frame as shown, with rotation and pixel aspect ratio applied.
         fps: frames per second, the mean of a variable rate.
-        num_frames: by the header or by counting packets, of which a damaged file may hold fewer; None if unknown.
+        num_frames: by the header or by counting packets; a damaged file may hold fewer that can be decoded.
         duration: seconds from the first frame's time to the end of the last.
         has_sound: whether there is sound that can be copied or decoded.
         is_picture: whether it is one still picture.
@@ -51,7 +50,7 @@ class Source:
     height: int
     width: int
     fps: Fraction
-    num_frames: int | None
+    num_frames: int
     duration: float
     has_sound: bool = False
     is_picture: bool = False
