@@ -24,6 +24,7 @@ from magvit.data.sampling import (
     take_clip,
     window_span,
 )
+from magvit.data.workers import Whereabouts
 from magvit.seeds import generator_for
 from magvit.shapes import Clip, Grid
 from magvit.video import TooFewFrames
@@ -124,6 +125,7 @@ class ClipSet(Dataset[Clip], ABC):
         self.train, self.seed, self.flip = train, seed, flip
         self.short_side = short_side or max(height, width)
         self._left_out: set[int] = set()
+        self._whereabouts = Whereabouts(self.path)
 
     @property
     def wanted(self) -> str:
@@ -188,6 +190,7 @@ class ClipSet(Dataset[Clip], ABC):
         Raises:
             OSError, ValueError: it cannot be read, or is too short.
         """
+        self._whereabouts.note(index)
         source = self.open(index)
         try:
             return self._cut(index, source, choose())

@@ -41,6 +41,9 @@ MAX_VIDEO_BYTES = 4 * 2**30
 MAX_FRAME_PIXELS = 2**26
 """Largest picture that is decoded (8192x8192, so that 8K video is read); checked before memory is taken for it."""
 
+MAX_COPIED_PIXELS = 2**24
+"""The same (4096x4096) for formats whose decoders hold a picture several times, such as GIF and WebP."""
+
 _ONE_THREAD_PIXELS = 2**24  # every decoder thread holds frames, so larger ones are decoded by one
 
 _NOT_FILES = {"concat", "dash", "hls", "image2", "imf", "lavfi", "sdp", "webm_dash_manifest"}  # open other things
@@ -203,8 +206,9 @@ def _container(path: Path, threads: int) -> Iterator[tuple[Any, Any]]:
         if not decodable:
             raise ValueError(f"{path} has video in a codec that FFmpeg cannot decode")
         stream = max(decodable, key=lambda stream: stream.width * stream.height)
-        _check_picture(path, stream.width, stream.height)
-        stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}  # for a picture that grows later
+        most = MAX_COPIED_PIXELS if stream.codec_context.codec.canonical_name == "gif" else MAX_FRAME_PIXELS
+        _check_picture(path, stream.width, stream.height, most)
+        stream.codec_context.options = {"max_pixels": str(most)}  # for a picture that grows later
         stream.thread_type = "AUTO"
         large = stream.width * stream.height > _ONE_THREAD_PIXELS
         stream.codec_context.thread_count = 1 if large else min(threads, 16)
@@ -249,7 +253,7 @@ def _open_webp(path: Path) -> Iterator[tuple[VideoInfo, Iterator[Any]]]:
         image = import_image().open(path, formats=("WEBP",))
         num_frames = getattr(image, "n_frames", 1)
     with image:
-        _check_picture(path, *image.size)
+        _check_picture(path, *image.size, MAX_COPIED_PIXELS)
 
         def pictures() -> Iterator[Any]:
             for index in range(num_frames):
@@ -293,9 +297,9 @@ def _checked(path: Path, decoded: Iterator[Any], skipped: int) -> tuple[Any, Ite
     return first, chain([first], rest())
 
 
-def _check_picture(path: Path, width: int, height: int) -> None:
-    if width * height > MAX_FRAME_PIXELS:
-        raise ValueError(f"{path} has pictures of {width}x{height}, more than {MAX_FRAME_PIXELS} pixels")
+def _check_picture(path: Path, width: int, height: int, most: int) -> None:
+    if width * height > most:
+        raise ValueError(f"{path} has pictures of {width}x{height}, more than {most} pixels")
 
 
 def _check_size(path: Path, convert: Converter, num_frames: int) -> None:
