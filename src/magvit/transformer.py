@@ -22,6 +22,7 @@ from magvit.shapes import Grid
 from magvit.typed_json import optional
 
 NORM_EPS = 1e-12
+MOST_ROTATIONS = 2**25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,9 @@ class TransformerConfig(TransformerSize):
             raise ValueError(f"grid is {self.grid}, expected one if and only if block is modern, which is {self.block}")
         if self.grid is not None and not 0 < math.prod(self.grid) <= self.max_length:
             raise ValueError(f"grid is {self.grid}, expected at most max_length {self.max_length} positions")
+        table = self.max_length * (self.hidden_size // self.num_heads)  # of rotations, which no file tells
+        if self.grid is not None and table > MOST_ROTATIONS:
+            raise ValueError(f"max_length is {self.max_length}, expected at most {self.max_length * MOST_ROTATIONS // table}")
         if self.grid is not None and self.hidden_size // self.num_heads % 2:
             raise ValueError(f"heads have {self.hidden_size // self.num_heads} numbers, expected an even count")
 

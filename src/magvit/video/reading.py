@@ -253,7 +253,7 @@ def _open_webp(path: Path) -> Iterator[tuple[VideoInfo, Iterator[Any]]]:
         image = import_image().open(path, formats=("WEBP",))
         num_frames = getattr(image, "n_frames", 1)
     with image:
-        _check_picture(path, *image.size, MAX_COPIED_PIXELS)
+        _check_picture(path, image.width, image.height, MAX_COPIED_PIXELS)
 
         def pictures() -> Iterator[Any]:
             for index in range(num_frames):
