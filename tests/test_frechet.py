@@ -258,12 +258,11 @@ def test_files_that_are_not_statistics(tmp_path):
     for name, arrays in bad.items():
         np.savez(tmp_path / f"{name}.npz", **arrays)
     np.savez(tmp_path / "deep.npz", **good | {"metadata": np.array("[" * 10**5)})
-    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        with archive.open("mean.npy", "w") as member:
-            head = {"descr": "<f8", "fortran_order": False, "shape": (2**26,)}
-            np.lib.format.write_array_header_1_0(member, head)
-            for _ in range(2**9):
-                member.write(bytes(2**20))
+    bomb = zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1)
+    with bomb, bomb.open("mean.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": "<f8", "fortran_order": False, "shape": (2**26,)})
+        for _ in range(2**9):
+            member.write(bytes(2**20))
     with zipfile.ZipFile(tmp_path / "promise.npz", "w") as archive, archive.open("mean.npy", "w") as member:
         np.lib.format.write_array_header_1_0(member, {"descr": "<f8", "fortran_order": False, "shape": (2**50,)})
     (tmp_path / "page.npz").write_text("<html>not found</html>")

@@ -60,7 +60,9 @@ class TransformerConfig(TransformerSize):
             raise ValueError(f"grid is {self.grid}, expected at most max_length {self.max_length} positions")
         table = self.max_length * (self.hidden_size // self.num_heads)  # of rotations, which no file tells
         if self.grid is not None and table > MOST_ROTATIONS:
-            raise ValueError(f"max_length is {self.max_length}, expected at most {self.max_length * MOST_ROTATIONS // table}")
+            raise ValueError(
+                f"max_length is {self.max_length}, expected at most {self.max_length * MOST_ROTATIONS // table}"
+            )
         if self.grid is not None and self.hidden_size // self.num_heads % 2:
             raise ValueError(f"heads have {self.hidden_size // self.num_heads} numbers, expected an even count")
 

@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from magvit import storage
 from magvit.data.manifest import Manifest, Record
-from magvit.data.records import rate_of_record, read_record
+from magvit.data.records import rate_of_record, read_record, times_of_record
 from magvit.data.shard_index import INDEX, ShardIndex, Storage, build_index, save_index
 from magvit.data.workers import Whereabouts
 from magvit.video import TooFewFrames
@@ -159,7 +159,8 @@ class _EncodedClips(Dataset[Encoded]):
         record = self.manifest.records[number]
         try:
             video = self._read(record)
-            fps = rate_of_record(self.manifest.root, record)
+            variable = times_of_record(self.manifest.root, record) is not None
+            fps = None if variable else rate_of_record(self.manifest.root, record)  # none tells when frames are shown
         except (OSError, ValueError) as error:
             return Encoded(number, b"", {"reason": str(error)})
         content = encode_video(video, fps)

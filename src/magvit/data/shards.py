@@ -87,7 +87,9 @@ class ShardClips(ClipSet):
         needed = torch.zeros(len(self), dtype=torch.int64)
         for fps in self.index.fps.unique().tolist() if self.target_fps else [0.0]:
             of_rate = self.index.fps == fps if self.target_fps else slice(None)
-            needed[of_rate] = window_span(self.clip_shape[0], self.stride, fps or None, self.target_fps)
+            known = fps or not self.target_fps  # a clip of no constant rate cannot be resampled
+            span = window_span(self.clip_shape[0], self.stride, fps or None, self.target_fps) if known else 2**62
+            needed[of_rate] = span
         too_short = self.index.columns[:, 3] < needed
         if too_short.all():
             raise ValueError(f"none of the {len(self)} clips of {self.folder} has {self.wanted}")

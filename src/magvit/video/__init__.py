@@ -10,14 +10,17 @@ from magvit.video.reading import (
     read_frames,
     read_video,
 )
+from magvit.video.times import Times, frame_times
 from magvit.video.writing import write_video
 
 __all__ = [
     "MAX_FRAME_PIXELS",
     "MAX_VIDEO_BYTES",
+    "Times",
     "TooFewFrames",
     "VideoInfo",
     "count_frames",
+    "frame_times",
     "probe",
     "read_frames",
     "read_video",

@@ -30,6 +30,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from magvit.video.animations import nominal_rate, webp_durations
 from magvit.video.frame_pixels import Converter, display
 from magvit.video.sample_counts import check_counts, frames_by_header
 from magvit.video.seeking import Inexact, frames_from
@@ -170,7 +171,7 @@ def count_frames(path: str | os.PathLike[str]) -> int:
     path = Path(path)
     if (known := probe(path).num_frames) is not None:
         return known
-    with _container(path, threads=1) as (container, stream), _native(path, "is damaged"):
+    with opened(path, threads=1) as (container, stream), _native(path, "is damaged"):
         return sum(1 for packet in container.demux(stream) if packet.size)
 
 
@@ -186,7 +187,7 @@ def _native(path: Path, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _container(path: Path, threads: int) -> Iterator[tuple[Any, Any]]:
+def opened(path: Path, threads: int) -> Iterator[tuple[Any, Any]]:
     """Open a file with FFmpeg and choose its video stream."""
     av = import_av()
     options = {
@@ -227,11 +228,11 @@ def _open(path: Path, threads: int, start: int = 0) -> Iterator[tuple[VideoInfo,
             raise ValueError(f"{path} is a pipe or a device, expected a file")
         head = file.read(12)
         check_counts(path, file)
-    if head[:4] == b"RIFF" and head[8:] == b"WEBP":
+    if is_webp(head):
         with _open_webp(path) as (info, frames):
             yield info, 0, frames
         return
-    with _container(path, threads) as (container, stream):
+    with opened(path, threads) as (container, stream):
         try:
             found = frames_from(container, stream, start)
         except Exception as error:  # the beginning may be whole, or will say what is wrong
@@ -241,6 +242,9 @@ def _open(path: Path, threads: int, start: int = 0) -> Iterator[tuple[VideoInfo,
         width, height = (first.height, first.width) if display(first)[0] else (first.width, first.height)
         rate = stream.average_rate or stream.guessed_rate
         fps = float(rate) if rate and rate > 0 else None
+        if stream.codec_context.codec.canonical_name == "gif":  # of which FFmpeg guesses from the first frame
+            with opened(path, threads=1) as (again, pictures):
+                fps = nominal_rate([10 * (packet.duration or 0) for packet in again.demux(pictures) if packet.size], 10)
         duration = container.duration / 1e6 if container.duration and container.duration > 0 else None
         num_frames, codec = frames_by_header(container, stream), stream.codec_context.codec.canonical_name
         yield VideoInfo(width, height, fps, num_frames, codec, duration), skipped, frames
@@ -261,9 +265,14 @@ def _open_webp(path: Path) -> Iterator[tuple[VideoInfo, Iterator[Any]]]:
                 yield av.VideoFrame.from_ndarray(np.asarray(image.convert("RGBA")), "rgba")
 
         first, frames = _checked(path, pictures(), 0)
-        milliseconds = image.info.get("duration")  # of the first frame
-        fps, duration = (1000 / milliseconds, num_frames * milliseconds / 1000) if milliseconds else (None, None)
+        durations = webp_durations(path)
+        fps, duration = nominal_rate(durations, 1), sum(durations) / 1000 or None
         yield VideoInfo(first.width, first.height, fps, num_frames, "webp", duration), frames
+
+
+def is_webp(head: bytes) -> bool:
+    """Whether a file is a WebP picture or animation, by its first 12 bytes."""
+    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
 
 
 def _checked(path: Path, decoded: Iterator[Any], skipped: int) -> tuple[Any, Iterator[Any]]:
