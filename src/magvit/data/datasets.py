@@ -154,5 +154,12 @@ def load_clips(data: Path, split: str = "") -> Manifest:
             raise FileNotFoundError(f"{data} was prepared from {manifest.root}, which does not exist: prepare it again")
     else:
         listing = folder.read(data)
+        if listing.problems:
+            found = (
+                f"{len(listing.problems)} clips that {data} names are not there, for example {listing.problems[0].path}"
+            )
+            if not listing.records:
+                raise ValueError(f"all {found}")
+            warnings.warn(f"left out: {found}", stacklevel=2)
         manifest = Manifest(data.absolute().name, listing.root, listing.classes, listing.records)
     return manifest.split(split) if split and any(record.split for record in manifest.records) else manifest
