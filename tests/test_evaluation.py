@@ -782,3 +782,21 @@ def test_features_keep_a_row_for_each_sample(videos: Path, tmp_path: Path) -> No
         ("features", "label", "psnr", "ssim", "tokens"), 10
     )
     assert isinstance(clips(videos), ClipSet)
+
+
+def test_names_of_others_make_no_columns_lines_or_tags(tmp_path: Path) -> None:
+    evil = "a | b\n# c <script>alert(1)</script> [d](javascript:e) `f`"
+    good = some(1.0)
+    table = replace(
+        good,
+        protocol={"name": evil, "source": evil},
+        made_of={"clips": evil},
+        notes=(evil,),
+        scores=tuple(replace(score, task=evil) for score in good.scores),
+        per_class={evil: {"psnr": {evil: 1.0, "plain": 2.0}}},
+    ).table()
+    assert not set("<>[]`") & set(table)
+    plain = replace(good, made_of={"clips": "a"}, notes=("n",), per_class={"t": {"psnr": {"a": 1.0, "b": 2.0}}})
+    assert len(table.splitlines()) == len(plain.table().splitlines())
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    assert {row.count("|") for row in rows} == {8, 3}

@@ -1,6 +1,7 @@
 """Fréchet distance: what it is known to be, what it must not depend on, and its statistics on disk."""
 
 import json
+import zipfile
 from itertools import pairwise
 
 import numpy as np
@@ -256,12 +257,20 @@ def test_files_that_are_not_statistics(tmp_path):
     }
     for name, arrays in bad.items():
         np.savez(tmp_path / f"{name}.npz", **arrays)
+    np.savez(tmp_path / "deep.npz", **good | {"metadata": np.array("[" * 10**5)})
+    bomb = zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1)
+    with bomb, bomb.open("mean.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": "<f8", "fortran_order": False, "shape": (2**26,)})
+        for _ in range(2**9):
+            member.write(bytes(2**20))
+    with zipfile.ZipFile(tmp_path / "promise.npz", "w") as archive, archive.open("mean.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": "<f8", "fortran_order": False, "shape": (2**50,)})
     (tmp_path / "page.npz").write_text("<html>not found</html>")
     (tmp_path / "nothing.npz").write_bytes(b"")
     (tmp_path / "half.npz").write_bytes((tmp_path / "good.npz").read_bytes()[:300])
     np.save(tmp_path / "array.npy", np.zeros(3))
     (tmp_path / "array.npy").rename(tmp_path / "array.npz")
-    for name in (*bad, "page", "nothing", "half", "array"):
+    for name in (*bad, "deep", "bomb", "promise", "page", "nothing", "half", "array"):
         with pytest.raises(ValueError, match=rf"{name}\.npz (is not a readable file of|holds)") as info:
             FeatureStatistics.load(tmp_path / f"{name}.npz")
         assert "\n" not in str(info.value)

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -71,3 +73,81 @@ def test_what_cannot_be_read_is_told_in_one_sentence(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
     with pytest.raises(FileNotFoundError):
         read_image(tmp_path / "absent.png")
+
+
+def test_what_has_more_than_8_bits_is_not_black(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 1, 90)[None].repeat(60, 0)
+    grey = np.repeat((ramp * 255).astype(np.uint8)[..., None], 3, -1)
+    for name, pixels in {
+        "16.png": (ramp * 65535).astype(np.uint16),
+        "16.tif": (ramp * 65535).astype(np.uint16),
+        "float.tif": ramp.astype(np.float32),
+    }.items():
+        Image.fromarray(pixels).save(tmp_path / name)
+        check(tmp_path / name, grey, within=1)
+    (tmp_path / "10.pgm").write_bytes(b"P5 90 60 1023\n" + (ramp * 1023).astype(">u2").tobytes())
+    check(tmp_path / "10.pgm", grey, within=1)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "words"),
+    [
+        ((smooth()[..., 0]).astype(np.int32), "32-bit numbers"),
+        ((smooth()[..., 0]).astype(np.float32), "reach from 0.0 to"),
+        (np.full((6, 9), np.nan, np.float32), "reach from nan"),
+    ],
+)
+def test_numbers_without_a_known_white_are_refused(tmp_path: Path, pixels: np.ndarray, words: str) -> None:
+    Image.fromarray(pixels).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=words):
+        read_image(tmp_path / "a.tif")
+
+
+def test_a_pictures_content_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow hands PostScript to Ghostscript; and reads dozens of formats that nobody expects behind .png."""
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", "gs")
+    (tmp_path / "a.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
+    Image.fromarray(smooth()).save(tmp_path / "b.png", "TGA")
+    for name in ("a.png", "b.png"):
+        with pytest.raises(ValueError, match=f"{name} is not a whole .*none of AVIF, BMP"):
+            read_image(tmp_path / name)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_picture_bombs_take_no_memory(tmp_path: Path) -> None:
+    """A few kilobytes of one colour can be gigabytes of pixels."""
+    for name, size in {"a.png": 9000, "a.jpg": 9000, "a.tif": 9000, "a.gif": 4200, "a.webp": 4200}.items():
+        options = {"compression": "packbits"} if name == "a.tif" else {}
+        Image.new("RGB" if name in ("a.jpg", "a.webp") else "L", (size, size)).save(tmp_path / name, **options)
+    Image.new("P", (5000, 5000)).save(tmp_path / "good.png", transparency=0)
+    program = """
+import resource, sys, warnings
+warnings.simplefilter("ignore")
+from magvit.video import read_frames
+from magvit.video.images import read_image
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+*bombs, good = sys.argv[1:]
+for path in (good, *bombs):
+    try:
+        read_image(path, 16)
+        print("read", path)
+    except ValueError as error:
+        assert "more than" in str(error), error
+    if path == good:
+        before = peak()
+for path in bombs[:2]:
+    try:
+        read_frames(path, short_side=16)
+    except ValueError as error:
+        assert "more than" in str(error), error
+print(peak() - before < 64, peak())
+"""
+    paths = [tmp_path / name for name in ("a.gif", "a.webp", "a.png", "a.jpg", "a.tif", "good.png")]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, paths)], capture_output=True, text=True, timeout=100
+    )
+    assert done.stdout.split()[:3] == ["read", str(tmp_path / "good.png"), "True"], done.stdout + done.stderr

@@ -7,7 +7,7 @@ import pytest
 from magvit.data.datasets import ClipFolder
 from magvit.data.manifest import Manifest, Record, is_manifest, load_manifest, save_manifest
 
-FULL = Record("a/b.mp4", 3, "train", 20, 12.5, 240, 320, "0f", 1.5, 3.0, ("x.jpg", "y.jpg"), "ein Kätzchen")
+FULL = Record("a/b.mp4", 3, "train", 20, 12.5, 240, 320, "0f", 1.5, 3.0, ("x.jpg", "y.jpg"), "ein Kätzchen", 7, True)
 
 
 def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:

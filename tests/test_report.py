@@ -23,12 +23,14 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.tags: list[str] = []
         self.sources: list[str] = []
+        self.attributes: set[str] = set()
         self.text = ""
         self.feed(html)
         assert set(self.open) <= {"p", "html"}, self.open
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
         self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
         if tag not in VOID:
             self.open.append(tag)
@@ -96,3 +98,20 @@ def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
     assert "total_loss" in Page(write_report(tmp_path).read_text()).text
     with pytest.raises(FileNotFoundError, match="is not a run folder"):
         write_report(tmp_path / "missing")
+
+
+def test_names_and_records_of_others_stay_text(tmp_path: Path) -> None:
+    evil = "a' onmouseover=alert(1) x='\"><script>alert(1)</script>"
+    folder = tmp_path / "run"
+    (folder / "samples").mkdir(parents=True)
+    (folder / "samples" / f"{evil.replace('/', '')}_00000001.gif").write_bytes(b"GIF89a" + bytes(20))
+    (folder / "config.json").write_text(json.dumps({"loop": {"num_steps": evil}}))
+    for name in ("metrics", "evaluations", "warnings"):
+        record = {"step": evil, "severity": evil, "message": evil, evil: evil}
+        (folder / f"{name}.jsonl").write_text(json.dumps(record) + "\n")
+    for embedded in (10**6, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(report, "EMBEDDED_BYTES", embedded)
+            page = Page(write_report(folder).read_text())
+        assert "script" not in page.tags
+        assert not {name for name in page.attributes if name.startswith("on")}

@@ -498,3 +498,38 @@ def test_linked_folders_are_followed_and_end(tmp_path):
     (source / "run").symlink_to(tmp_path / "elsewhere")
     (source / "again").symlink_to(source)
     assert found("folder", source) == [("run/a.mp4", 0, "")]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("path,class\na.mp4,x\n", "has the column 'class': did you mean 'label'"),
+        ("path,start_time,end\na.mp4,0,1\n", "has the column 'start_time': did you mean 'start'"),
+        ("path,label,split\na.mp4,x,train\nb.mp4,x\n", "its row 2 has not the 3 fields"),
+        ("path,label,label\na.mp4,x,y\n", "has the column 'label' twice"),
+        ("path,start,end\na.mp4,0,inf\n", "the end 'inf', expected seconds"),
+        ("path\nb.mp4\nc.mp4\n", "all 2 clips that .* names are not there, for example b.mp4"),
+    ],
+)
+def test_fields_of_a_list_are_never_lost_in_silence(tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "list.csv").write_text(content)
+    with pytest.raises(ValueError, match=words):
+        load_clips(tmp_path / "list.csv")
+
+
+@pytest.mark.parametrize("label", [[1], {"a": 1}, True])
+def test_labels_are_names_or_numbers(tmp_path: Path, label: object) -> None:
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "list.json").write_text(json.dumps([{"path": "a.mp4", "label": label}]))
+    with pytest.raises(ValueError, match=r"row 1 the label .*expected a name or a number"):
+        load_clips(tmp_path / "list.json")
+
+
+def test_splits_in_any_case_and_clips_that_are_not_there(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        (tmp_path / name).touch()
+    (tmp_path / "list.csv").write_text("path,split\na.mp4,Train\nb.mp4,TEST \nc.mp4,Val\nd.mp4,train\n")
+    with pytest.warns(UserWarning, match="left out: 1 clips that .*list.csv names are not there, for example d.mp4"):
+        found = load_clips(tmp_path / "list.csv")
+    assert [record.split for record in found.records] == ["train", "test", "validation"]

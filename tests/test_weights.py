@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import math
 import os
 import pickle
@@ -22,7 +23,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from magvit import hub, storage, weights
+from magvit import MagvitPipeline, hub, storage, weights
+from tiny_model import tiny_pipeline
 
 
 class Call:
@@ -359,3 +361,29 @@ def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
 def test_files_of_others_have_no_checksum(tmp_path: Path) -> None:
     save_file({"a": torch.ones(2)}, tmp_path / "other.safetensors")
     assert storage.load_tensors(tmp_path / "other.safetensors")["a"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"tokenizer": {"num_res_blocks": 10**9}}, "by its config the network has far more"),
+        ({"clip_shape": [2**10, 2**12, 2**12], "generator": None}, r"clip_shape is \(1024, 4096, 4096\), which takes"),
+        (
+            {"generator": {"transformer": {"block": "modern", "grid": [2, 2, 2], "max_length": 10**9}}},
+            "max_length is 1000000000, expected at most",
+        ),
+    ],
+)
+def test_sizes_in_a_models_config_cost_nothing(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    tiny_pipeline().save_pretrained(tmp_path)
+
+    def merge(values: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+        inner = {name: merge(values[name], value) for name, value in new.items() if isinstance(value, dict)}
+        return {**values, **new, **inner}
+
+    config = merge(json.loads((tmp_path / "config.json").read_text()), change)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    clock = time.perf_counter()
+    with pytest.raises(ValueError, match=words):
+        MagvitPipeline.from_pretrained(tmp_path)
+    assert time.perf_counter() - clock < 5

@@ -15,6 +15,7 @@ from magvit.tasks import MaskMode, Task, TaskFamily, Vocabulary, get_task, seque
 from magvit.tokenizer import TokenizerConfig
 from magvit.transformer import TransformerConfig
 from magvit.typed_json import config_from_dict, optional
+from magvit.video import MAX_VIDEO_BYTES
 
 Label = int | str
 """Class number or name."""
@@ -135,6 +136,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         num_tokens = math.prod(self.tokenizer.latent_shape(self.clip_shape))
+        if (size := 12 * math.prod(self.clip_shape)) > MAX_VIDEO_BYTES:
+            raise ValueError(f"clip_shape is {self.clip_shape}, which takes {size / 2**30:.1f} GiB, expected at most 4")
         if not 0 < self.fps < math.inf:
             raise ValueError(f"fps is {self.fps}, expected a positive number")
         if self.generator is None:

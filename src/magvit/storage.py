@@ -87,18 +87,17 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
             raise OSError(f"{path} cannot be written: {error}") from error
 
 
-def load_tensors(path: Path, verify: bool = True) -> dict[str, Tensor]:
-    """The tensors of a `.safetensors` file, on the CPU, as they were stored; mapped, where they are not verified.
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a `.safetensors` file, on the CPU, mapped into memory as they were stored.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged. That the contents are those that were written is checked if `verify`, and if the
-            file has a checksum.
+        ValueError: it is damaged. That the contents are those that were written is checked if the file has a checksum.
     """
     with _opened(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         written = (file.metadata() or {}).get(CHECKSUM)
-    if verify and written not in (None, f"{checksum(tensors):08x}"):
+    if written not in (None, f"{checksum(tensors):08x}"):
         raise ValueError(f"{path} is damaged: its contents are not those that were written")
     return tensors
 

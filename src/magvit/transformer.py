@@ -22,6 +22,7 @@ from magvit.shapes import Grid
 from magvit.typed_json import optional
 
 NORM_EPS = 1e-12
+MOST_ROTATIONS = 2**25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,11 @@ class TransformerConfig(TransformerSize):
         if self.codebook is not None and (self.block != "modern" or not 0 < self.codebook[0] <= self.vocab_size):
             expected = f"expected none, or at most {self.vocab_size} codes of a modern transformer"
             raise ValueError(f"codebook is {self.codebook}, {expected}")
+        table = self.max_length * (self.hidden_size // self.num_heads)  # of rotations, which no file tells
+        if self.grid is not None and table > MOST_ROTATIONS:
+            raise ValueError(
+                f"max_length is {self.max_length}, expected at most {self.max_length * MOST_ROTATIONS // table}"
+            )
         if self.grid is not None and self.hidden_size // self.num_heads % 2:
             raise ValueError(f"heads have {self.hidden_size // self.num_heads} numbers, expected an even count")
 

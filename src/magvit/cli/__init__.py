@@ -77,6 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"magvit: {_sentence(error)}", file=sys.stderr)
         return 2
+    except RuntimeError as error:
+        from magvit.data.workers import told_of_death
+
+        if (told := told_of_death(error)) is None:
+            raise
+        print(f"magvit: {told}", file=sys.stderr)
+        return 2
     return 0
 
 

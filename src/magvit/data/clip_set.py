@@ -24,17 +24,22 @@ from magvit.data.sampling import (
     take_clip,
     window_span,
 )
+from magvit.data.timestamps import stamped_indices, stamped_starts
+from magvit.data.workers import Whereabouts
 from magvit.seeds import generator_for
 from magvit.shapes import Clip, Grid
-from magvit.video import TooFewFrames
+from magvit.video import Times, TooFewFrames
 
 
 class OpenVideo(NamedTuple):
-    """A video that is about to be cut: its frames, its rate if that is known, and how to read some of them."""
+    """A video that is about to be cut: its frames, its rate if that is known, how to read some of them, and the times
+    of its frames where clips are chosen by time and no rate tells.
+    """
 
     num_frames: int
     fps: float | None
     read: Reader
+    times: Times | None = None
 
 
 class Length(NamedTuple):
@@ -124,6 +129,7 @@ class ClipSet(Dataset[Clip], ABC):
         self.train, self.seed, self.flip = train, seed, flip
         self.short_side = short_side or max(height, width)
         self._left_out: set[int] = set()
+        self._whereabouts = Whereabouts(self.path)
 
     @property
     def wanted(self) -> str:
@@ -188,6 +194,7 @@ class ClipSet(Dataset[Clip], ABC):
         Raises:
             OSError, ValueError: it cannot be read, or is too short.
         """
+        self._whereabouts.note(index)
         source = self.open(index)
         try:
             return self._cut(index, source, choose())
@@ -219,18 +226,24 @@ class ClipSet(Dataset[Clip], ABC):
         return window_span(self.clip_shape[0], self.stride, fps, self.target_fps)
 
     def _cut(self, index: int, source: OpenVideo, choice: Choice) -> tuple[Clip, ClipIdentity]:
-        (length, height, width), (num_frames, fps, read) = self.clip_shape, source
-        span = self.span(source.fps)
-        if num_frames < span:
-            raise TooFewFrames(f"{self.path(index)} has {num_frames} frames, {self.wanted} needed", num_frames)
-        frames = frame_indices(
-            num_frames,
-            fps,
-            length=length,
-            stride=self.stride,
-            target_fps=self.target_fps,
-            start=choice.first(num_frames, span),
-        )
+        (length, height, width), (num_frames, fps, read, times) = self.clip_shape, source
+        too_short = TooFewFrames(f"{self.path(index)} has {num_frames} frames, {self.wanted} needed", num_frames)
+        if times and self.target_fps:
+            times, step = times[: num_frames + 1], self.stride / self.target_fps
+            if not (starts := stamped_starts(times, length, step)):
+                raise too_short
+            frames = stamped_indices(times, min(choice.first(starts, 1), starts - 1), length, step)
+        else:
+            if num_frames < (span := self.span(fps)):
+                raise too_short
+            frames = frame_indices(
+                num_frames,
+                fps,
+                length=length,
+                stride=self.stride,
+                target_fps=self.target_fps,
+                start=choice.first(num_frames, span),
+            )
         video, identity = take_clip(
             self.name(index),
             frames,

@@ -18,12 +18,12 @@ from torch.utils.data import Sampler
 
 from magvit.data.clip_set import ClipOptions, ClipSet, OpenVideo
 from magvit.data.manifest import Manifest, is_manifest, load_manifest
-from magvit.data.records import count_record, rate_of_record, read_record
+from magvit.data.records import count_record, rate_of_record, read_record, times_of_record
 from magvit.data.sources import folder
 from magvit.seeds import generator_for
 from magvit.shapes import Grid
 from magvit.storage import kind_of, spoken
-from magvit.video import TooFewFrames
+from magvit.video import Times, TooFewFrames
 
 
 class ClipFolder(ClipSet):
@@ -64,7 +64,7 @@ class ClipFolder(ClipSet):
         self.root, self.records, self.classes = manifest.root, manifest.records, list(manifest.classes)
         self.cache = cache
         self._videos: dict[int, UInt8[Tensor, "3 T H W"]] = {}
-        self._known: dict[int, tuple[int, float | None]] = {}  # frames, as the file says, and frames a second
+        self._known: dict[int, tuple[int, float | None, Times | None]] = {}  # frames, as the file says; rate; times
 
     def __len__(self) -> int:
         return len(self.records)
@@ -86,8 +86,11 @@ class ClipFolder(ClipSet):
         if index not in self._known:
             record = self.records[index]
             frames = self._cached(index).shape[1] if self.cache else count_record(self.root, record)
-            self._known[index] = frames, rate_of_record(self.root, record) if self.target_fps else None
-        return OpenVideo(*self._known[index], partial(self._frames, index))
+            timed = bool(self.target_fps)
+            rate = rate_of_record(self.root, record) if timed else None
+            self._known[index] = frames, rate, times_of_record(self.root, record) if timed else None
+        frames, rate, times = self._known[index]
+        return OpenVideo(frames, rate, partial(self._frames, index), times)
 
     def _frames(self, index: int, num_frames: int, start: int, stride: int) -> UInt8[Tensor, "3 T H W"]:
         if self.cache:
@@ -151,5 +154,12 @@ def load_clips(data: Path, split: str = "") -> Manifest:
             raise FileNotFoundError(f"{data} was prepared from {manifest.root}, which does not exist: prepare it again")
     else:
         listing = folder.read(data)
+        if listing.problems:
+            found = (
+                f"{len(listing.problems)} clips that {data} names are not there, for example {listing.problems[0].path}"
+            )
+            if not listing.records:
+                raise ValueError(f"all {found}")
+            warnings.warn(f"left out: {found}", stacklevel=2)
         manifest = Manifest(data.absolute().name, listing.root, listing.classes, listing.records)
     return manifest.split(split) if split and any(record.split for record in manifest.records) else manifest

@@ -32,6 +32,8 @@ class Record:
         start, end: the part of the file that is the clip, in seconds; None: from its beginning, to its end.
         images: files of the frames, relative to the root, where there is no video file.
         text: what the clip shows, in words.
+        first: number of the file's frame that the clip begins with, where it was found by time stamps.
+        variable: whether the file's frames come at no constant rate, so that `fps` is a mean; None where not looked at.
     """
 
     path: str
@@ -46,6 +48,8 @@ class Record:
     end: float | None = None
     images: tuple[str, ...] = ()
     text: str = ""
+    first: int | None = None
+    variable: bool | None = None
 
     @property
     def is_picture(self) -> bool:

@@ -22,8 +22,9 @@ from magvit.data.manifest import Manifest, Record, save_manifest
 from magvit.data.records import part
 from magvit.data.sampling import frames_between
 from magvit.data.sources import SOURCES, DataSet, Problem
+from magvit.markdown import plain
 from magvit.storage import check_kind, check_space, written_whole
-from magvit.video import TooFewFrames, count_frames, probe, read_frames
+from magvit.video import TooFewFrames, count_frames, frame_times, probe, read_frames
 from magvit.video.images import read_image
 
 PROBLEMS, COUNTS = "problems.jsonl", "counts.md"
@@ -143,11 +144,18 @@ def _video(root: Path, record: Record, hashes: bool) -> Record:
     path = root / record.path
     info = probe(path)
     frames = _decoded(path, count_frames(path))
-    timed = replace(record, fps=info.fps)
+    times = frame_times(path)
+    timed = replace(record, fps=info.fps, variable=times is not None)
     if record.start is not None or record.end is not None:
-        promised = part(path, timed)[1]
-        frames_there = len(frames_between(frames, info.fps, record.start, record.end))
-        if promised and frames_there < promised - 1:  # a frame over is rounding
+        first, promised = part(path, timed)
+        if times:
+            frames_there = len(range(first, min(frames, first + (promised or frames))))
+            late = record.end is not None and record.end > times[-1] + 1 / (info.fps or 1)
+            timed = replace(timed, first=first)
+        else:
+            frames_there = len(frames_between(frames, info.fps, record.start, record.end))
+            late = bool(promised and frames_there < promised - 1)  # a frame over is rounding
+        if late:
             raise ValueError(f"{path} ends before {record.end:g} seconds, after {frames} frames")
         frames = frames_there
     digest = _sha256([path]) if hashes else None
@@ -217,7 +225,9 @@ def counts_table(prepared: Prepared, source: DataSet, tried: int | None = None) 
     if tried is not None:
         lines += [f"Only {tried} clips, evenly spaced, were tried.", ""]
     lines += ["| | listed | usable | published |", "|---|---:|---:|---:|"]
-    lines += [f"| {name} | {a:,} | {b:,} | {'not stated' if c is None else f'{c:,}'} |" for name, a, b, c in rows]
+    lines += [
+        f"| {plain(name)} | {a:,} | {b:,} | {'not stated' if c is None else f'{c:,}'} |" for name, a, b, c in rows
+    ]
     if source.stated_by:
         lines += ["", f"Published counts: {source.stated_by}."]
     kinds = Counter(problem.kind for problem in prepared.problems)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from magvit.data.manifest import Record
 from magvit.data.sampling import frames_between
-from magvit.video import TooFewFrames, count_frames, probe, read_frames
+from magvit.data.timestamps import stamped_between
+from magvit.video import Times, TooFewFrames, count_frames, frame_times, probe, read_frames
 from magvit.video.images import read_image
 
 _ENDLESS = 2**53  # frames of a video whose length is not known
@@ -73,6 +74,16 @@ def count_record(root: str | os.PathLike[str], record: Record) -> int:
     return count_frames(path) - first if frames is None else frames
 
 
+def times_of_record(root: str | os.PathLike[str], record: Record) -> Times | None:
+    """The times of a clip's frames where they come at no constant rate, else None. Raises as `probe` does."""
+    path = Path(root, record.path)
+    if record.variable is False or not _is_video(record) or not (times := frame_times(path)):
+        return None
+    first, frames = part(path, record)
+    cut = times[first : None if frames is None else first + frames + 1]
+    return tuple(time - cut[0] for time in cut)
+
+
 class Appearance(NamedTuple):
     """Size of the pictures as shown, and frames a second or None."""
 
@@ -107,10 +118,15 @@ def part(path: Path, record: Record) -> tuple[int, int | None]:
     """First frame, and number of frames or None for all, of the part of a video that a record is.
 
     Raises:
-        OSError, ValueError: as `probe`; or there is a time but no frame rate.
+        OSError, ValueError: as `probe`; or no frame lies there, or there is a time but no frame rate.
     """
     if record.start is None and record.end is None:
         return 0, None
+    if record.first is not None:
+        return record.first, record.frames
+    if times := frame_times(path):
+        window = stamped_between(times, record.start, record.end)
+        return window.start, len(window)
     fps = record.fps or probe(path).fps
     window = frames_between(_ENDLESS, fps, record.start, record.end)
     return window.start, record.frames or (None if record.end is None else len(window))

@@ -28,8 +28,9 @@ from tqdm import tqdm
 
 from magvit import storage
 from magvit.data.manifest import Manifest, Record
-from magvit.data.records import rate_of_record, read_record
+from magvit.data.records import rate_of_record, read_record, times_of_record
 from magvit.data.shard_index import INDEX, ShardIndex, Storage, build_index, save_index
+from magvit.data.workers import Whereabouts
 from magvit.video import TooFewFrames
 from magvit.video.writing import import_av
 
@@ -151,12 +152,15 @@ class _EncodedClips(Dataset[Encoded]):
 
     def __init__(self, manifest: Manifest, short_side: int):
         self.manifest, self.short_side = manifest, short_side
+        self._whereabouts = Whereabouts(self._path)
 
     def __getitem__(self, number: int) -> Encoded:
+        self._whereabouts.note(number)
         record = self.manifest.records[number]
         try:
             video = self._read(record)
-            fps = rate_of_record(self.manifest.root, record)
+            variable = times_of_record(self.manifest.root, record) is not None
+            fps = None if variable else rate_of_record(self.manifest.root, record)  # none tells when frames are shown
         except (OSError, ValueError) as error:
             return Encoded(number, b"", {"reason": str(error)})
         content = encode_video(video, fps)
@@ -176,6 +180,9 @@ class _EncodedClips(Dataset[Encoded]):
                 "crc32": zlib.crc32(content),
             },
         )
+
+    def _path(self, number: int) -> str:
+        return str(self.manifest.root / self.manifest.records[number].name)
 
     def _read(self, record: Record) -> Tensor:
         """A whole clip, or its undamaged beginning."""

@@ -25,7 +25,7 @@ from magvit.data.clip_set import ClipOptions, ClipSet, Length, OpenVideo
 from magvit.data.sampling import window_span
 from magvit.data.shard_index import Storage, load_index
 from magvit.shapes import Grid
-from magvit.video import MAX_FRAME_PIXELS
+from magvit.video.reading import MAX_COPIED_PIXELS
 from magvit.video.writing import error_reason, import_av
 
 
@@ -87,7 +87,9 @@ class ShardClips(ClipSet):
         needed = torch.zeros(len(self), dtype=torch.int64)
         for fps in self.index.fps.unique().tolist() if self.target_fps else [0.0]:
             of_rate = self.index.fps == fps if self.target_fps else slice(None)
-            needed[of_rate] = window_span(self.clip_shape[0], self.stride, fps or None, self.target_fps)
+            known = fps or not self.target_fps  # a clip of no constant rate cannot be resampled
+            span = window_span(self.clip_shape[0], self.stride, fps or None, self.target_fps) if known else 2**62
+            needed[of_rate] = span
         too_short = self.index.columns[:, 3] < needed
         if too_short.all():
             raise ValueError(f"none of the {len(self)} clips of {self.folder} has {self.wanted}")
@@ -160,7 +162,7 @@ def decode_window(content: bytes, window: range, short_side: int) -> UInt8[Tenso
     from av.video.reformatter import Interpolation, VideoReformatter
 
     convert, kept = VideoReformatter(), []
-    limit = {"max_pixels": str(MAX_FRAME_PIXELS)}  # whatever a header claims
+    limit = {"max_pixels": str(MAX_COPIED_PIXELS)}  # whatever a header claims
     with av.open(io.BytesIO(content), format="mp4", options=limit) as container:
         stream = container.streams.video[0]
         stream.codec_context.options = limit
@@ -170,6 +172,8 @@ def decode_window(content: bytes, window: range, short_side: int) -> UInt8[Tenso
             container.seek(window.start * ticks, stream=stream)
         scale = short_side / min(stream.width, stream.height)
         width, height = round(stream.width * scale), round(stream.height * scale)
+        if max(stream.width * stream.height, width * height) > MAX_COPIED_PIXELS:
+            raise ValueError(f"it has {stream.width}x{stream.height} pixels, which no clip of a shard has")
         kind = Interpolation.BILINEAR if scale == 1 else Interpolation.BICUBIC
         quality = int(kind) | 1 << 18 | 1 << 13  # rounded exactly, colours interpolated
         for frame in container.decode(stream):

@@ -83,8 +83,9 @@ class TokenEntry(TypedDict):
 class TokenCache(Dataset[TokenEntry]):
     """Entries by draw `(epoch, index)`, in place of `TrainingClips`; after the stored epochs, these begin again.
 
-    Files stay where they are and are mapped into memory, by each process for itself: what is read are the pages of the
-    entries that are drawn, and copies of this set (data loader workers, forked or spawned) carry none of them.
+    Files stay where they are and are mapped into memory, by each process for itself, which verifies each file when it
+    first draws from it; after that, what is read are the pages of the entries that are drawn. Copies of this set (data
+    loader workers, forked or spawned) carry none of them.
 
     Raises:
         OSError: the folder is not there, or no token cache.
@@ -116,7 +117,7 @@ class TokenCache(Dataset[TokenEntry]):
         entry = epoch % self.config.epochs * len(self) + index
         shard, row = divmod(entry, self.config.entries_per_shard)
         if shard not in self._shards:
-            self._shards[shard] = load_tensors(self.folder / shard_name(shard), verify=False)
+            self._shards[shard] = self._verified(shard)
         stored = self._shards[shard]
         return {
             "tokens": stored["tokens"][row],
@@ -124,6 +125,12 @@ class TokenCache(Dataset[TokenEntry]):
             "label": int(stored["label"][row]),
             "index": int(stored["index"][row]),
         }
+
+    def _verified(self, shard: int) -> dict[str, Tensor]:
+        try:
+            return load_tensors(self.folder / shard_name(shard))
+        except ValueError as error:
+            raise ValueError(f"{error}: remove it, and the same magvit tokenize command writes it again") from error
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_shards": {}}

@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 import magvit
+from magvit.markdown import plain
 from magvit.pipeline import MagvitPipeline
 from magvit.shapes import Video
 from magvit.tasks import Task
@@ -44,10 +45,11 @@ class TaskResult:
 def report(pipe: MagvitPipeline, results: Sequence[TaskResult], source: str, seed: int) -> str:
     """The report as Markdown. The videos and the picture lie beside it."""
     frames = "frame" if pipe.config.condition_frames == 1 else f"{pipe.config.condition_frames} frames"
+    shape = "x".join(map(str, pipe.config.clip_shape))
     lines = [
         "# Ten tasks, one model",
         "",
-        f"Clip: {source}, as {'x'.join(map(str, pipe.config.clip_shape))} (frames x height x width). Seed {seed}.",
+        f"Clip: {plain(source)}, as {shape} (frames x height x width). Seed {seed}.",
         "",
         "| task | code | given | seconds | tokens | steps | condition and result |",
         "|---|---|---|---|---|---|---|",

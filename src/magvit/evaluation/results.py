@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from magvit.evaluation.metrics import METRICS, Metric
+from magvit.markdown import plain
 from magvit.storage import written_whole
 
 JSON, TABLE = "results.json", "results.md"
@@ -81,37 +82,39 @@ class Results:
             for score in values["scores"]:
                 _metric(score.metric)
             return cls(**{**values, "notes": tuple(values["notes"])})
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"{path} holds no results of this version of magvit ({error!r})") from error
 
     def table(self) -> str:
         """`results.md`."""
-        made, lines = self.made_of, [f"# {self.protocol['name']}", ""]
-        lines += [f"* {name}: {_said(value)}" for name, value in made.items()]
-        lines += [f"* **{note}**" for note in self.notes]
+        made, lines = self.made_of, [f"# {plain(self.protocol['name'])}", ""]
+        lines += [f"* {name}: {plain(_said(value))}" for name, value in made.items()]
+        lines += [f"* **{plain(note)}**" for note in self.notes]
         lines += ["", "| task | metric | mean | std | 95 % | repeats | samples |", "|---|---|---:|---:|---:|---:|---:|"]
         for score in self.scores:
             interval = "" if score.interval is None else f"± {score.interval:.4g}"
             std = f"{score.std:.3g}" if len(score.repeats) > 1 else ""
             numbers = f"{score.mean:.5g} | {std} | {interval} | {len(score.repeats)} | {score.samples}"
-            lines.append(f"| {score.task} | {score.metric} {_arrow(score.metric)} | {numbers} |")
+            lines.append(f"| {plain(score.task)} | {score.metric} {_arrow(score.metric)} | {numbers} |")
         for task, metrics in self.per_class.items():
             classes = sorted({name for values in metrics.values() for name in values})
             lines += [
                 "",
-                f"## {task} by class",
+                f"## {plain(task)} by class",
                 "",
-                f"| class | {' | '.join(metrics)} |",
+                f"| class | {' | '.join(map(plain, metrics))} |",
                 "|---|" + "---:|" * len(metrics),
             ]
             for name in classes:
-                lines.append(f"| {name} | " + " | ".join(f"{values[name]:.4g}" for values in metrics.values()) + " |")
+                lines.append(
+                    f"| {plain(name)} | " + " | ".join(f"{values[name]:.4g}" for values in metrics.values()) + " |"
+                )
         changed = ", ".join(
-            f"{name} {_said(value)}" for name, value in self.protocol.items() if name not in ("name", "source")
+            plain(f"{name} {_said(value)}") for name, value in self.protocol.items() if name not in ("name", "source")
         )
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         return "\n".join(
-            [*lines, "", f"Protocol ({self.protocol['source']}): {changed}.", "", f"Made with {versions}.", ""]
+            [*lines, "", f"Protocol ({plain(self.protocol['source'])}): {changed}.", "", f"Made with {versions}.", ""]
         )
 
 
@@ -129,6 +132,7 @@ def compare(a: Results, b: Results, names: tuple[str, str] = ("A", "B")) -> Iter
     if not both:
         yield "no number is in both"
         return
+    names = plain(names[0]), plain(names[1])
     yield f"| task | metric | {names[0]} | {names[1]} | difference | |"
     yield "|---|---|---:|---:|---:|---|"
     for score, other in both:

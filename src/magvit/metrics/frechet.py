@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from magvit.storage import written_whole
+from magvit.weights import npz
 
 Features = Float[Tensor, "N D"]
 AnyFeatures = Float[Tensor, "_ _"]  # of two sets that `checked_pair` finds to fit together
@@ -111,10 +112,11 @@ class FeatureStatistics:
         if not Path(path).is_file():
             raise FileNotFoundError(f"there are no feature statistics at {path}")
         try:
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                mean, scatter = (archive[key].astype(np.float64) for key in ("mean", "scatter"))
-                count, metadata = int(archive["count"]), json.loads(str(archive["metadata"]))
-        except (ValueError, TypeError, KeyError, EOFError, BadZipFile, AttributeError) as error:
+            with ZipFile(path) as archive:
+                arrays = npz(archive, Path(path).stat().st_size, "biufU")
+            mean, scatter = (arrays[key].astype(np.float64) for key in ("mean", "scatter"))
+            count, metadata = int(arrays["count"]), json.loads(str(arrays["metadata"]))
+        except Exception as error:  # damaged archives fail in any way
             raise ValueError(f"{path} is not a readable file of feature statistics ({error})") from error
         fits = mean.ndim == 1 and mean.size and scatter.shape == (mean.size, mean.size)
         if not fits or count < 0 or not isinstance(metadata, dict):

@@ -1,6 +1,6 @@
 """Encoder and decoder of the tokenizer (paper section 3.1, appendix A.1), for video (`dims=3`) or frames (`dims=2`)."""
 
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ class ResBlock(nn.Module):
 
 def _blocks(config: TokenizerConfig, padding: Padding, in_channels: int, out_channels: int) -> nn.Sequential:
     """`num_res_blocks` residual blocks of one width."""
-    widths = [in_channels] + [out_channels] * config.num_res_blocks
+    widths = chain([in_channels], repeat(out_channels, config.num_res_blocks))  # never a list: a config may lie
     return nn.Sequential(*(ResBlock(config.dims, a, b, padding, config.norm_groups) for a, b in pairwise(widths)))
 
 

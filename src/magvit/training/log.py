@@ -15,15 +15,18 @@ from torch import Tensor
 from tqdm import tqdm
 
 from magvit.storage import written_whole
+from magvit.typed_json import parse_json
 from magvit.video import write_video
+from magvit.video.writing import HIGHEST_RATES
 
 METRICS, WARNINGS, EVALUATIONS = "metrics.jsonl", "warnings.jsonl", "evaluations.jsonl"
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
     """The objects of a `.jsonl` file, none if there is no file. A line that a crash cut short is left out."""
-    lines = path.read_text().splitlines(True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("}\n")]
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    whole = [(number, line) for number, line in enumerate(lines, start=1) if line.endswith(b"}")]
+    return [parse_json(line, f"{path} line {number}", dict) for number, line in whole]
 
 
 class RunLog:
@@ -102,7 +105,7 @@ class RunLog:
     def video(self, step: int, name: str, video: Float[Tensor, "3 T H W"], fps: float = 8) -> None:
         """`samples/NAME_STEP.gif`, and the same where the curves are."""
         path = self.folder / "samples" / f"{name}_{step:08d}.gif"
-        write_video(path, video, fps=fps)
+        write_video(path, video, fps=min(fps, HIGHEST_RATES[".gif"]))
         if self.wandb:
             self.wandb.log({f"samples/{name}": _import_wandb().Video(str(path), format="gif")}, step=step)
         if self.events:  # not add_video, which needs moviepy to make the GIF that is here already

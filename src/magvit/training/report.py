@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from magvit import storage
 from magvit.storage import written_whole
@@ -81,23 +82,36 @@ def _tiles(lines: Sequence[dict[str, Any]], evaluations: Sequence[dict[str, Any]
     """Where the run stands, and the last value of all that it logs."""
     if not lines:
         return "<p class=quiet>Nothing is logged yet.</p>"
-    step, num_steps = lines[-1]["step"], config.get("loop", {}).get("num_steps")
+    loop = config.get("loop")
+    loop = loop if isinstance(loop, dict) else {}
+    step, num_steps = _text(lines[-1], "step", ","), _text(loop, "num_steps", ",")
     stage = "Stage 2, transformer" if "tasks" in config else "Stage 1, tokenizer" if config else ""
-    bar = f"<progress value={step} max={num_steps}></progress>" if num_steps else ""
-    of = f"<span class=quiet> of {num_steps:,}</span>" if num_steps else ""
-    tiles = [f"<div class=card><span class=quiet>step</span><b>{step:,}</b>{of}{bar}</div>"]
+    done, total = lines[-1].get("step"), loop.get("num_steps")
+    known = isinstance(done, int) and isinstance(total, int)
+    bar = f"<progress value={done} max={total}></progress>" if known else ""
+    of = f"<span class=quiet> of {num_steps}</span>" if num_steps else ""
+    tiles = [f"<div class=card><span class=quiet>step</span><b>{step}</b>{of}{bar}</div>"]
     values = {name: value for line in (*lines[-1:], *evaluations) for name, value in line.items() if name != "step"}
-    for name, value in values.items():
-        tiles.append(f"<div class=card><span class=quiet>{escape(name)}</span><b>{value:.4g}</b></div>")
+    for name in values:
+        tiles.append(
+            f"<div class=card><span class=quiet>{escape(name)}</span><b>{_text(values, name, '.4g')}</b></div>"
+        )
     return f"<p class=quiet>{stage}</p><div class=tiles>{''.join(tiles)}</div>"
+
+
+def _text(record: dict[str, Any], name: str, form: str = "") -> str:
+    """A field of a record, as text of the page or in the quotes of an attribute; numbers in a given form."""
+    value = record.get(name, "")
+    return f"{value:{form}}" if isinstance(value, int | float) else escape(str(value))
 
 
 def _findings(records: Sequence[dict[str, Any]]) -> str:
     if not records:
         return ""
     items = [
-        f"<li class={escape(r['severity'])}><b>{escape(r['severity'])}</b>step {r['step']}: {escape(r['message'])}</li>"
-        for r in records
+        f"<li class='{kind}'><b>{kind}</b>step {_text(record, 'step')}: {_text(record, 'message')}</li>"
+        for record in records
+        for kind in [_text(record, "severity")]
     ]
     return f"<h2>Warnings</h2><ul>{''.join(items)}</ul>"
 
@@ -114,7 +128,7 @@ def _samples(run_folder: Path) -> str:
     newest_first.sort(key=lambda path: path not in {paths[-1] for paths in by_name.values()})
     sources, used = {}, 0
     for path in newest_first:
-        sources[path] = f"samples/{path.name}"
+        sources[path] = escape(quote(f"samples/{path.name}"))
         size = math.ceil(path.stat().st_size / 3) * 4
         if used + size <= EMBEDDED_BYTES:
             used += size

@@ -12,6 +12,7 @@ from magvit.video.reading import (
 )
 from magvit.video.sink import Sink, read_metadata
 from magvit.video.source import Source
+from magvit.video.times import Times, frame_times
 from magvit.video.writing import write_video
 
 __all__ = [
@@ -19,9 +20,11 @@ __all__ = [
     "MAX_VIDEO_BYTES",
     "Sink",
     "Source",
+    "Times",
     "TooFewFrames",
     "VideoInfo",
     "count_frames",
+    "frame_times",
     "probe",
     "read_frames",
     "read_metadata",

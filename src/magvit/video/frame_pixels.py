@@ -9,14 +9,31 @@ import numpy as np
 
 def display(frame: Any) -> tuple[bool, bool, bool]:
     """How to show a frame as (transpose, flip rows, flip columns), to the nearest quarter turn."""
+    from av.filter import Graph
+
     try:
-        data = frame.side_data.get("DISPLAYMATRIX")
+        graph = Graph()
+        graph.threads = 1
+        size = {"width": frame.width, "height": frame.height, "format": frame.format, "time_base": Fraction(1)}
+        # PyAV frees the name of a colour profile twice, if it is looked at, which ends the process.
+        unnamed = graph.add("sidedata", "delete:ICC_PROFILE")
+        graph.link_nodes(graph.add_buffer(**size), unnamed, graph.add("buffersink")).configure()
+        graph.push(frame)
+        shown: Any = graph.pull()
+        data = shown.side_data.get("DISPLAYMATRIX")
         a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist() if data else (1, 0, 0, 0, 1)
-    except ValueError:  # a kind of side data, such as EXIF, that PyAV does not know hides the matrix: the angle is left
+    except (OSError, ValueError):  # a kind of side data, such as EXIF, that PyAV does not know: the angle is left
         angle = math.radians(frame.rotation)
         a, b, c, d = math.cos(angle), -math.sin(angle), math.sin(angle), math.cos(angle)
     # The shown place is x' = a x + c y, y' = b x + d y.
     return (True, b < 0, c < 0) if abs(b) > abs(a) else (False, d < 0, a < 0)
+
+
+def _pixels(frame: Any, channels: int) -> np.ndarray:
+    """The memory of a packed frame, as `H W channels`."""
+    (plane,) = frame.planes
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width * channels]
+    return rows.reshape(frame.height, frame.width, channels)
 
 
 class Converter:
@@ -41,12 +58,13 @@ class Converter:
         return pixels[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1].copy()
 
     def _over_white(self, frame: Any) -> Any:
-        rgba = self._reformat(frame, frame.width, frame.height, "rgba").to_ndarray()
-        rgb = np.empty((*rgba.shape[:2], 3), np.uint8)
-        for top in range(0, len(rgba), 64):  # a band of rows at a time, to take little memory
-            color, alpha = np.split(rgba[top : top + 64].astype(np.uint16), [3], axis=2)
-            rgb[top : top + 64] = (color * alpha + 255 * (255 - alpha) + 127) // 255
-        return type(frame).from_ndarray(rgb, "rgb24")
+        rgba = self._reformat(frame, frame.width, frame.height, "rgba")
+        opaque = type(frame)(frame.width, frame.height, "rgb24")
+        source, target = _pixels(rgba, 4), _pixels(opaque, 3)
+        for top in range(0, len(target), 64):  # a band of rows at a time, to take little memory
+            color, alpha = np.split(source[top : top + 64].astype(np.uint16), [3], axis=2)
+            target[top : top + 64] = (color * alpha + 255 * (255 - alpha) + 127) // 255
+        return opaque
 
     def _reformat(self, frame: Any, width: int, height: int, pixel_format: str) -> Any:
         return self.reformatter.reformat(frame, width, height, pixel_format, interpolation=self.quality, threads=1)

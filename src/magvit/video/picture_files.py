@@ -2,7 +2,6 @@
 
 import io
 import struct
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -108,24 +107,6 @@ class Folder:
 
     def finish(self) -> None:
         """Nothing is left to write."""
-
-
-def webp_durations(path: Path) -> list[Fraction]:
-    """Seconds that each frame of an animated WebP is shown; empty for a still picture.
-
-    A frame of no duration, which a browser shows for a tenth of a second, is taken for one of that length.
-    """
-    with open(path, "rb") as file:
-        return [Fraction(int.from_bytes(head[12:15], "little") or 100, 1000) for head in _frame_heads(file)]
-
-
-def _frame_heads(file: BinaryIO) -> Iterator[bytes]:
-    file.seek(12)
-    while len(chunk := file.read(8)) == 8:
-        following = file.tell() + (size := int.from_bytes(chunk[4:], "little")) + size % 2
-        if chunk[:4] == b"ANMF":
-            yield file.read(16)
-        file.seek(following)
 
 
 def _three(number: int) -> bytes:

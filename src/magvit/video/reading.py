@@ -31,16 +31,20 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from magvit.video.animations import nominal_rate, webp_durations
 from magvit.video.frame_pixels import Converter, display
 from magvit.video.sample_counts import check_counts, frames_by_header
 from magvit.video.seeking import Inexact, frames_from
-from magvit.video.writing import error_reason, import_av, import_image
+from magvit.video.writing import error_reason, import_av, import_image, plain_errors
 
 MAX_VIDEO_BYTES = 4 * 2**30
 """Largest float32 video that is read; more is refused, before decoding where the header tells the length."""
 
 MAX_FRAME_PIXELS = 2**26
 """Largest picture that is decoded (8192x8192, so that 8K video is read); checked before memory is taken for it."""
+
+MAX_COPIED_PIXELS = 2**24
+"""The same (4096x4096) for formats whose decoders hold a picture several times, such as GIF and WebP."""
 
 _ONE_THREAD_PIXELS = 2**24  # every decoder thread holds frames, so larger ones are decoded by one
 
@@ -173,17 +177,6 @@ def count_frames(path: str | os.PathLike[str]) -> int:
 
 
 @contextmanager
-def plain_errors(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever FFmpeg or Pillow raise into one sentence."""
-    try:
-        yield
-    except Inexact:
-        raise
-    except Exception as error:
-        raise ValueError(f"{path} {what} ({error_reason(error)})") from error
-
-
-@contextmanager
 def opened(path: Path, threads: int) -> Iterator[tuple[Any, Any]]:
     """Open a file with FFmpeg and choose its video stream."""
     av = import_av()
@@ -204,8 +197,9 @@ def opened(path: Path, threads: int) -> Iterator[tuple[Any, Any]]:
         if not decodable:
             raise ValueError(f"{path} has video in a codec that FFmpeg cannot decode")
         stream = max(decodable, key=lambda stream: stream.width * stream.height)
-        _check_picture(path, stream.width, stream.height)
-        stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}  # for a picture that grows later
+        most = MAX_COPIED_PIXELS if stream.codec_context.codec.canonical_name == "gif" else MAX_FRAME_PIXELS
+        _check_picture(path, stream.width, stream.height, most)
+        stream.codec_context.options = {"max_pixels": str(most)}  # for a picture that grows later
         stream.thread_type = "AUTO"
         large = stream.width * stream.height > _ONE_THREAD_PIXELS
         stream.codec_context.thread_count = 1 if large else min(threads, 16)
@@ -224,7 +218,7 @@ def open_video(path: Path, threads: int, start: int = 0) -> Iterator[tuple[Video
             raise ValueError(f"{path} is a pipe or a device, expected a file")
         head = file.read(12)
         check_counts(path, file)
-    if head[:4] == b"RIFF" and head[8:] == b"WEBP":
+    if is_webp(head):
         with _open_webp(path) as (info, frames):
             yield info, 0, frames
         return
@@ -238,6 +232,9 @@ def open_video(path: Path, threads: int, start: int = 0) -> Iterator[tuple[Video
         width, height = (first.height, first.width) if display(first)[0] else (first.width, first.height)
         rate = stream.average_rate or stream.guessed_rate
         fps = float(rate) if rate and rate > 0 else None
+        if stream.codec_context.codec.canonical_name == "gif":  # of which FFmpeg guesses from the first frame
+            with opened(path, threads=1) as (again, pictures):
+                fps = nominal_rate([10 * (packet.duration or 0) for packet in again.demux(pictures) if packet.size], 10)
         duration = container.duration / 1e6 if container.duration and container.duration > 0 else None
         num_frames, codec = frames_by_header(container, stream), stream.codec_context.codec.canonical_name
         yield VideoInfo(width, height, fps, num_frames, codec, duration), skipped, frames
@@ -250,7 +247,7 @@ def _open_webp(path: Path) -> Iterator[tuple[VideoInfo, Iterator[Any]]]:
         image = import_image().open(path, formats=("WEBP",))
         num_frames = getattr(image, "n_frames", 1)
     with image:
-        _check_picture(path, *image.size)
+        _check_picture(path, image.width, image.height, MAX_COPIED_PIXELS)
 
         def pictures() -> Iterator[Any]:
             for index in range(num_frames):
@@ -260,9 +257,14 @@ def _open_webp(path: Path) -> Iterator[tuple[VideoInfo, Iterator[Any]]]:
                 yield frame
 
         first, frames = _checked(path, pictures(), 0)
-        milliseconds = image.info.get("duration")  # of the first frame
-        fps, duration = (1000 / milliseconds, num_frames * milliseconds / 1000) if milliseconds else (None, None)
+        durations = webp_durations(path)
+        fps, duration = nominal_rate(durations, 1), sum(durations) / 1000 or None
         yield VideoInfo(first.width, first.height, fps, num_frames, "webp", duration), frames
+
+
+def is_webp(head: bytes) -> bool:
+    """Whether a file is a WebP picture or animation, by its first 12 bytes."""
+    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
 
 
 def _checked(path: Path, decoded: Iterator[Any], skipped: int) -> tuple[Any, Iterator[Any]]:
@@ -296,9 +298,9 @@ def _checked(path: Path, decoded: Iterator[Any], skipped: int) -> tuple[Any, Ite
     return first, chain([first], rest())
 
 
-def _check_picture(path: Path, width: int, height: int) -> None:
-    if width * height > MAX_FRAME_PIXELS:
-        raise ValueError(f"{path} has pictures of {width}x{height}, more than {MAX_FRAME_PIXELS} pixels")
+def _check_picture(path: Path, width: int, height: int, most: int) -> None:
+    if width * height > most:
+        raise ValueError(f"{path} has pictures of {width}x{height}, more than {most} pixels")
 
 
 def _check_size(path: Path, convert: Converter, num_frames: int) -> None:

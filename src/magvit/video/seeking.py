@@ -20,7 +20,7 @@ from typing import Any
 REORDERING = 16
 """No codec shows a frame more than this many frames before or after it was decoded."""
 
-_HIDDEN_FRAMES = ("vp8",)  # some of their packets show nothing
+HIDDEN_FRAMES = ("vp8",)  # some of their packets show nothing
 
 
 class Inexact(Exception):
@@ -36,7 +36,7 @@ def frames_from(container: Any, stream: Any, start: int) -> tuple[int, Iterator[
         Inexact: here or while iterating; open the file anew and decode from its beginning.
         av.FFmpegError: as demuxing and decoding do; raised here, it does not say that the beginning is damaged too.
     """
-    if start < REORDERING or stream.codec_context.codec.canonical_name in _HIDDEN_FRAMES:
+    if start < REORDERING or stream.codec_context.codec.canonical_name in HIDDEN_FRAMES:
         return None
     reordered = REORDERING if stream.codec_context.has_b_frames else 0
     entries = stream.index_entries

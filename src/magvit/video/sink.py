@@ -17,10 +17,11 @@ from torch import Tensor
 
 from magvit.storage import written_whole
 from magvit.video.film import Film
+from magvit.video.images import known_formats
 from magvit.video.picture_files import IMAGE_DESCRIPTION, Folder, Gif, Webp
-from magvit.video.reading import opened, plain_errors
+from magvit.video.reading import opened
 from magvit.video.source import Seconds, Source, numbered_pictures
-from magvit.video.writing import check_folder, error_reason, import_image, move_in_place
+from magvit.video.writing import check_folder, error_reason, import_image, move_in_place, plain_errors
 
 _LARGEST_SIDE = {".mp4": 16384, ".mkv": 16384, ".webm": 16384, ".gif": 65535, ".webp": 16383, "": 2**31}
 _ANIMATIONS: dict[str, type[Gif] | type[Webp]] = {".gif": Gif, ".webp": Webp}
@@ -183,7 +184,10 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     path = Path(path)
     if path.is_dir() or path.suffix.lower() in (".gif", ".webp", ".png"):
         picture = numbered_pictures(path)[0] if path.is_dir() else path
-        with plain_errors(path, "cannot be read"), import_image().open(picture) as image:
+        with (
+            plain_errors(path, "cannot be read"),
+            import_image().open(picture, formats=known_formats(import_image())) as image,
+        ):
             comment = image.info.get("comment") or image.info.get("Comment") or image.getexif().get(IMAGE_DESCRIPTION)
     else:
         with opened(path, threads=1) as (container, _):

@@ -6,8 +6,9 @@ from contextlib import ExitStack
 from fractions import Fraction
 from typing import Any
 
-from magvit.video.reading import opened, plain_errors
+from magvit.video.reading import opened
 from magvit.video.source import Source
+from magvit.video.writing import plain_errors
 
 ENCODERS = {"mp4": "aac", "mov": "aac", "webm": "libopus"}
 """What encodes the sound that a container cannot hold as it is; Matroska holds any."""

@@ -18,12 +18,13 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from magvit.video.animations import webp_durations
 from magvit.video.frame_pixels import Converter, display
 from magvit.video.images import IMAGE_SUFFIXES, image_size, read_image
-from magvit.video.picture_files import webp_durations
-from magvit.video.reading import open_video, opened, plain_errors
+from magvit.video.reading import open_video, opened
 from magvit.video.sample_counts import frames_by_header
 from magvit.video.seeking import Inexact
+from magvit.video.writing import plain_errors
 
 PICTURE_RATE = Fraction(8)
 """Frames per second of pictures, which do not tell: the rate of `write_video`."""
@@ -207,7 +208,7 @@ def _of_video(path: Path) -> Source:
         first = next(frames)
         turned = display(first)[0]
     if info.codec == "webp":
-        times = webp_durations(path) or [1 / PICTURE_RATE]
+        times = [Fraction(ms or 100, 1000) for ms in webp_durations(path)] or [1 / PICTURE_RATE]
         duration, still = sum(times, Fraction(0)), len(times) == 1
         fps = len(times) / duration
         return Source(path, info.height, info.width, fps, len(times), float(duration), is_picture=still)

@@ -4,7 +4,8 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -16,9 +17,14 @@ from einops import rearrange
 from torch import Tensor
 
 from magvit.shapes import check_video
+from magvit.video.seeking import Inexact
+
+LOWEST_RATE = 0.01
+HIGHEST_RATES = {".mp4": 1000, ".gif": 50, ".webp": 1000}
+"""Beyond, the clocks of the formats are too coarse; browsers play faster GIFs at 10 frames a second."""
 
 
-def write_video(path: str | os.PathLike[str], video: Tensor, fps: float | int = 8) -> None:
+def write_video(path: str | os.PathLike[str], video: Tensor, fps: Any = 8) -> None:
     """Write a video `C T H W`, or a batch `B C T H W` side by side, in the format that the suffix names.
 
     | suffix | written |
@@ -33,20 +39,17 @@ def write_video(path: str | os.PathLike[str], video: Tensor, fps: float | int = 
     Args:
         path: where to write.
         video: float RGB in [0, 1].
-        fps: frames per second; not used for pictures.
+        fps: frames per second, any kind of number; not used for pictures. From 0.01 to what the format's clock can
+            tell: 50 for `.gif`, 1000 for the others.
 
     Raises:
-        ValueError: unknown suffix, wrong shape or values, `fps` not positive.
+        ValueError: unknown suffix, wrong shape or values, a rate that cannot be written.
         OSError: the place cannot be written, or is a folder with other things in it.
         ImportError: PyAV or Pillow is not installed.
     """
     path = Path(os.path.abspath(path))
+    fps = check_rate(path, fps)
     suffix = path.suffix.lower()
-    if suffix not in _WRITERS:
-        known = ", ".join(filter(None, _WRITERS))
-        raise ValueError(f"{path.name} ends in {path.suffix}, expected {known}, or no suffix for a folder of frames")
-    if not (math.isfinite(fps) and fps > 0):
-        raise ValueError(f"fps is {fps}, expected a positive number")
     clips = video[None] if video.ndim == 4 else video
     if clips.numel() == 0:
         raise ValueError(f"video has shape {tuple(video.shape)}, expected at least one pixel")
@@ -65,6 +68,23 @@ def write_video(path: str | os.PathLike[str], video: Tensor, fps: float | int = 
         raise
     except Exception as error:  # FFmpeg's and Pillow's own kinds included
         raise OSError(f"cannot write {path}: {error_reason(error)}") from error
+
+
+def check_rate(path: Path, fps: Any) -> float:
+    """The frames a second, as a float. ValueError for an unknown suffix, or for a rate that cannot be written there."""
+    suffix = path.suffix.lower()
+    if suffix not in _WRITERS:
+        known = ", ".join(filter(None, _WRITERS))
+        raise ValueError(f"{path.name} ends in {path.suffix}, expected {known}, or no suffix for a folder of frames")
+    try:
+        rate = math.nan if isinstance(fps, str) else float(fps)
+    except (TypeError, ValueError, OverflowError):
+        rate = math.nan
+    least, most = (LOWEST_RATE, HIGHEST_RATES[suffix]) if suffix in HIGHEST_RATES else (0, math.inf)
+    if not (0 < rate < math.inf and least <= rate <= most):
+        written = f"a number from {least:g} to {most:g} for {suffix}" if most < math.inf else "a positive number"
+        raise ValueError(f"fps is {fps}, expected {written}")
+    return rate
 
 
 def write_exactly(path: Path, pixels: np.ndarray, fps: int = 10) -> None:
@@ -99,6 +119,17 @@ def import_image() -> Any:
     except ImportError as error:
         raise ImportError('pictures need Pillow: pip install "magvit[video]"') from error
     return Image
+
+
+@contextmanager
+def plain_errors(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever FFmpeg or Pillow raise into one sentence."""
+    try:
+        yield
+    except Inexact:
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} {what} ({error_reason(error)})") from error
 
 
 def error_reason(error: Exception) -> str:

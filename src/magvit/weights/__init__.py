@@ -13,7 +13,7 @@
 of Python objects are addresses taken from the file: none of the three is ever used.
 """
 
-from magvit.weights.files import SUFFIXES, Published, fetch, files_at, read, read_together
+from magvit.weights.files import SUFFIXES, Published, fetch, files_at, npz, read, read_together
 from magvit.weights.networks import build, check_shapes, load_state
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "fetch",
     "files_at",
     "load_state",
+    "npz",
     "read",
     "read_together",
 ]

@@ -110,7 +110,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             if any(name.endswith("/constants.pkl") for name in names):
                 return _flat(torchscript(archive), extras=True)
             if all(name.endswith(".npy") for name in names):
-                return _flat(_npz(archive, path.stat().st_size))
+                return _flat(npz(archive, path.stat().st_size))
         return _state_dict(path)
     if path.suffix in (".pt", ".pth"):
         return _state_dict(path)
@@ -157,7 +157,12 @@ def _flat(tree: Any, extras: bool = False) -> dict[str, Tensor]:
     return found
 
 
-def _npz(archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
+def npz(archive: zipfile.ZipFile, size: int, kinds: str = "biuf") -> dict[str, np.ndarray]:
+    """The arrays of an `.npz` file of `size` bytes, all of these NumPy kinds.
+
+    Raises:
+        ValueError: another kind, or it would unpack to far more than its size; and what damaged archives raise.
+    """
     unpacked = sum(member.file_size for member in archive.infolist())
     if unpacked > max(MOST_UNPACKED, LARGEST_RATIO * size):
         raise ValueError(f"it would unpack to {unpacked / 2**20:,.0f} MiB, {unpacked // max(size, 1)} times its size")
@@ -165,7 +170,9 @@ def _npz(archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
     for member in archive.infolist():
         content = archive.read(member)
         shape, fortran, dtype, start = npy_head(io.BytesIO(content))
-        arrays[member.filename.removesuffix(".npy")] = numbers(memoryview(content)[start:], dtype, shape, fortran)
+        arrays[member.filename.removesuffix(".npy")] = numbers(
+            memoryview(content)[start:], dtype, shape, fortran, kinds
+        )
     return arrays
 
 

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 
-def numbers(content: Any, dtype: np.dtype, shape: Any, fortran: bool = False) -> np.ndarray:
+def numbers(content: Any, dtype: np.dtype, shape: Any, fortran: bool = False, kinds: str = "biuf") -> np.ndarray:
     """An array of numbers, no larger than its contents; ValueError for other types, such as Python's objects."""
-    if dtype.kind not in "biuf" or not isinstance(content, bytes | memoryview):
+    if dtype.kind not in kinds or not isinstance(content, bytes | memoryview):
         raise ValueError(f"it holds {dtype} in place of numbers")
     return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
 

@@ -12,6 +12,7 @@ are names, numbered in their order; or numbers from 0, where all are, with -1 fo
 """
 
 import csv
+import math
 import re
 from difflib import get_close_matches
 from importlib import import_module
@@ -25,6 +26,9 @@ from magvit.typed_json import parse_json, read_json_lines
 from magvit.video.images import IMAGE_SUFFIXES
 
 COLUMNS = {"path", "label", "split", "start", "end", "text"}
+ALSO_CALLED = {"class": "label", "category": "label", "class_name": "label", "subset": "split", "caption": "text"}
+ALSO_CALLED |= {"begin": "start", "start_time": "start", "time_start": "start"}
+ALSO_CALLED |= {"stop": "end", "end_time": "end", "time_end": "end"}
 LISTS = (".csv", ".json", ".jsonl", ".parquet")
 
 
@@ -62,9 +66,11 @@ def _listed(source: Path) -> Listing:
     rows = _rows(source)
     columns = {str(column) for row in rows for column in row}
     for column in sorted(columns - COLUMNS):
-        if near := get_close_matches(column.strip().lower(), COLUMNS - columns, 1, 0.75):
-            raise ValueError(f"{source} has the column {column!r}: did you mean {near[0]!r}?")
-    classes, labels = _numbered([_label(row) for row in rows])
+        near = get_close_matches(column.strip().lower(), COLUMNS - columns, 1, 0.75)
+        meant = near[0] if near else ALSO_CALLED.get(column.strip().lower())
+        if meant and meant not in columns:
+            raise ValueError(f"{source} has the column {column!r}: did you mean {meant!r}?")
+    classes, labels = _numbered([_label(source, number, row) for number, row in enumerate(rows, start=1)])
     records, problems = [], []
     for number, (row, label) in enumerate(zip(rows, labels, strict=True), start=1):
         path, split = row.get("path"), split_name(str(row.get("split") or ""))
@@ -81,9 +87,11 @@ def _listed(source: Path) -> Listing:
     return Listing(source.parent, classes, tuple(records), tuple(problems))
 
 
-def _label(row: dict[str, Any]) -> str:
+def _label(source: Path, number: int, row: dict[str, Any]) -> str:
     """As it is written; "" for none. A column of numbers with gaps holds 3.0 and NaN."""
     label = row.get("label")
+    if isinstance(label, bool) or not isinstance(label, str | int | float | None):
+        raise ValueError(f"{source} has in its row {number} the label {label!r}, expected a name or a number")
     text = re.sub(r"^(-?\d+)\.0+$", r"\1", "" if label is None else str(label).strip())
     return "" if text.lower() == "nan" else text
 
@@ -110,7 +118,14 @@ def _rows(source: Path) -> list[dict[str, Any]]:
     if suffix == ".csv":
         try:
             with open(source, encoding="utf-8-sig", newline="") as file:
-                rows = list(csv.DictReader(file, skipinitialspace=True))
+                reader = csv.DictReader(file, skipinitialspace=True)
+                names = list(reader.fieldnames or [])
+                if twice := [name for name in names if names.count(name) > 1]:
+                    raise ValueError(f"it has the column {twice[0]!r} twice")
+                rows = list(reader)
+                for number, row in enumerate(rows, start=1):
+                    if None in row.values():
+                        raise ValueError(f"its row {number} has not the {len(names)} fields {', '.join(names)}")
         except (ValueError, csv.Error) as error:
             raise ValueError(f"{source} cannot be read as csv: {error}") from error
     else:
@@ -140,6 +155,6 @@ def _seconds(source: Path, number: int, row: dict[str, Any], name: str) -> float
         seconds = float(str(value))
     except (TypeError, ValueError):
         seconds = -1.0
-    if not seconds >= 0:
+    if not 0 <= seconds < math.inf:
         raise ValueError(f"{source} has in its row {number} the {name} {value!r}, expected seconds")
     return seconds

@@ -109,5 +109,9 @@ def by_name(source: Path, files: Iterable[Path], name: Callable[[Path], str]) ->
 
 
 def split_name(name: str) -> str:
-    """`validation` for val, valid and validate; others as they are."""
-    return "validation" if name.strip().lower() in ("val", "valid", "validate", "validation") else name.strip()
+    """`train`, `validation` or `test` for what is meant by it, in whatever case; other names as they are."""
+    return _SPLITS.get(name.strip().lower(), name.strip())
+
+
+_SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+_SPLITS |= dict.fromkeys(("val", "valid", "validate", "validation"), "validation")

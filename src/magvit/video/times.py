@@ -1,0 +1,58 @@
+"""When each frame is shown, by the time stamps that a file stores: what tells where no rate does."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from magvit.video.animations import webp_durations
+from magvit.video.reading import is_webp, opened
+from magvit.video.seeking import HIDDEN_FRAMES
+
+Times = tuple[float, ...]
+"""Seconds after the first frame at which each frame appears, and, last, at which the last one ends."""
+
+
+def frame_times(path: Path) -> Times | None:
+    """The times of a video's frames; None where they come at a constant rate, or the file does not say.
+
+    A rate counts as constant if each frame is within one tick of the file's clock of where that rate puts it. Nothing
+    is decoded, but for a codec some of whose packets show nothing.
+
+    Raises:
+        OSError, ValueError: as `probe`.
+    """
+    found = path.stat()
+    return _times(path, found.st_size, found.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _times(path: Path, size: int, changed: int) -> Times | None:
+    with open(path, "rb") as file:
+        head = file.read(12)
+    if is_webp(head):
+        lengths = webp_durations(path)
+        return _unless_constant(np.cumsum([0, *lengths]) / 1000, 0.001) if all(lengths) else None
+    with opened(path, threads=1) as (container, stream):
+        hidden = stream.codec_context.codec.canonical_name in HIDDEN_FRAMES
+        shown: list[Any] = list(container.decode(stream)) if hidden else _packets(container, stream)
+        tick = float(stream.time_base or 0)
+        stamps = sorted((part.pts, part.duration or 0) for part in shown if part.pts is not None)
+    if len(stamps) < max(len(shown), 3) or len({time for time, _ in stamps}) < len(stamps) or not tick:
+        return None
+    times = np.array([time - stamps[0][0] for time, _ in stamps], float)
+    end = times[-1] + (stamps[-1][1] or times[-1] / (len(times) - 1))
+    return _unless_constant(np.append(times, end) * tick, tick)
+
+
+def _packets(container: Any, stream: Any) -> list[Any]:
+    return [packet for packet in container.demux(stream) if packet.size and not packet.is_discard]
+
+
+def _unless_constant(times: np.ndarray, tick: float) -> Times | None:
+    rest, count = times[:-1], len(times) - 1
+    if count < 2:
+        return None
+    even = np.arange(count) * rest[-1] / (count - 1)
+    return None if np.abs(rest - even).max() <= 1.01 * tick else tuple(times.round(6).tolist())
