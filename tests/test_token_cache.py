@@ -396,9 +396,7 @@ def test_a_flipped_bit_is_noticed_when_it_is_drawn(stored, tmp_path):
     raw[-3] ^= 4
     damaged.write_bytes(raw)
     cache = TokenCache(tmp_path)
-    with pytest.raises(
-        ValueError, match=r"tokens_00001\.safetensors is damaged.*remove it, and the same magvit tokenize"
-    ):
-        for epoch in range(cache.config.epochs):
-            for index in range(len(cache)):
-                cache[epoch, index]
+    draws = [(epoch, index) for epoch in range(cache.config.epochs) for index in range(len(cache))]
+    words = r"tokens_00001\.safetensors is damaged.*remove it, and the same magvit tokenize"
+    with pytest.raises(ValueError, match=words):
+        [cache[draw] for draw in draws]
