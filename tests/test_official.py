@@ -182,3 +182,30 @@ def test_flax_msgpack_checkpoints(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match="not a readable file of weights"):
             official.load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (lambda kernel: kernel * np.float32(np.nan), "not finite"),
+        (lambda kernel: kernel.astype(np.int8), "holds int8, expected float32"),
+        (lambda kernel: kernel[..., :0], "expected at least one number"),
+    ],
+)
+def test_official_numbers_that_are_no_weights(value, words) -> None:
+    config = TokenizerConfig(base_channels=32, channel_multipliers=(1, 1), num_res_blocks=1, codebook_size=8)
+    params = official.to_official(VideoTokenizer(config))
+    params["encoder/Conv_0/kernel"] = value(params["encoder/Conv_0/kernel"])
+    with pytest.raises(ValueError, match=words):
+        official.tokenizer(params, official.infer_tokenizer_config(params))
+
+
+def test_official_sizes_cost_nothing_until_they_fit() -> None:
+    params = {
+        "BertEmbed_0/word_embeddings/embedding": np.zeros((1, 2**20), np.float32),
+        "BertEmbed_0/position_embeddings/embedding": np.zeros((1, 4), np.float32),
+        "BertLayer_0/BertAttention_0/self_attention/query/kernel": np.zeros((1, 2, 1), np.float32),
+        "BertLayer_0/BertMlp_0/intermediate_output/kernel": np.zeros((1, 2**20), np.float32),
+    }
+    with pytest.raises(ValueError, match="the official"):
+        official.transformer(params, official.infer_transformer_config(params))

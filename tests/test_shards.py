@@ -5,6 +5,7 @@ import math
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -522,3 +523,11 @@ def test_shards_by_command(source: Path, shards: Path, tmp_path: Path, capsys) -
     assert main(["shard", "--data", str(source), "--output", str(tmp_path / "new"), "--split", "train"]) == 2
     assert "has no split 'train'" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("magvit.data.shard_index.PATIENCE", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/shards"
+        with pytest.raises(OSError, match=f"{url} cannot be read: .*imeout"):
+            load_index(url)

@@ -387,3 +387,16 @@ def test_the_config_says_what_is_in_the_folder(stored, run):
     assert config.made_of.keys() >= {"tokenizer", "videos", "seed", "condition_frames", "precision", "data.stride"}
     assert "data.folder" not in config.made_of
     assert sorted(contents(stored)) == ["config.json", *SHARDS]
+
+
+def test_a_flipped_bit_is_noticed_when_it_is_drawn(stored, tmp_path):
+    shutil.copytree(stored, tmp_path, dirs_exist_ok=True)
+    damaged = tmp_path / SHARDS[1]
+    raw = bytearray(damaged.read_bytes())
+    raw[-3] ^= 4
+    damaged.write_bytes(raw)
+    cache = TokenCache(tmp_path)
+    draws = [(epoch, index) for epoch in range(cache.config.epochs) for index in range(len(cache))]
+    words = r"tokens_00001\.safetensors is damaged.*remove it, and the same magvit tokenize"
+    with pytest.raises(ValueError, match=words):
+        [cache[draw] for draw in draws]

@@ -19,6 +19,7 @@ from magvit.typed_json import config_from_dict, parse_json
 from magvit.video.writing import error_reason
 
 INDEX = "index.json"
+PATIENCE = 60  # seconds that a server may say nothing
 COLUMNS = ("shard", "offset", "size", "frames", "label", "crc32")
 
 
@@ -151,7 +152,14 @@ class Storage:
         from fsspec.core import url_to_fs  # type: ignore[import-untyped]
         from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
-        return (LocalFileSystem(), self.folder) if self.is_local else url_to_fs(self.folder)
+        if self.is_local:
+            return LocalFileSystem(), self.folder
+        options = {}
+        if self.folder.startswith("http"):  # whose servers may be silent for ever
+            from aiohttp import ClientTimeout
+
+            options = {"client_kwargs": {"timeout": ClientTimeout(total=None, connect=PATIENCE, sock_read=PATIENCE)}}
+        return url_to_fs(self.folder, **options)
 
 
 @contextmanager

@@ -4,13 +4,14 @@ The official parameters are a flat dict `{"encoder/Conv_0/kernel": array, ...}`,
 Loading is strict: every tensor is used exactly once and must have the expected shape.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from magvit import weights
 from magvit.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
 from magvit.interop.checkpoint import load_checkpoint
 from magvit.interop.layouts import module_paths, parameters
@@ -44,22 +45,22 @@ def tokenizer(params: Parameters, config: TokenizerConfig) -> VideoTokenizer:
     Raises:
         ValueError: naming a tensor that is missing, left over or of another shape.
     """
-    return _load(VideoTokenizer(config), params)
+    return _load(lambda: VideoTokenizer(config), params)
 
 
 def discriminator(params: Parameters, config: DiscriminatorConfig) -> Discriminator:
     """A `Discriminator` with official parameters; raises like `tokenizer`."""
-    return _load(Discriminator(config), params)
+    return _load(lambda: Discriminator(config), params)
 
 
 def transformer(params: Parameters, config: TransformerConfig) -> MaskedTransformer:
     """A `MaskedTransformer` with the parameters of the official `Bert`; raises like `tokenizer`."""
-    return _load(MaskedTransformer(config), params)
+    return _load(lambda: MaskedTransformer(config), params)
 
 
 def autoregressive(params: Parameters, config: AutoregressiveConfig) -> AutoregressiveTransformer:
     """An `AutoregressiveTransformer` with the parameters of the official `TransformerLM`; raises like `tokenizer`."""
-    return _load(AutoregressiveTransformer(config), params)
+    return _load(lambda: AutoregressiveTransformer(config), params)
 
 
 def resnet50(params: Parameters) -> ResNet50:
@@ -68,7 +69,7 @@ def resnet50(params: Parameters) -> ResNet50:
     `params` holds both collections: `load_checkpoint(path, "params") | load_checkpoint(path, "batch_stats")`. Training
     takes it as `resnet50-official` from a file made by `safetensors.torch.save_file(network.state_dict(), path)`.
     """
-    return _load(ResNet50("official"), params)
+    return _load(lambda: ResNet50("official"), params)
 
 
 def to_official(module: nn.Module, tensors: Mapping[str, Tensor] | None = None) -> dict[str, np.ndarray]:
@@ -87,7 +88,8 @@ def _official_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> Iterat
         yield from zip(official_names, layout.to_official(tensors[name], owner), strict=True)
 
 
-def _load(model: Module, params: Parameters) -> Module:
+def _load(factory: Callable[[], Module], params: Parameters) -> Module:
+    model = weights.build(factory, len(params), "the official checkpoint")
     what = type(model).__name__
     expected = {name: tuple(tensor.shape) for name, tensor in _official_tensors(model, model.state_dict())}
     for name, shape in expected.items():
@@ -97,9 +99,9 @@ def _load(model: Module, params: Parameters) -> Module:
         raise ValueError(f"this {what} has no use for the official tensor {extra[0]!r} ({len(extra)} such)")
     state = {}
     for name, official_names, layout, _ in parameters(model):
-        tensors = [torch.from_numpy(np.array(params[part], dtype=np.float32)) for part in official_names]
+        tensors = [torch.as_tensor(np.array(params[part])) for part in official_names]
         state[name] = layout.to_ours(tensors)
-    model.load_state_dict(state)
+    weights.load_state(model, state, "the official checkpoint")
     return model.eval()
 
 
@@ -108,6 +110,8 @@ def _shape(params: Parameters, name: str, *axes: int) -> tuple[int, ...]:
     if name not in params:
         raise ValueError(f"the official parameters lack the tensor {name!r}")
     shape = tuple(params[name].shape)
+    if 0 in shape:
+        raise ValueError(f"the official tensor {name!r} has shape {shape}, expected at least one number")
     if axes and len(shape) not in axes:
         expected = " or ".join(map(str, axes))
         raise ValueError(f"the official tensor {name!r} has shape {shape}, expected {expected} axes")

@@ -7,6 +7,11 @@ import numpy as np
 MOST_TRIED = 1000
 
 
+def is_webp(head: bytes) -> bool:
+    """Whether a file is a WebP picture or animation, by its first 12 bytes."""
+    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+
+
 def webp_durations(path: Path) -> list[int]:
     """How long each frame of a WebP animation is shown, in milliseconds, by its headers; empty for a still picture."""
     durations = []

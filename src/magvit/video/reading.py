@@ -31,7 +31,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from magvit.video.animations import nominal_rate, webp_durations
+from magvit.video.animations import is_webp, nominal_rate, webp_durations
 from magvit.video.frame_pixels import Converter, display
 from magvit.video.sample_counts import check_counts, frames_by_header
 from magvit.video.seeking import Inexact, frames_from
@@ -260,11 +260,6 @@ def _open_webp(path: Path) -> Iterator[tuple[VideoInfo, Iterator[Any]]]:
         durations = webp_durations(path)
         fps, duration = nominal_rate(durations, 1), sum(durations) / 1000 or None
         yield VideoInfo(first.width, first.height, fps, num_frames, "webp", duration), frames
-
-
-def is_webp(head: bytes) -> bool:
-    """Whether a file is a WebP picture or animation, by its first 12 bytes."""
-    return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
 
 
 def _checked(path: Path, decoded: Iterator[Any], skipped: int) -> tuple[Any, Iterator[Any]]:

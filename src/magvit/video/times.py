@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from magvit.video.animations import webp_durations
-from magvit.video.reading import is_webp, opened
+from magvit.video.animations import is_webp, webp_durations
+from magvit.video.reading import opened
 from magvit.video.seeking import HIDDEN_FRAMES
 
 Times = tuple[float, ...]

@@ -134,7 +134,7 @@ def plain_errors(path: Path, what: str) -> Iterator[None]:
 
 def error_reason(error: Exception) -> str:
     """The message of an error of the system, FFmpeg or Pillow, on one line and without its number."""
-    return " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())
+    return " ".join(str(getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
 
 
 def _write_mp4(path: Path, clips: np.ndarray, fps: float | int) -> None:
