@@ -147,7 +147,7 @@ class Reconstruct:
 
 @dataclass(frozen=True)
 class Presets:
-    """List the packaged models, the tasks, the named sizes of the paper, the training recipes, and the protocols.
+    """List the packaged models, tasks, sizes of the paper, training recipes and protocols.
 
     For example
 
@@ -187,16 +187,10 @@ class Presets:
 
 @dataclass(frozen=True)
 class TrainHelp:
-    """Train a tokenizer or a transformer by a recipe.
-
-    For example
-
-        magvit train tokenizer debug --output runs/debug-tokenizer
-        magvit train transformer debug --tokenizer runs/debug-tokenizer/model --output runs/debug
-    """
+    """Train a tokenizer or a transformer by a recipe."""
 
     def run(self) -> None:
-        """Never reached: `magvit train` has a parser of its own, and this entry stands for it in the list."""
+        """Never reached: the commands of `magvit train` are in a table of their own, for which this entry stands."""
 
 
 def _number_or_name(label: str | None, classes: tuple[str, ...]) -> int | str | None:

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from magvit.cli.decoding import DecodingOptions
 from magvit.cli.shell import check_folder
@@ -207,14 +207,16 @@ def _compute_part(number: int, command: Evaluate, count: int, threads: int) -> N
 
 @dataclass(frozen=True)
 class Compare:
-    """Show two results side by side, and warn of all that keeps them from being compared. For example
+    """Show two results side by side, and warn of what keeps them from being compared.
 
-    magvit compare eval/mine eval/theirs
+    For example
+
+        magvit compare eval/mine eval/theirs
     """
 
-    a: Positional[Path]
+    a: Annotated[Positional[Path], arg(metavar="A")]
     """results.json, or the folder that holds it."""
-    b: Positional[Path]
+    b: Annotated[Positional[Path], arg(metavar="B")]
     """Another."""
 
     def run(self) -> None:

@@ -8,7 +8,7 @@ from magvit.cli.shell import check_folder
 
 @dataclass(frozen=True)
 class Shard:
-    """Store clips in shards: a few tar files of small videos, quick to read, which train as the folder did.
+    """Store clips in shards: a few tar files of small videos, which train as the folder did.
 
     For example
 
