@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from magvit.cli.shell import check_folder
+from magvit.cli.shell import check_extra, check_folder
 
 if TYPE_CHECKING:
     from magvit.data.manifest import Record
@@ -48,6 +48,7 @@ class Prepare:
     def run(self) -> None:
         """Prepare, and print the counts."""
         check_folder(self.output)
+        check_extra("video", "av", "PIL")
         from tqdm import tqdm
 
         from magvit.data.prepare import COUNTS, PROBLEMS, prepare

@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_type_hints
 
 from tyro.conf import Suppress, arg
 
-from magvit.cli.shell import check_folder
+from magvit.cli.shell import check_extra, check_folder
 from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
 from magvit.training.config import THIS_MACHINE, Machine, TokenizerRun, TransformerRun
 
@@ -30,6 +30,7 @@ class Train:
     def run(self) -> None:
         """Train. Exit code 1 if the run stopped because its numbers went wrong."""
         check_folder(self.output)
+        check_extra("train", "lightning")
         from magvit.training.engine import is_first_process
         from magvit.training.guards import TrainingStopped
         from magvit.training.train_tokenizer import train_tokenizer
