@@ -23,7 +23,7 @@ class Prepare:
     objectron, and folder: your own clips in class folders, or a .csv, .json or .parquet list of them. For example
 
         magvit data prepare ucf101 UCF101 prepared/ucf101
-        magvit data prepare folder my_clips.csv prepared/mine --num-workers 8
+        magvit data prepare folder my_clips prepared/mine --validation-share 0.1 --num-workers 8
         magvit train tokenizer 3dvq-b-ucf101 --data prepared/ucf101
 
     The clips stay where they are. Beside the manifest are problems.jsonl (missing, damaged and too short clips, which
@@ -45,6 +45,9 @@ class Prepare:
     hash: bool = True
     """SHA-256 of every clip, which finds the same clip in two splits; --no-hash is faster."""
 
+    validation_share: float = 0.0
+    """Of clips without splits: share of the files that are split off for validation, chosen by their names."""
+
     def run(self) -> None:
         """Prepare, and print the counts."""
         check_folder(self.output)
@@ -64,6 +67,7 @@ class Prepare:
             limit=self.limit,
             workers=self.num_workers,
             hashes=self.hash,
+            validation_share=self.validation_share,
             bar=bar,
         )
         print((self.output / COUNTS).read_text(encoding="utf-8"))
