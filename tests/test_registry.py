@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from magvit.tasks import TASKS, get_task
+from magvit.tasks import EIGHT_TASKS, TASKS, TEN_TASKS, get_task
 
 PAPER = {
     "frame_prediction": "FP",
@@ -17,8 +17,10 @@ PAPER = {
 }
 
 
-def test_the_ten_tasks_of_the_paper_and_unconditional() -> None:
-    assert {name: task.alias for name, task in TASKS.items()} == PAPER | {"unconditional": "UG"}
+def test_the_ten_tasks_of_the_paper_and_two_more() -> None:
+    assert {name: task.alias for name, task in TASKS.items()} == PAPER | {"unconditional": "UG", "free": "FREE"}
+    assert tuple(PAPER) == TEN_TASKS
+    assert tuple(PAPER)[:8] == EIGHT_TASKS
     assert all(task.name == name for name, task in TASKS.items())
 
 
@@ -53,7 +55,7 @@ def test_the_number_of_condition_frames_reaches_the_frame_tasks_only() -> None:
     }
     assert known["frame_prediction"] == known["class_frame_prediction"] == [1, 5]
     assert known["frame_interpolation"] == [2, 10]
-    assert all(counts in ([16, 16], [0, 0]) for name, counts in known.items() if "frame" not in name)
+    assert all(counts in ([16, 16], [0, 0]) for name, counts in known.items() if "frame" not in name and name != "free")
 
 
 def test_paddings_and_regions() -> None:

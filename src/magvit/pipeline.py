@@ -25,7 +25,7 @@ from magvit.generation import Transformer, generate, make_transformer
 from magvit.model_config import Label, MaskedGenerator, ModelConfig
 from magvit.seeds import generator_for
 from magvit.shapes import Grid, TokenMask, Tokens, Video
-from magvit.tasks import TASKS, Condition, Task, get_task, sequence_length
+from magvit.tasks import Condition, Task, get_task, sequence_length
 from magvit.tokenizer import VideoTokenizer
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ class MagvitPipeline:
             if network is not None
         ]
         learnt = config.generator.tasks if config.generator else ("no task, as there is no transformer",)
-        learnt = ("all tasks",) if set(learnt) in (set(), set(TASKS)) else learnt
+        learnt = learnt or ("tasks that its config does not tell",)
         return (
             f"{type(self).__name__} on {self.device} in {self.precision}\n"
             f"  {clips} as {grid} tokens of {config.tokenizer.codebook_size} codes\n"

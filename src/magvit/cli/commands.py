@@ -48,11 +48,12 @@ class Demo:
         check_folder(self.output)
         check_input(self.input)
         check_extra("demo", "av", "PIL")
-        from magvit.demo import TEN_TASKS, run_demo
+        from magvit.demo import run_demo
+        from magvit.tasks import TEN_TASKS, get_task
 
         config = load_config(self.model)
         label = _number_or_name(self.label, config.classes)
-        decodings = {task: config.decoding(task, num_steps=self.num_steps) for task in TEN_TASKS}
+        decodings = {task: config.decoding(task, num_steps=self.num_steps) for task in map(get_task, TEN_TASKS)}
         for task, decoding in decodings.items():
             if config.classes or not task.class_conditional:
                 labels = [(label or 0) if task.class_conditional else None]

@@ -165,11 +165,12 @@ class Evaluate:
         return Evaluation(protocol, clips, subject, networks, seed=self.seed, statistics=self.statistics, notes=notes)
 
     def _evaluate(self) -> "Results | None":
-        from magvit.device import usable_device
+        from magvit.device import keep_freed_memory, usable_device
         from magvit.evaluation.evaluate import evaluate
         from magvit.evaluation.features import Work
 
         device = usable_device(self.device)
+        keep_freed_memory()
         work = Work(device, self.batch_size, self.num_workers, self.part, _with_bar)
         return evaluate(self._evaluation(device), self.output, work)
 

@@ -73,9 +73,11 @@ def load_config(model: str) -> "ModelConfig":
 
 
 def load_pipeline(model: str, device: str) -> "MagvitPipeline":
-    """The model on `device`."""
+    """The model on `device`, in a process that keeps its memory."""
+    from magvit.device import keep_freed_memory
     from magvit.pipeline import MagvitPipeline
 
+    keep_freed_memory()
     return MagvitPipeline.from_pretrained(model, device)
 
 

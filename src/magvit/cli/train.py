@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_type_hints
 from tyro.conf import Suppress, arg
 
 from magvit.cli.shell import check_extra, check_folder
+from magvit.device import keep_freed_memory
 from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
 from magvit.training.config import THIS_MACHINE, Machine, TokenizerRun, TransformerRun
 
@@ -36,6 +37,7 @@ class Train:
         from magvit.training.train_tokenizer import train_tokenizer
         from magvit.training.train_transformer import train_transformer
 
+        keep_freed_memory()
         options: dict[str, Any] = {"resume": self.resume, "machine": self.machine}
         try:
             if isinstance(self.config, TokenizerRun):

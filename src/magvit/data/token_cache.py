@@ -5,7 +5,7 @@ A token cache is a folder:
     config.json                    what it holds and was made of (`TokenCacheConfig`)
     tokens_00000.safetensors ...   `entries_per_shard` draws each, the last file fewer:
         tokens       [n, t, h, w]     of the clip
-        cond_tokens  [n, c, t, h, w]  of what each of the `c` conditions shows of it
+        cond_tokens  [n, c, t, h, w]  of what each of the `c` conditions shows of it, -1 where that is nothing
         label        [n]              class number or -1
         index        [n]              number of the clip within its set
 
@@ -40,7 +40,7 @@ class TokenCacheConfig:
         made_of: tokenizer, videos and settings by their names, to be compared with those of a run.
     """
 
-    format: Literal[1]
+    format: Literal[2]
     latent_shape: Grid
     conditions: tuple[str, ...]
     classes: tuple[str, ...]

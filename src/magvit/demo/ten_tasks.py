@@ -17,11 +17,10 @@ from magvit.pipeline import MagvitPipeline
 from magvit.shapes import Video
 from magvit.storage import written_whole
 from magvit.synthetic import SYNTHETIC
-from magvit.tasks import TASKS, Task
+from magvit.tasks import TASKS, TEN_TASKS, Task
 from magvit.video import write_video
 from magvit.video.contact_sheet import contact_sheet
 
-TEN_TASKS = tuple(task for task in TASKS.values() if task.name != "unconditional")
 VIDEO_HEIGHT, SHEET_HEIGHT = 256, 96
 """Smaller clips are enlarged by a whole factor to at least this height, so that they can be seen."""
 LINE, LINE_COLOUR = 1, (1.0, 0.85, 0.1)
@@ -81,7 +80,7 @@ def run_demo(
         num_tokens = made.tokens[0].numel()
         return TaskResult(task, given, made.cond_video.cpu(), made.video.cpu(), num_tokens, decoding.num_steps, seconds)
 
-    results = [do(task) for task in TEN_TASKS if classes or not task.class_conditional]
+    results = [do(TASKS[name]) for name in TEN_TASKS if classes or not TASKS[name].class_conditional]
 
     output = Path(output)
     rows = [("original", _enlarged(original.cpu(), SHEET_HEIGHT)[0])]

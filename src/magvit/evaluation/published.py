@@ -7,10 +7,9 @@ from dataclasses import replace
 
 from magvit.decoding import Decoding
 from magvit.evaluation.protocols import Pixels, Protocol, RealSet
-from magvit.tasks import TASKS
+from magvit.tasks import EIGHT_TASKS
 
 MAGVIT = "MAGVIT, arXiv 2212.05199, appendix B.3, and its released configs"
-BAIR_TASKS = tuple(name for name, task in TASKS.items() if task.needs_video and not task.class_conditional)
 
 UCF101 = Protocol(
     name="magvit-ucf101",
@@ -48,7 +47,7 @@ BAIR_DEBIASED = replace(
     real=RealSet("even", split="test", per_video=15, as_used=True),
     decoding=Decoding(),
 )
-BAIR_MULTITASK = replace(BAIR_DEBIASED, name="magvit-bair-multitask", tasks=BAIR_TASKS, repeats=1)
+BAIR_MULTITASK = replace(BAIR_DEBIASED, name="magvit-bair-multitask", tasks=EIGHT_TASKS, repeats=1)
 KINETICS600 = Protocol(
     name="magvit-kinetics600",
     source=MAGVIT,
@@ -67,7 +66,7 @@ SSV2_MULTITASK = Protocol(
     source=MAGVIT,
     num_samples=50_000,
     repeats=4,
-    tasks=(*BAIR_TASKS, "class_frame_prediction"),
+    tasks=(*EIGHT_TASKS, "class_frame_prediction"),
     clip_shape=(16, 128, 128),
     condition_frames=1,
     real=RealSet("even", split="validation", per_video=2, as_used=True),

@@ -9,11 +9,10 @@ from functools import partial
 from magvit.data.loader import DataConfig
 from magvit.decoding import Decoding
 from magvit.recipes.paper import tokenizer_run, transformer_run
-from magvit.tasks import TASKS
+from magvit.tasks import EIGHT_TASKS
 from magvit.training.config import TokenizerRun, TransformerRun
 
 DATA = DataConfig(clip_shape=(16, 64, 64), labels=False)
-EIGHT_TASKS = tuple(task.name for task in TASKS.values() if task.needs_video and not task.class_conditional)
 
 _clips_run = partial(tokenizer_run, num_examples=43_264)
 _prediction = partial(

@@ -39,7 +39,7 @@ def tokenizer() -> TokenizerRun:
 
 
 def transformer() -> TransformerRun:
-    """Stage 2 on all ten tasks and unconditional generation. 2 CPU cores: 15 seconds.
+    """Stage 2 on all tasks. 2 CPU cores: 15 seconds.
 
     magvit train transformer debug --output runs/debug --tokenizer runs/debug-tokenizer/model
     """

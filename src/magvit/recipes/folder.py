@@ -2,7 +2,7 @@
 
 `--data` is a folder of videos of at least 16 frames; first-level sub-folders, if there are any, are classes. Losses and
 optimizers are the paper's, made cheaper (SqueezeNet instead of ResNet-50, R1 every 16th step) and quicker (a higher
-learning rate, codes that start at latents). With classes all eleven tasks are learnt; without, two of them twice.
+learning rate, codes that start at latents). All tasks are learnt; without classes, two of them twice.
 """
 
 from dataclasses import replace
@@ -39,7 +39,7 @@ def tokenizer() -> TokenizerRun:
 
 
 def transformer() -> TransformerRun:
-    """Stage 2 on your own clips: all ten tasks and unconditional generation.
+    """Stage 2 on your own clips: the ten tasks, unconditional generation and any region.
 
     magvit train transformer folder --data CLIPS --output runs/folder --tokenizer runs/folder-tokenizer/model
 

@@ -9,11 +9,10 @@ from functools import partial
 
 from magvit.data.loader import DataConfig
 from magvit.recipes.paper import tokenizer_run, transformer_run
-from magvit.tasks import TASKS
+from magvit.tasks import TEN_TASKS
 from magvit.training.config import TokenizerRun, TransformerRun
 
 DATA = DataConfig(clip_shape=(16, 128, 128), flip=False, fps=12.0)
-TEN_TASKS = tuple(name for name in TASKS if name != "unconditional")
 
 _clips_run = partial(tokenizer_run, num_examples=168_913)
 _multitask = partial(transformer_run, tasks=TEN_TASKS, num_examples=168_913)

@@ -15,14 +15,16 @@ from magvit.tasks.commit import (
     sequence_loss,
 )
 from magvit.tasks.conditions import Condition
-from magvit.tasks.registry import TASKS, Task, get_task
+from magvit.tasks.registry import EIGHT_TASKS, TASKS, TEN_TASKS, Task, get_task
 from magvit.tasks.schedule import mask_ratio
 from magvit.tasks.sequence import SequenceLayout, lay_out, sequence_length, shift_right
 from magvit.tasks.vocab import TaskFamily, Vocabulary
 
 __all__ = [
     "ALL_LOSSES",
+    "EIGHT_TASKS",
     "TASKS",
+    "TEN_TASKS",
     "CommitLosses",
     "Condition",
     "LossRegion",

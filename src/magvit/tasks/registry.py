@@ -1,4 +1,4 @@
-"""The ten tasks of the paper and unconditional generation, in one table (paper section 4.4 and Figure 1)."""
+"""The ten tasks of the paper (section 4.4 and Figure 1), unconditional generation, and any region, in one table."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from magvit.tasks.conditions import (
     nothing,
     outpainting,
 )
+from magvit.tasks.free import free
 from magvit.tasks.vocab import TaskFamily
 
 ConditionRule = Callable[[Video, Grid, int], Condition]
@@ -25,7 +26,7 @@ class Task:
 
     Attributes:
         name: our name.
-        alias: the paper's code; "UG" for unconditional generation, which has none there.
+        alias: the paper's code; "UG" and "FREE" are ours.
         family: selects the task token.
         class_conditional: whether the class token says the label (otherwise it is the unconditional one).
         needs_video: whether the task is conditioned on a clip.
@@ -65,6 +66,10 @@ def _inpaint(region: Region) -> ConditionRule:
     return lambda video, latent_shape, num_frames: inpainting(video, latent_shape, region)
 
 
+def _anything(video: Video, latent_shape: Grid, num_frames: int) -> Condition:
+    return free(video, latent_shape)
+
+
 # The paddings are those of the official multi-task configuration.
 _TABLE = (
     # name, the paper's code, token family, says the class, needs a clip, condition
@@ -79,8 +84,13 @@ _TABLE = (
     Task("class_generation", "CG", "full_generation", True, False, _generate),
     Task("class_frame_prediction", "CFP", "frame_prediction", True, True, frame_prediction),
     Task("unconditional", "UG", "full_generation", False, False, _generate),
+    Task("free", "FREE", "free", False, True, _anything),
 )
 TASKS: dict[str, Task] = {task.name: task for task in _TABLE}
+EIGHT_TASKS = tuple(TASKS)[:8]
+"""The paper's on BAIR, those that know no classes."""
+TEN_TASKS = tuple(TASKS)[:10]
+"""The paper's on Something-Something v2."""
 
 
 def get_task(name: str) -> Task:

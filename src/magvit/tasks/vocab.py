@@ -7,10 +7,11 @@ Every id is positive. With `K = codebook_size`, `C = num_classes` and `V` rows i
 | `0 .. K-1` | codebook entries |
 | `K .. K+C-1` | class labels |
 | `K+C` | the unconditional class, "no label" |
-| `V-16 .. V-1` | special ids from the top: `MASK` is `V-1`, `SEP` `V-2`, the tasks `V-3 .. V-7`, `PAD` `V-15` |
+| `V-16 .. V-1` | special ids from the top: `MASK` is `V-1`, `SEP` `V-2`, the tasks `V-3 .. V-8`, `PAD` `V-15` |
 
 The official code writes a special id as a negative number `k`, which its embedding lookup wraps to row `V + k`:
-the same rows as here. A single-task model has one special id, `MASK`, and its prefix is the class token alone.
+the same rows as here, but for `V-8`, the token of `free`. A single-task model has one special id, `MASK`, and its
+prefix is the class token alone.
 
 What is made of them is in `magvit.tasks.sequence`.
 """
@@ -22,7 +23,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-TaskFamily = Literal["full_generation", "frame_prediction", "frame_interpolation", "outpainting", "inpainting"]
+TaskFamily = Literal["full_generation", "frame_prediction", "frame_interpolation", "outpainting", "inpainting", "free"]
 
 # Distance of each special id from the end of the table.
 _MASK, _SEP, _FIRST_TASK, _PAD = 1, 2, 3, 15

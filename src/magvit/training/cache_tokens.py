@@ -22,7 +22,7 @@ from magvit.data.loader import TrainingClips
 from magvit.data.token_cache import TokenCacheConfig, missing_shards, shard_name
 from magvit.pipeline import MagvitPipeline
 from magvit.seeds import generator_for
-from magvit.shapes import TokenMask, Video
+from magvit.shapes import Video
 from magvit.tasks import TASKS, Task, get_task
 from magvit.tokenizer import VideoTokenizer
 from magvit.training.config import TransformerRun
@@ -58,7 +58,7 @@ def cache_tokens(
     for task in conditions.values():  # refuses more condition frames than a clip has
         task.condition(torch.zeros(1, 3, *run.data.clip_shape), latent_shape, run.condition_frames)
     config = TokenCacheConfig(
-        format=1,
+        format=2,
         latent_shape=latent_shape,
         conditions=tuple(conditions),
         classes=clips.classes,
@@ -113,13 +113,17 @@ def condition_names(tasks: Iterable[str]) -> tuple[str, ...]:
 def tokenize_conditions(
     tokenizer: VideoTokenizer, video: Video, tasks: Iterable[Task], condition_frames: int
 ) -> dict[str, Tensor]:
-    """`tokens` [B, t, h, w] of the clips and `cond_tokens` [B, tasks, t, h, w] of what tasks show of them, as stored.
+    """`tokens` [B, t, h, w] of the clips and `cond_tokens` [B, tasks, t, h, w] of what tasks show of them, as stored:
+    -1 where nothing is given.
 
     Clips and conditions go through the tokenizer one set after the other, so the largest batch is that of the clips.
     """
     latent_shape = tokenizer.config.latent_shape((video.shape[2], video.shape[3], video.shape[4]))
-    shown = (task.condition(video, latent_shape, condition_frames).cond_video for task in tasks)
-    tokens, *cond_tokens = (tokenizer.encode(clip).to(stored_as(tokenizer)).cpu() for clip in (video, *shown))
+    tokens, cond_tokens = tokenizer.encode(video).to(stored_as(tokenizer)).cpu(), []
+    for task in tasks:
+        shown = task.condition(video, latent_shape, condition_frames)
+        given = tokenizer.encode(shown.cond_video).masked_fill(~shown.cond_token_mask, -1)
+        cond_tokens.append(given.to(stored_as(tokenizer)).cpu())
     nothing = tokens.new_empty(len(video), 0, *latent_shape)
     return {"tokens": tokens, "cond_tokens": torch.stack(cond_tokens, 1) if cond_tokens else nothing}
 
@@ -129,25 +133,21 @@ def stored_as(tokenizer: VideoTokenizer) -> torch.dtype:
     return torch.int16 if tokenizer.config.codebook_size <= 2**15 else torch.int32
 
 
-def look_up(
-    batch: Mapping[str, Tensor], conditions: Sequence[str], tasks: Sequence[Task], masks: Mapping[str, TokenMask]
-) -> Tokenized:
+def look_up(batch: Mapping[str, Tensor], conditions: Sequence[str], tasks: Sequence[Task]) -> Tokenized:
     """What `objectives.tokenize` gives, from a batch of a token cache.
 
     Args:
         batch: `tokens` [B, t, h, w] and `cond_tokens` [B, c, t, h, w].
         conditions: the names of the `c` conditions.
         tasks: that of each clip.
-        masks: for each task's name its `cond_token_mask` [1, t, h, w], which no clip has a part in.
     """
     tokens = batch["tokens"].long()
     names = [condition_name(task) for task in tasks]
     slots = torch.tensor([conditions.index(name) if name else len(conditions) for name in names])
     slots, clips = slots.to(tokens.device, non_blocking=True), torch.arange(len(names), device=tokens.device)
-    nothing = torch.zeros_like(tokens)[:, None]
-    cond_tokens = torch.cat([batch["cond_tokens"], nothing], 1)[clips, slots]
-    cond_token_mask = torch.cat([masks[task.name] for task in tasks]).to(tokens.device, non_blocking=True)
-    return Tokenized(tokens, cond_tokens, cond_token_mask)
+    nothing = torch.full_like(batch["tokens"], -1)[:, None]
+    cond_tokens = torch.cat([batch["cond_tokens"], nothing], 1)[clips, slots].long()
+    return Tokenized(tokens, cond_tokens.clamp_min(0), cond_tokens >= 0)
 
 
 # --- What a cache was made of ---------------------------------------------------------------------------------------

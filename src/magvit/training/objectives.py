@@ -64,9 +64,15 @@ def generator_objective(
     """L_G, and its unweighted terms by name:
 
     reconstruction + w_p perceptual + w_adv generator + w_c commitment + w_q codebook + w_e entropy
+
+    Terms that cost much and weigh nothing are left out.
     """
     vq = quantizer.losses(
-        output.latents, output.tokens, losses.entropy_temperature, whole=partial(whole, "code_probabilities")
+        output.latents,
+        output.tokens,
+        losses.entropy_temperature,
+        whole=partial(whole, "code_probabilities"),
+        with_entropy=losses.entropy_weight != 0,
     )
     entropy_weight = losses.entropy_weight * (
         1 + losses.entropy_boost * max(0.0, 1 - step / losses.entropy_boost_steps)
@@ -75,8 +81,9 @@ def generator_objective(
         "reconstruction_loss": (1.0, reconstruction_loss(video, output.reconstruction, losses.reconstruction)),
         "commitment_loss": (losses.commitment_weight, vq.commitment_loss),
         "codebook_loss": (losses.codebook_weight, vq.codebook_loss),
-        "entropy_loss": (entropy_weight, vq.entropy_loss),
     }
+    if vq.entropy_loss is not None:
+        terms["entropy_loss"] = (entropy_weight, vq.entropy_loss)
     if perceptual is not None:
         loss = perceptual_loss(video, output.reconstruction, perceptual)
         terms["perceptual_loss"] = (losses.perceptual_weight, loss)

@@ -58,10 +58,6 @@ def train_transformer(
         check_cache(cache.folder, cache.config, config, of_tokenizer.tokenizer)
     tokenizer, model_config = of_tokenizer.tokenizer, design(config, of_tokenizer.config, clips.classes)
     latent_shape = tokenizer.config.latent_shape(config.data.clip_shape)
-    blank = torch.zeros(1, 3, *config.data.clip_shape)
-    masks = {  # refuses more condition frames than a clip has
-        task.name: task.condition(blank, latent_shape, config.condition_frames).cond_token_mask for task in tasks
-    }
     generator = model_config.generator
     assert isinstance(generator, MaskedGenerator)
 
@@ -89,7 +85,7 @@ def train_transformer(
             draws = [draw(config, tasks, first + i, step, latent_shape) for i in range(run.size)]
             chosen = [sample.task for sample in draws]
             if cache is not None:
-                tokenized = look_up(batch, cache.config.conditions, chosen, masks)
+                tokenized = look_up(batch, cache.config.conditions, chosen)
             else:
                 with fabric.autocast():
                     tokenized = tokenize(tokenizer, batch["video"], chosen, config.condition_frames)
@@ -142,7 +138,12 @@ def design(config: TransformerRun, tokenizer: ModelConfig, classes: tuple[str, .
     if not 1 <= config.condition_frames < config.data.clip_shape[0]:
         expected = f"expected 1 to {config.data.clip_shape[0] - 1}"
         raise ValueError(f"condition_frames is {config.condition_frames}, {expected}")
-    given = [int(task.condition(blank, latent_shape, config.condition_frames).cond_token_mask.sum()) for task in tasks]
+    given = [
+        math.prod(latent_shape)  # at most; of the other tasks exactly
+        if task.family == "free"
+        else int(task.condition(blank, latent_shape, config.condition_frames).cond_token_mask.sum())
+        for task in tasks
+    ]
     transformer = TransformerConfig(
         vocab_size=vocabulary.size,
         max_length=sequence_length(vocabulary, math.prod(latent_shape), config.mask_mode, max(given)),
