@@ -306,6 +306,10 @@ LATER = {"weights": (magvit.MagvitPipeline, "from_pretrained"), "perceptual": (p
         ("demo --label fly", "label is 'fly'"),
         ("demo --num-steps 0", "num_steps is 0"),
         ("train tokenizer folder", "no data: give a folder of clips"),
+        ("train tokenizer debug --init-from nowhere", 'no model "nowhere"'),
+        ("train tokenizer debug --output {}", "is a model, expected a tokenizer run"),
+        ("data prepare folder {} prepared", "is a model, expected clips"),
+        ("compare {} {}", "is a model, expected an evaluation"),
         ("train tokenizer folder --data nowhere", "nowhere does not exist"),
         ("train transformer folder --tokenizer magvit-tiny", "no data: give a folder of clips"),
         ("train transformer folder --tokenizer magvit-tiny --data nowhere", "nowhere does not exist"),
@@ -319,7 +323,12 @@ LATER = {"weights": (magvit.MagvitPipeline, "from_pretrained"), "perceptual": (p
     ],
 )
 def test_cheap_checks_come_first(
-    command: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    model: str,
+    command: str,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Past bug: each of these loaded a model, or downloaded weights, first."""
 
@@ -330,7 +339,7 @@ def test_cheap_checks_come_first(
         monkeypatch.setattr(home, name, load)
     (tmp_path / "text.mp4").write_text("no video")
     monkeypatch.chdir(tmp_path)
-    assert main(command.split()) == 2
+    assert main(command.replace("{}", model).split()) == 2
     assert words in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["text.mp4"]
 

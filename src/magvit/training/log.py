@@ -4,9 +4,11 @@ where that package is installed, and Weights & Biases where the run names a proj
 
 import importlib
 import json
+import os
 import sys
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,34 @@ from tqdm import tqdm
 from magvit.storage import written_whole
 from magvit.video import write_video
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
 METRICS, WARNINGS, EVALUATIONS = "metrics.jsonl", "warnings.jsonl", "evaluations.jsonl"
+RUNNING = "running.lock"
+"""Locked by the process that writes the records: the system lets go of it, however that process ends."""
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
     """The objects of a `.jsonl` file, none if there is no file. A line that a crash cut short is left out."""
     lines = path.read_text().splitlines(True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("}\n")]
+
+
+def is_written(folder: Path) -> bool | None:
+    """Whether a process writes the records of a run folder; None where that cannot be known."""
+    if fcntl is None or not (folder / RUNNING).is_file():
+        return None
+    try:
+        with open(folder / RUNNING, "rb") as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a disk without locks
+        return None
+    return False
 
 
 class RunLog:
@@ -47,6 +70,9 @@ class RunLog:
     ):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self._running = os.open(folder / RUNNING, os.O_RDWR | os.O_CREAT, 0o644)
+        with suppress(OSError, AttributeError):  # a disk or a system without locks
+            fcntl.lockf(self._running, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.history: list[dict[str, Any]] = self._kept(METRICS, resume_step)
         self._kept(EVALUATIONS, resume_step)
         self._known = {record["name"] for record in self._kept(WARNINGS, resume_step)}
@@ -115,6 +141,7 @@ class RunLog:
 
     def close(self) -> None:
         """Flush everything."""
+        os.close(self._running)
         if self.events:
             self.events.close()
         if self.wandb:
