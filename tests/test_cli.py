@@ -379,3 +379,24 @@ def test_help_of_training_needs_no_extra() -> None:
     script = f"{without}; print(main(['train', 'tokenizer', 'debug', '--help']))"
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert shown.endswith("\n0\n")
+
+
+@pytest.mark.parametrize(
+    "command", ["shard --data .", "tokenize --data .", "evaluate --fake . --data .", "train tokenizer debug"]
+)
+def test_resume_is_an_option_of_all_work_that_can_be_gone_on_with(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert parse_arguments([*command.split(), "--output", str(tmp_path), "--resume"]).resume  # type: ignore[attr-defined]
+    if not command.startswith("train"):  # which looks for checkpoints
+        (tmp_path / "config.json").write_text("{}")
+        assert main([*command.split(), "--output", str(tmp_path), "--no-resume"]) == 2
+        assert "holds work that was begun: go on with --resume, or" in capsys.readouterr().err
+
+
+def test_a_terminal_that_knows_few_letters_gets_the_help_too() -> None:
+    """Past bug: an error, in place of the help."""
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "magvit", "--help"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "demo " in done.stdout
