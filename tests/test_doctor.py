@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -105,7 +106,7 @@ def state_of(run: Path) -> Result:
     return state
 
 
-def test_running_and_interrupted(run: Path) -> None:
+def test_running_and_interrupted(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Past bug: a run was "running" for a minute after Ctrl-C."""
     edit(run / "config.json", num_steps=1000)
     script = (
@@ -123,12 +124,12 @@ def test_running_and_interrupted(run: Path) -> None:
         age(run, 1)
         writer.kill()
     assert state_of(run).message.startswith("interrupted: step 4 of 1000")
-    (run / "running.lock").unlink()  # as in a folder of an earlier version
+    monkeypatch.setattr("magvit.doctor.run_folder.is_written", lambda folder: None)  # where a disk knows no locks
     assert state_of(run).message.startswith("running: step 4 of 1000")
     age(run, 3600)
     state = state_of(run)
     assert state.status == "warning"
-    assert "1:00:00 ago" in state.message
+    assert re.search(r"1:00:0\d ago", state.message)
     assert state.message.endswith("--resume goes on from step 4")
 
 

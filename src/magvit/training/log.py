@@ -25,8 +25,6 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
 METRICS, WARNINGS, EVALUATIONS = "metrics.jsonl", "warnings.jsonl", "evaluations.jsonl"
-RUNNING = "running.lock"
-"""Locked by the process that writes the records: the system lets go of it, however that process ends."""
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
@@ -37,16 +35,29 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
 def is_written(folder: Path) -> bool | None:
     """Whether a process writes the records of a run folder; None where that cannot be known."""
-    if fcntl is None or not (folder / RUNNING).is_file():
-        return None
     try:
-        with open(folder / RUNNING, "rb") as file:
-            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        os.close(_lock(folder))
     except BlockingIOError:
         return True
-    except OSError:  # a disk without locks
+    except (OSError, AttributeError):
         return None
     return False
+
+
+def _lock(folder: Path) -> int:
+    """A handle that holds the lock of a folder until it is closed, or its process ends however that may be.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError, AttributeError: the disk or the system has no locks of folders.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
 
 
 class RunLog:
@@ -70,9 +81,9 @@ class RunLog:
     ):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._running = os.open(folder / RUNNING, os.O_RDWR | os.O_CREAT, 0o644)
-        with suppress(OSError, AttributeError):  # a disk or a system without locks
-            fcntl.lockf(self._running, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._held: int | None = None
+        with suppress(OSError, AttributeError):
+            self._held = _lock(folder)
         self.history: list[dict[str, Any]] = self._kept(METRICS, resume_step)
         self._kept(EVALUATIONS, resume_step)
         self._known = {record["name"] for record in self._kept(WARNINGS, resume_step)}
@@ -141,7 +152,9 @@ class RunLog:
 
     def close(self) -> None:
         """Flush everything."""
-        os.close(self._running)
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
         if self.events:
             self.events.close()
         if self.wandb:
