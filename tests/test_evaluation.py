@@ -38,7 +38,7 @@ from magvit.metrics.neighbourhoods import share_within
 from magvit.model_config import ModelConfig, TaskDecoding
 from magvit.pipeline import MagvitPipeline
 from magvit.shapes import Video
-from magvit.synthetic import MovingShapes
+from magvit.synthetic import SYNTHETIC, MovingShapes
 from magvit.tokenizer import TokenizerConfig, VideoTokenizer
 from magvit.video import write_video
 from tiny_model import CLASSES, CLIP_SHAPE, tiny_pipeline
@@ -546,6 +546,18 @@ def test_classes_go_by_name(tmp_path: Path) -> None:
         assert results is not None
         assert results.scores[0].mean == 1
         assert results.per_class["folder"]["synthetic_accuracy"] == dict.fromkeys(accuracy, 1.0)
+
+
+@pytest.mark.parametrize("name", ["synthetic", "pushing"])
+def test_of_a_class_shape_and_direction_are_told_apart(name: str) -> None:
+    """Five clips under the names of others: same shape, same direction, neither; and of a class that is not known."""
+    world = SYNTHETIC["pushing" if name == "pushing" else "shapes"]((16, 64, 64), 4)
+    shown = torch.stack([world[index]["video"] for index in (4, 4, 4, 4, 7)])
+    named = [*(world.classes[index] for index in (4, 5, 12, 9)), ""]
+    metrics = [METRICS[f"{name}_{part}"] for part in ("accuracy", "shape_accuracy", "direction_accuracy")]
+    networks = load_networks([metrics[0].name], WeightFiles(), CPU)
+    column = metrics[0].column.compute(Samples(shown, classes=named), networks.modules[name])
+    assert [metric.each(column) for metric in metrics] == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 0, 1, 0, 0]]
 
 
 def test_clips_without_a_class_are_refused_for_class_generation(videos: Path, tmp_path: Path) -> None:

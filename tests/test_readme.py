@@ -152,7 +152,7 @@ def test_example_runs(example: Path, tmp_path: Path) -> None:
     arguments, result_file = {
         "predict_frames": (["clip.mp4", "out.mp4"], "out.mp4"),
         "watch_decoding": (["out.png"], "out.png"),
-        "train_synthetic_features": ([".", "1"], "classifier.safetensors"),
+        "train_synthetic_features": (["pushing", ".", "1"], "pushing.safetensors"),
     }[example.stem]
     result = subprocess.run(
         [sys.executable, str(example), *arguments], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""The packaged network of the synthetic set: it knows the classes, and its distance orders what is worse and worse."""
+"""The packaged networks of drawn worlds: they know the classes, and their distance orders what is worse and worse."""
 
 import subprocess
 import sys
@@ -12,9 +12,10 @@ from torch import Tensor
 
 from magvit import hub
 from magvit import synthetic as data
+from magvit.data.synthetic_videos import HELD_OUT
 from magvit.metrics import synthetic
 from magvit.metrics.frechet import FeatureStatistics, frechet_distance
-from magvit.metrics.synthetic import CLASSES, SyntheticFeatures, load_synthetic, resized
+from magvit.metrics.synthetic import LAYOUTS, SyntheticFeatures, load_synthetic, resized
 
 COUNT = 192
 
@@ -22,6 +23,17 @@ COUNT = 192
 @pytest.fixture(scope="module")
 def network() -> SyntheticFeatures:
     return load_synthetic()
+
+
+@pytest.fixture(scope="module")
+def pushing() -> SyntheticFeatures:
+    return load_synthetic("pushing")
+
+
+@pytest.fixture(scope="module")
+def pushed() -> Tensor:
+    """Held-out clips of the pushing arm, one of each class after the other."""
+    return torch.stack([PUSHING[index]["video"] for index in range(128)])
 
 
 def clips(clip_shape: tuple[int, int, int], seed: int, count: int) -> Tensor:
@@ -44,10 +56,6 @@ def others() -> Tensor:
 # --- classes ---
 
 
-def test_classes_are_those_of_the_data():
-    assert CLASSES == data.CLASSES
-
-
 @pytest.mark.parametrize(
     ("clip_shape", "least"),
     [((16, 32, 32), 0.98), ((16, 64, 64), 0.98), ((8, 48, 64), 0.98), ((4, 32, 32), 0.95)],
@@ -61,6 +69,34 @@ def test_reversed_in_time_the_direction_is_the_opposite(network, others):
     found = network(others[:64].flip(2)).argmax(dim=1)
     expected = (torch.arange(64) % 16) ^ 1  # right and left, down and up, are neighbours
     assert (found == expected).float().mean() >= 0.95
+
+
+PUSHING = data.PushingArm((16, 64, 64), HELD_OUT + 1)
+COARSE = (2, 16, 16)  # tokens of a clip, as magvit-tiny has them
+
+
+def coarse(video: Tensor) -> Tensor:
+    """Half of the way to the means of blocks of 8x4x4 pixels."""
+    return (video + F.interpolate(F.adaptive_avg_pool3d(video, COARSE), scale_factor=(8, 4, 4))) / 2
+
+
+@pytest.mark.parametrize(("wear", "least"), [(lambda video: video, 0.97), (coarse, 0.94)])
+def test_the_network_of_the_pushing_arm_reads_clips_that_it_has_not_seen(pushing, pushed, wear, least):
+    found = pushing(wear(pushed)).argmax(dim=1)
+    assert (found == torch.arange(len(pushed)) % 16).float().mean() >= least
+
+
+def test_what_is_pushed_is_told_by_its_motion(pushing, pushed):
+    """Mirrored, the shape is the same and right is left."""
+    found, wanted = pushing(pushed[:32].flip(4)).argmax(1), torch.arange(32) % 16
+    assert (found == torch.where(wanted % 4 < 2, wanted ^ 1, wanted)).float().mean() >= 0.93
+
+
+def test_the_distance_of_pushing_clips_orders_what_is_worse(pushing, pushed):
+    real = FeatureStatistics.of(pushing.features(pushed[:64]))
+    worn = [pushed[64:], coarse(pushed[64:]), freeze(pushed[64:], 1.0)]
+    distances = [frechet_distance(FeatureStatistics.of(pushing.features(video)), real) for video in worn]
+    assert all(less < more for less, more in pairwise(distances)), distances
 
 
 # --- distance ---
@@ -133,22 +169,24 @@ def test_any_size(network, shape):
     video = torch.rand(2, 3, *shape, generator=torch.Generator().manual_seed(0))
     assert network(video).shape == (2, 16)
     assert network.features(video).shape == (2, 112)
-    assert torch.equal(network.features(video), network.features(resized(video)))
+    assert torch.equal(network.features(video), network.features(resized(video, (16, 32, 32))))
 
 
 def test_what_has_the_size_already_is_not_touched(others):
-    assert torch.equal(resized(others), others)
+    assert torch.equal(resized(others, (16, 32, 32)), others)
 
 
 def test_resizing_is_linear_in_each_axis():
     """Ramps stay ramps, away from the edges, and a constant stays itself."""
-    torch.testing.assert_close(resized(torch.full((1, 3, 7, 50, 19), 0.3)), torch.full((1, 3, 16, 32, 32), 0.3))
+    torch.testing.assert_close(
+        resized(torch.full((1, 3, 7, 50, 19), 0.3), (16, 32, 32)), torch.full((1, 3, 16, 32, 32), 0.3)
+    )
     for axis, (before, after) in enumerate([(8, 16), (64, 32), (20, 32)], start=2):
         shape = [1, 3, 16, 32, 32]
         shape[axis] = before
         ramp = (torch.arange(before) + 0.5).div(before).view([-1 if i == axis else 1 for i in range(5)]).expand(shape)
         expected = (torch.arange(after) + 0.5) / after
-        found = resized(ramp).movedim(axis, -1)
+        found = resized(ramp, (16, 32, 32)).movedim(axis, -1)
         torch.testing.assert_close(found[..., 2:-2], expected[2:-2].expand_as(found[..., 2:-2]))
 
 
@@ -178,17 +216,19 @@ def test_frozen_and_repeatable(network, others):
     torch.testing.assert_close(one_by_one, whole, rtol=1e-4, atol=1e-5)
 
 
-def test_the_file_is_small_and_is_no_model(network):
+def test_the_files_are_small_and_are_no_model():
     files = {path.name: path.stat().st_size for path in synthetic.FOLDER.iterdir()}
-    assert set(files) == {"README.md", "classifier.safetensors"}
-    assert files["classifier.safetensors"] < 400_000
+    assert set(files) == {"README.md", *(f"{world}.safetensors" for world in LAYOUTS)}
+    assert files["shapes.safetensors"] < 400_000
+    assert files["pushing.safetensors"] < 1_500_000
     assert synthetic.FOLDER.name not in hub.packaged_models()
 
 
 def test_weights_that_are_missing(monkeypatch, tmp_path):
     monkeypatch.setattr(synthetic, "FOLDER", tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"classifier\.safetensors does not exist"):
-        load_synthetic()
+    for world in LAYOUTS:
+        with pytest.raises(FileNotFoundError, match=rf"{world}\.safetensors does not exist"):
+            load_synthetic(world)
 
 
 def test_it_is_loaded_only_on_demand():

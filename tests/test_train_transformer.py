@@ -327,10 +327,13 @@ def test_settings_that_make_no_run_are_refused(tokenizer, changes, message):
 
 
 def test_modern_layers_are_trained_and_stored(tokenizer, tmp_path):
-    output = train(transformer_run(tokenizer, block="modern"), tmp_path / "run")
+    output = train(transformer_run(tokenizer, block="modern", knows_codebook=True), tmp_path / "run")
     pipe = MagvitPipeline.from_pretrained(str(output))
     assert pipe.transformer is not None
     assert (pipe.transformer.config.block, pipe.transformer.config.grid) == ("modern", (2, 4, 4))
+    assert torch.equal(pipe.transformer.codebook, pipe.tokenizer.quantizer.codebook)
+    with pytest.raises(ValueError, match="knows_codebook is set, expected not with block bert"):
+        transformer_run(tokenizer, knows_codebook=True)
     assert pipe("class_generation", label=0, num_steps=2, seed=0).video.shape == (1, 3, 4, 16, 16)
     with pytest.raises(ValueError, match="mask_mode is prefix, expected another with block modern"):
         transformer_run(tokenizer, block="modern", mask_mode="prefix")

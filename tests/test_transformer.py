@@ -188,9 +188,31 @@ def test_modern_prefix_tokens_stand_outside_the_grid():
     assert (inside - outside[0]).flatten(1).abs().amax(1).min() > 0.1
 
 
+def test_codes_with_the_same_vector_are_alike_to_a_network_that_knows_the_codebook():
+    model = stirred(replace(MODERN, codebook=(16, 4)))
+    torch.manual_seed(1)
+    model.codebook.copy_(torch.randn(16, 4))
+    model.codebook[3] = model.codebook[5]
+    ids = torch.randint(24, (2, 14))
+    logits = model(ids)
+    with torch.no_grad():  # without what each id has of its own, only the vectors tell codes apart
+        model.token_embedding.weight[:16] = 0
+        model.head_out.weight[:16] = 0
+    ids[0, 7], other = 3, ids.clone()
+    other[0, 7] = 5
+    known = model(ids)
+    torch.testing.assert_close(known, model(other))
+    torch.testing.assert_close(known[..., 3], known[..., 5])
+    assert (known[..., 3] - known[..., 4]).abs().max() > 0.01
+    assert not torch.allclose(logits, known)
+    assert "codebook" not in dict(model.named_parameters())
+    assert "codebook" in model.state_dict()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"codebook": (25, 4)}, r"codebook is \(25, 4\), expected none, or at most 24 codes of a modern transformer"),
         ({"grid": None}, "grid is None, expected one if and only if block is modern"),
         ({"block": "bert"}, "which is bert"),
         ({"grid": (2, 3, 3)}, r"grid is \(2, 3, 3\), expected at most max_length 14"),

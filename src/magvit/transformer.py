@@ -37,6 +37,9 @@ class TransformerConfig(TransformerSize):
         block: `bert` is the paper's; `modern` layers (see `magvit.nn.modern`) need `grid` in place of learned
             positions, and have an output layer of their own.
         grid: `(t, h, w)` of the latent tokens, which end the sequence.
+        codebook: `(K, D)` of the tokenizer, for modern layers. The network then knows the vectors of the codes, the
+            first K ids, and need not learn from scratch which are alike: they are a part of what it reads, and its
+            output is compared with them.
 
     Raises:
         ValueError: if a size is not positive or the dropout is not in [0, 1), or `grid` does not fit.
@@ -47,6 +50,7 @@ class TransformerConfig(TransformerSize):
     num_segments: int = 0
     block: Literal["bert", "modern"] = optional("bert")
     grid: Grid | None = optional(None)
+    codebook: tuple[int, int] | None = optional(None)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,6 +61,9 @@ class TransformerConfig(TransformerSize):
             raise ValueError(f"grid is {self.grid}, expected one if and only if block is modern, which is {self.block}")
         if self.grid is not None and not 0 < math.prod(self.grid) <= self.max_length:
             raise ValueError(f"grid is {self.grid}, expected at most max_length {self.max_length} positions")
+        if self.codebook is not None and (self.block != "modern" or not 0 < self.codebook[0] <= self.vocab_size):
+            expected = f"expected none, or at most {self.vocab_size} codes of a modern transformer"
+            raise ValueError(f"codebook is {self.codebook}, {expected}")
         if self.grid is not None and self.hidden_size // self.num_heads % 2:
             raise ValueError(f"heads have {self.hidden_size // self.num_heads} numbers, expected an even count")
 
@@ -87,6 +94,7 @@ class MaskedTransformer(nn.Module):
     """
 
     rematerialize = 0
+    codebook: Tensor
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -104,6 +112,11 @@ class MaskedTransformer(nn.Module):
         if modern:
             self.head_norm: nn.Module = nn.RMSNorm(hidden_size)
             self.head_out = nn.Linear(hidden_size, config.vocab_size, bias=False)
+            if config.codebook is not None:
+                codes, size = config.codebook
+                self.register_buffer("codebook", torch.zeros(codes, size))  # a copy of the tokenizer's
+                self.code_in = nn.Linear(size, hidden_size, bias=False)
+                self.code_out = nn.Linear(hidden_size, size, bias=False)
         else:
             self.head_dense = nn.Linear(hidden_size, hidden_size)
             self.head_norm = nn.LayerNorm(hidden_size, eps=NORM_EPS)
@@ -111,6 +124,8 @@ class MaskedTransformer(nn.Module):
         self.apply(_init_weights)
         if modern:
             nn.init.zeros_(self.head_out.weight)
+        if config.codebook is not None:
+            nn.init.zeros_(self.code_out.weight)
 
     def forward(
         self,
@@ -146,7 +161,11 @@ class MaskedTransformer(nn.Module):
                 f"segment_ids {'missing' if segment_ids is None else 'given'} for a transformer with "
                 f"num_segments={self.config.num_segments}"
             )
-        x = self.token_embedding(ids)
+        table = self.token_embedding.weight
+        if self.config.codebook is not None:
+            of_codes = self.code_in(self.codebook)
+            table = table + F.pad(of_codes, (0, 0, 0, len(table) - len(of_codes)))
+        x = F.embedding(ids, table)
         if self.position_embedding is not None:
             x = x + self.position_embedding.weight[:length]
         if self.segment_embedding is not None:
@@ -154,9 +173,16 @@ class MaskedTransformer(nn.Module):
         return self.dropout(self.embedding_norm(x))
 
     def head(self, x: Float[Tensor, "B L hidden"]) -> Float[Tensor, "B L V"]:
-        """LN(gelu(dense(x))) against the token table, plus a bias per row; with modern layers, a linear map."""
+        """LN(gelu(dense(x))) against the token table, plus a bias per row; with modern layers, a linear map, and a
+        vector against those of the codes.
+        """
         if self.config.block == "modern":
-            return self.head_out(self.head_norm(x))
+            x = self.head_norm(x)
+            logits = self.head_out(x)
+            if self.config.codebook is not None:
+                of_codes = F.linear(self.code_out(x), self.codebook)
+                logits = logits + F.pad(of_codes, (0, logits.shape[-1] - len(self.codebook)))
+            return logits
         x = self.head_norm(F.gelu(self.head_dense(x), approximate="tanh"))
         return F.linear(x, self.token_embedding.weight, self.head_bias)
 

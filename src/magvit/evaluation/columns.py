@@ -8,12 +8,13 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from magvit.evaluation.networks import C3D, I3D, OWN, SYNTHETIC, Network, lpips_network
+from magvit.evaluation.networks import C3D, I3D, OWN, Network, drawn_network, lpips_network
 from magvit.evaluation.protocols import Pixels
 from magvit.metrics import c3d, i3d, image, synthetic
 from magvit.metrics.resize import resize_half_pixel
 from magvit.perceptual.lpips import BACKBONES, BackboneName
 from magvit.shapes import Grid, Tokens, Video
+from magvit.synthetic.drawing import DIRECTIONS
 
 Arrays = dict[str, Tensor]
 """Columns by name: one row a sample in each."""
@@ -70,12 +71,6 @@ class Column:
     frames: int = 0
 
 
-def _is_its_class(samples: Samples, network: Any) -> Tensor:
-    known = {name: number for number, name in enumerate(synthetic.CLASSES)}
-    labels = torch.tensor([known.get(name, -1) for name in samples.classes])
-    return (network(samples.shown).argmax(1).cpu() == labels).float()
-
-
 def _tokens(samples: Samples, network: None) -> Tensor:
     assert samples.tokens is not None
     return samples.tokens.flatten(1).int()
@@ -110,13 +105,23 @@ def lpips(name: str, backbone: BackboneName) -> Column:
     return pairs(name, mean_distances, lpips_network(backbone), BACKBONES[backbone].smallest)
 
 
+def drawn(name: str, world: synthetic.WorldName) -> tuple[Column, Column]:
+    """What the network of a drawn world has: features, and whether it reads the shape and direction of the class."""
+    network, smallest = drawn_network(name, world), synthetic.SMALLEST
+    parts = {word: divmod(i, len(DIRECTIONS)) for i, word in enumerate(synthetic.classes_of(world))}
+
+    def is_read(samples: Samples, network: Any) -> Tensor:
+        found = network(samples.shown).argmax(1).cpu()
+        wanted = torch.tensor([parts.get(word, (-1, -1)) for word in samples.classes])
+        return (torch.stack((found // len(DIRECTIONS), found % len(DIRECTIONS)), dim=1) == wanted).float()
+
+    features = Column(name, lambda samples, network: network.features(samples.shown), network, smallest=smallest)
+    return features, Column(f"{name}_class", is_read, network, smallest=smallest)
+
+
 PSNR = pairs("psnr", lambda real, fake, _: image.psnr(real, fake).mean(1))
 SSIM = pairs("ssim", lambda real, fake, _: image.ssim(real, fake).mean(1), side=image.WINDOW)
 I3D_LOGITS = Column("i3d", lambda samples, network: network(_large(samples)), I3D, smallest=(i3d.FEWEST_FRAMES, 1, 1))
 C3D_LOGITS = Column("c3d", lambda samples, network: network(samples.shown), C3D, frames=c3d.FRAMES)
 OWN_FEATURES = Column("features", lambda samples, network: network(samples.shown), OWN)
-SYNTHETIC_FEATURES = Column(
-    "synthetic", lambda samples, network: network.features(samples.shown), SYNTHETIC, smallest=synthetic.SMALLEST
-)
-IS_ITS_CLASS = Column("synthetic_accuracy", _is_its_class, SYNTHETIC, smallest=synthetic.SMALLEST)
 TOKENS = Column("tokens", _tokens)

@@ -6,7 +6,7 @@ metric cannot do; `number` makes a number of the column. A new metric is one mor
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -16,13 +16,12 @@ from torch import Tensor
 from magvit.evaluation.columns import (
     C3D_LOGITS,
     I3D_LOGITS,
-    IS_ITS_CLASS,
     OWN_FEATURES,
     PSNR,
     SSIM,
-    SYNTHETIC_FEATURES,
     TOKENS,
     Column,
+    drawn,
     lpips,
 )
 from magvit.evaluation.networks import Networks, WeightFiles
@@ -37,7 +36,7 @@ from magvit.metrics.i3d import LOGITS
 from magvit.metrics.inception_score import inception_score
 from magvit.metrics.kernel import kernel_distance
 from magvit.metrics.neighbourhoods import NEIGHBOURS, share_within
-from magvit.metrics.synthetic import CLASSES
+from magvit.metrics.synthetic import WorldName, classes_of
 from magvit.seeds import generator_for
 from magvit.shapes import Grid
 
@@ -88,6 +87,7 @@ class Metric:
         fewest, fewest_real: samples, and real clips if it takes them, that it can be computed of.
         lacks: what else a setting lacks, in words.
         reconstruction_name: what it is called where samples are reconstructions, if that is another name.
+        value: of every sample, made of the column, where there is no `number`.
     """
 
     name: str
@@ -99,6 +99,7 @@ class Metric:
     fewest_real: int = 2
     lacks: Callable[[Setting], str] = lambda setting: ""
     reconstruction_name: str = ""
+    value: Callable[[Tensor], Tensor] = lambda column: column
 
     def check(self, setting: Setting) -> None:
         """Raise ValueError for an evaluation in which this cannot be computed."""
@@ -120,11 +121,13 @@ class Metric:
 
     def each(self, column: Tensor) -> list[float] | None:
         """The value of each sample, if it has one."""
-        return None if self.number else column.tolist()
+        return None if self.number else self.value(column).tolist()
 
     def of_repeat(self, column: Tensor, real: Real | None, setting: Setting) -> float:
         """The number of a repeat. Raises ValueError where features are not finite."""
-        return self.number(column, real, setting) if self.number else math.fsum(column.tolist()) / len(column)
+        if self.number:
+            return self.number(column, real, setting)
+        return math.fsum(self.value(column).tolist()) / len(column)
 
 
 def _spelled(shape: Grid) -> str:
@@ -156,9 +159,22 @@ def _tokenizer(setting: Setting) -> str:
     return "" if setting.codebook_size else "a model: the clips of a folder have no tokens"
 
 
-def _synthetic_classes(setting: Setting) -> str:
-    strange = [name for name in setting.classes or ["none"] if name not in CLASSES]
-    return f"the classes of synthetic:shapes, and the data has {strange[0]!r}" if strange else ""
+def _of_world(name: str, world: WorldName) -> Iterator[Metric]:
+    """By the network of a drawn world: a distance, and how often it reads the class of a sample, or half of that."""
+    known, (features, is_read) = classes_of(world), drawn(name, world)
+
+    def lacks(setting: Setting) -> str:
+        strange = [word for word in setting.classes or ["none"] if word not in known]
+        return f"the classes of synthetic:{world}, and the data has {strange[0]!r}" if strange else ""
+
+    yield Metric(f"{name}_fd", features, _frechet, takes_real="statistics")
+    right: dict[str, Callable[[Tensor], Tensor]] = {
+        "accuracy": lambda right: right.prod(1),
+        "shape_accuracy": lambda right: right[:, 0],
+        "direction_accuracy": lambda right: right[:, 1],
+    }
+    for word, value in right.items():
+        yield Metric(f"{name}_{word}", is_read, higher_is_better=True, lacks=lacks, value=value)
 
 
 METRICS: dict[str, Metric] = {
@@ -167,8 +183,22 @@ METRICS: dict[str, Metric] = {
         Metric("fvd", I3D_LOGITS, _frechet, takes_real="statistics", reconstruction_name="rfvd"),
         Metric("fvd_infinity", I3D_LOGITS, _at_infinity, takes_real="statistics", fewest=fewest_to_extrapolate(LOGITS)),
         Metric("kvd", I3D_LOGITS, _of_rows(kernel_distance), takes_real="rows"),
-        Metric("precision", I3D_LOGITS, _of_rows(share_within), True, takes_real="rows", fewest_real=NEIGHBOURS + 1),
-        Metric("recall", I3D_LOGITS, _of_rows(_share_of_real), True, takes_real="rows", fewest=NEIGHBOURS + 1),
+        Metric(
+            "precision",
+            I3D_LOGITS,
+            _of_rows(share_within),
+            higher_is_better=True,
+            takes_real="rows",
+            fewest_real=NEIGHBOURS + 1,
+        ),
+        Metric(
+            "recall",
+            I3D_LOGITS,
+            _of_rows(_share_of_real),
+            higher_is_better=True,
+            takes_real="rows",
+            fewest=NEIGHBOURS + 1,
+        ),
         Metric("inception_score", C3D_LOGITS, lambda fake, real, setting: inception_score(fake), True),
         Metric("psnr", PSNR, higher_is_better=True),
         Metric("ssim", SSIM, higher_is_better=True),
@@ -176,8 +206,8 @@ METRICS: dict[str, Metric] = {
         Metric("lpips_vgg", lpips("lpips_vgg", "vgg16")),
         Metric("lpips_squeeze", lpips("lpips_squeeze", "squeezenet")),
         Metric("codebook_usage", TOKENS, _share_of_codes, True, lacks=_tokenizer),
-        Metric("synthetic_fd", SYNTHETIC_FEATURES, _frechet, takes_real="statistics"),
-        Metric("synthetic_accuracy", IS_ITS_CLASS, higher_is_better=True, lacks=_synthetic_classes),
+        *_of_world("synthetic", "shapes"),
+        *_of_world("pushing", "pushing"),
         Metric("frechet_distance", OWN_FEATURES, _frechet, takes_real="statistics"),
     )
 }

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from magvit.metrics import weights
 from magvit.metrics.float32 import exact_float32
-from magvit.metrics.synthetic import load_synthetic
+from magvit.metrics.synthetic import WorldName, load_synthetic
 from magvit.perceptual.lpips import BackboneName
 from magvit.perceptual.weights import load as load_perceptual
 from magvit.shapes import Video
@@ -125,7 +125,11 @@ def lpips_network(backbone: BackboneName) -> Network:
     return Network(backbone, load)
 
 
+def drawn_network(name: str, world: WorldName) -> Network:
+    """The package's own of a drawn world."""
+    return Network(name, lambda files: load_synthetic(world))
+
+
 I3D = Network("i3d", lambda files: weights.load("i3d", files.i3d))
 C3D = Network("c3d", lambda files: weights.load("c3d", files.c3d))
 OWN = Network("features", _own, _program_hash)
-SYNTHETIC = Network("synthetic", lambda files: load_synthetic())

@@ -189,6 +189,7 @@ class TransformerRun:
         label_dropout: share of clips whose class is not told, so that guidance has something to compare with.
         size: of the transformer.
         block: layers: the paper's, or modern ones; see `TransformerConfig`.
+        knows_codebook: modern layers read and compare with the vectors of the codes.
         num_segments: 2 marks the condition tokens that stand in for unknown ones; 0: as in the released models.
         mask_mode: how the condition is read; commit is the paper's.
         mask_schedule: distribution of the mask ratios.
@@ -216,6 +217,7 @@ class TransformerRun:
     label_dropout: float = 0.0
     size: TransformerSize = TransformerSize()
     block: Literal["bert", "modern"] = "bert"
+    knows_codebook: bool = False
     num_segments: int = 0
     mask_mode: MaskMode = "commit"
     mask_schedule: str = "cosine"
@@ -250,6 +252,8 @@ class TransformerRun:
             )
         if not self.losses:
             raise ValueError("losses are (), expected one or more of refine, mask, reconstruct")
+        if self.knows_codebook and self.block != "modern":
+            raise ValueError(f"knows_codebook is set, expected not with block {self.block}")
         if self.mask_mode == "prefix" and self.block == "modern":
             raise ValueError(
                 "mask_mode is prefix, expected another with block modern, whose latent tokens end a sequence"

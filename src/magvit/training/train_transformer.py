@@ -64,6 +64,8 @@ def train_transformer(
     fabric = launch(loop, machine)
     torch.manual_seed(loop.seed)
     transformer = MaskedTransformer(generator.transformer)
+    if config.knows_codebook:
+        transformer.codebook.copy_(tokenizer.quantizer.codebook.detach())
     transformer.rematerialize = loop.rematerialize
     average: AveragedModel | None = None
     if config.ema_decay:
@@ -144,12 +146,14 @@ def design(config: TransformerRun, tokenizer: ModelConfig, classes: tuple[str, .
         else int(task.condition(blank, latent_shape, config.condition_frames).cond_token_mask.sum())
         for task in tasks
     ]
+    codes = tokenizer.tokenizer
     transformer = TransformerConfig(
         vocab_size=vocabulary.size,
         max_length=sequence_length(vocabulary, math.prod(latent_shape), config.mask_mode, max(given)),
         num_segments=config.num_segments,
         block=config.block,
         grid=latent_shape if config.block == "modern" else None,
+        codebook=(codes.codebook_size, codes.codebook_dim) if config.knows_codebook else None,
         **asdict(config.size),
     )
     without_class = config.label_dropout > 0 or not classes or not all(task.class_conditional for task in tasks)

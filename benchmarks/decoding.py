@@ -1,0 +1,141 @@
+"""Quality of a model of the drawn robot arm against how its tokens are decoded, on held-out clips.
+
+    python benchmarks/decoding.py num_steps=1,2,4,8,12,16,32,48 --plot docs/images/quality_steps.png
+    python benchmarks/decoding.py order=confidence,halton temperature=0.7,0.8,0.9,1 --tasks FP CG --clips 64
+
+All combinations of the given options are tried, the others stay as the model's config says. For each task: PSNR of the
+pixels that were not given; the Frechet distance by the package's network of that world (not FVD) to 256 other clips;
+for tasks that are told a class, the share of clips of which that network reads it; and seconds a clip.
+"""
+
+import argparse
+import itertools
+import json
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from magvit.data.synthetic_videos import HELD_OUT
+from magvit.decoding import Decoding
+from magvit.metrics.frechet import FeatureStatistics, frechet_distance
+from magvit.metrics.synthetic import load_synthetic
+from magvit.pipeline import MagvitPipeline
+from magvit.synthetic import SYNTHETIC
+from magvit.tasks import Task, get_task
+
+REAL, BATCH = 256, 16
+MEASURED = ("distance", "psnr", "accuracy", "seconds")
+
+
+def options_of(texts: list[str]) -> dict[str, list[object]]:
+    """`name=a,b` as values of the types that `Decoding` has."""
+    found: dict[str, list[object]] = {}
+    for text in texts:
+        name, _, values = text.partition("=")
+        kind = type(getattr(Decoding(), name))
+        found[name] = [kind(value) for value in values.split(",")]
+    return found
+
+
+class Judge:
+    """Held-out clips, other ones to compare with, and the network that looks at them."""
+
+    def __init__(self, pipe: MagvitPipeline, clips: int):
+        self.pipe, self.network = pipe, load_synthetic("pushing")
+        world = SYNTHETIC["pushing"](pipe.config.clip_shape, HELD_OUT)
+        drawn = [world[i] for i in range(clips)]
+        self.clips = torch.stack([clip["video"] for clip in drawn])
+        self.labels = [clip["label"] for clip in drawn]
+        self.real = self.statistics(torch.stack([world[1000 + i]["video"] for i in range(REAL)]))
+
+    @torch.inference_mode()
+    def statistics(self, video: Tensor) -> FeatureStatistics:
+        return FeatureStatistics.of(torch.cat([self.network.features(part) for part in video.split(BATCH)]))
+
+    @torch.inference_mode()
+    def judge(self, task: Task, decoding: Decoding) -> dict[str, float]:
+        """Make all clips again, and measure."""
+        begun = time.perf_counter()
+        made = torch.cat(
+            [
+                self.pipe(
+                    task.name,
+                    part if task.needs_video else None,
+                    self.labels[start : start + len(part)] if task.class_conditional else None,
+                    decoding=decoding,
+                    seed=list(range(start, start + len(part))),
+                    keep_given=True,
+                ).video.float()
+                for start, part in zip(range(0, len(self.clips), BATCH), self.clips.split(BATCH), strict=True)
+            ]
+        )
+        found = {"seconds": (time.perf_counter() - begun) / len(made)}
+        found["distance"] = frechet_distance(self.statistics(made), self.real)
+        if task.needs_video:
+            latent_shape = self.pipe.config.tokenizer.latent_shape(self.pipe.config.clip_shape)
+            condition = task.condition(self.clips, latent_shape, self.pipe.config.condition_frames)
+            unknown = (~condition.cond_mask).expand_as(self.clips)
+            error = ((made - self.clips).square() * unknown).flatten(1).sum(1) / unknown.flatten(1).sum(1)
+            found["psnr"] = -10 * error.log10().mean().item()
+        if task.class_conditional:
+            read = torch.cat([self.network(part).argmax(1) for part in made.split(BATCH)])
+            found["accuracy"] = (read == torch.tensor(self.labels)).float().mean().item()
+        return found
+
+
+def plot(lines: list[dict[str, object]], varied: str, path: Path) -> None:
+    """Distance, PSNR and accuracy over the one option that was varied, a line a task."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    names = [name for name in MEASURED[:3] if any(name in line for line in lines)]
+    figure, axes = pyplot.subplots(1, len(names), figsize=(4 * len(names), 3.2), constrained_layout=True, squeeze=False)
+    for axis, name in zip(axes[0], names, strict=True):
+        for task in dict.fromkeys(line["task"] for line in lines):
+            points = [(line[varied], line[name]) for line in lines if line["task"] == task and name in line]
+            if points:
+                axis.plot(*zip(*points, strict=True), marker="o", markersize=3, label=task)
+        axis.set(xlabel=varied, title=name)
+        if varied == "num_steps":
+            axis.set_xscale("log", base=2)
+        axis.grid(alpha=0.3)
+    axes[0][0].legend(fontsize=7)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("vary", nargs="+", help="options of Decoding with their values: name=a,b,c")
+    parser.add_argument("--model", default="magvit-tiny")
+    parser.add_argument("--tasks", nargs="+", default=["FP", "FI", "OPC", "IPC", "CG"])
+    parser.add_argument("--clips", type=int, default=64)
+    parser.add_argument("--output", type=Path, help="also write the numbers, a JSON object a line")
+    parser.add_argument("--plot", type=Path, help="a picture, where one option is varied")
+    options = parser.parse_args()
+    varied = options_of(options.vary)
+    if options.plot and len(varied) > 1:
+        parser.error("--plot needs one option to vary")
+    pipe = MagvitPipeline.from_pretrained(options.model, precision="bfloat16")
+    judge = Judge(pipe, options.clips)
+    lines: list[dict[str, object]] = []
+    print("|", " | ".join(["task", *varied, *MEASURED]), f"|\n|{'---|' * (len(varied) + 1 + len(MEASURED))}")
+    for task in map(get_task, options.tasks):
+        for values in itertools.product(*varied.values()):
+            chosen = dict(zip(varied, values, strict=True))
+            found = judge.judge(task, pipe.decoding(task.name, **chosen))
+            lines.append({"task": task.alias, **chosen, **found})
+            numbers = [f"{found[name]:.2f}" if name in found else "" for name in MEASURED]
+            print("|", " | ".join([task.alias, *map(str, values), *numbers]), "|", flush=True)
+    if options.output:
+        options.output.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    if options.plot:
+        plot(lines, next(iter(varied)), options.plot)
+
+
+if __name__ == "__main__":
+    main()
