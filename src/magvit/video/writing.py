@@ -50,6 +50,8 @@ def write_video(path: str | os.PathLike[str], video: Tensor, fps: Any = 8) -> No
     path = Path(os.path.abspath(path))
     fps = check_rate(path, fps)
     suffix = path.suffix.lower()
+    if not isinstance(video, Tensor):
+        raise ValueError(f"video is of type {type(video).__name__}, expected a tensor C T H W or B C T H W")
     clips = video[None] if video.ndim == 4 else video
     if clips.numel() == 0:
         raise ValueError(f"video has shape {tuple(video.shape)}, expected at least one pixel")
