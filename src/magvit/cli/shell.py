@@ -1,5 +1,6 @@
 """What the commands share: checks before the work starts, the progress bar, writing results."""
 
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -78,3 +79,32 @@ def write_samples(output: Path, video: "Tensor", fps: float) -> None:
         for index, sample in enumerate(video):
             write_video(output / f"sample_{index:03d}.mp4", sample, fps)
     print(f"wrote {output}")
+
+
+_NO_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory|cannot allocate memory", re.IGNORECASE)
+
+
+def is_told(error: BaseException) -> bool:
+    """Whether an error is about what was asked for, and told in one sentence; any other is a bug."""
+    if isinstance(error, ImportError):
+        return "pip install" in str(error)
+    return isinstance(error, ValueError | OSError) or is_out_of_memory(error)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Python's own error, numpy's, those of PyTorch's devices, and that of its CPU allocator, a bare RuntimeError."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
+    )
+
+
+def sentence(error: BaseException) -> str:
+    """What is told of an error, on one line."""
+    if is_out_of_memory(error):
+        return "out of memory: smaller batches or clips, fewer samples, or another --device may do"
+    if isinstance(error, OSError) and error.strerror:
+        name = f"{error.filename}: " if error.filename is not None else ""
+        return f"{name}{error.strerror}"
+    if "DataLoader worker process" in str(error):  # torch tells the worker's traceback; its last line is the error
+        return str(error).rstrip().rsplit("\n", 1)[-1].partition(": ")[2]
+    return " ".join(str(error).split()) or type(error).__name__

@@ -12,8 +12,9 @@ import tyro
 from magvit.cli.shell import check_folder
 from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
 from magvit.training.config import TokenizerRun, TransformerRun
-from magvit.training.engine import THIS_MACHINE, Machine, is_first_process
+from magvit.training.engine import THIS_MACHINE, Machine
 from magvit.training.guards import TrainingStopped
+from magvit.training.processes import FailedElsewhere, is_first_process
 from magvit.training.train_tokenizer import train_tokenizer
 from magvit.training.train_transformer import train_transformer
 
@@ -32,8 +33,13 @@ class Train:
         check_folder(self.output)
         try:
             self.start()
+        except FailedElsewhere:
+            pass  # quietly: the launcher kills the first process, which speaks, when another fails before it
+        except KeyboardInterrupt:
+            if is_first_process():
+                raise
         except TrainingStopped as stopped:
-            if is_first_process():  # the others end quietly: the launcher kills us when one of them fails first
+            if is_first_process():
                 print(f"magvit: {stopped}", file=sys.stderr)
                 raise SystemExit(1) from None
 

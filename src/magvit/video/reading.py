@@ -176,7 +176,7 @@ def _native(path: Path, what: str) -> Iterator[None]:
     """Turn whatever FFmpeg or Pillow raise into one sentence."""
     try:
         yield
-    except Inexact:
+    except (Inexact, MemoryError):
         raise
     except Exception as error:
         raise ValueError(f"{path} {what} ({error_reason(error)})") from error
@@ -281,7 +281,7 @@ def _checked(path: Path, decoded: Iterator[Any], skipped: int) -> tuple[Any, Ite
         for good in count(skipped + 1):
             try:
                 frame = next(decoded, None)
-            except Inexact:
+            except (Inexact, MemoryError):
                 raise
             except Exception as error:
                 message = f"{path} is damaged: only its first {good} frames can be decoded ({error_reason(error)})"
