@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from magvit import hub
-from magvit.data.transforms import fit_clip
+from magvit.data.transforms import decoded_side, fit_clip
 from magvit.decoding import Decoding, DecodingStep
 from magvit.device import usable_device
 from magvit.generation import Transformer, generate, make_transformer
@@ -27,7 +27,7 @@ from magvit.seeds import generator_for
 from magvit.shapes import Grid, TokenMask, Tokens, Video, check_video
 from magvit.tasks import Condition, Task, get_task, sequence_length
 from magvit.tokenizer import VideoTokenizer
-from magvit.video import read_video
+from magvit.video import probe, read_video
 
 T = TypeVar("T")
 Precision = Literal["float32", "bfloat16"]
@@ -127,6 +127,8 @@ class MagvitPipeline:
         condition: Condition | None = None,
         decoding: Decoding | None = None,
         num_samples: int = 1,
+        first_sample: int = 0,
+        batch_size: int = 16,
         keep_given: bool = False,
         seed: int | Sequence[int] = 0,
         callback: Callable[[DecodingStep], None] | None = None,
@@ -142,9 +144,11 @@ class MagvitPipeline:
                 `magvit.tasks.conditions.masked`. The task then says only how the sequence begins.
             decoding: how tokens are drawn; without it as the model's config says for this task.
             num_samples: results for each clip.
+            first_sample: the number of the first of them, so that many can be asked for in several calls.
+            batch_size: results that are computed at once.
             keep_given: put the given pixels back over the result. The paper's numbers are without.
-            seed: sample j of each clip draws from a generator of its own, seeded with `(seed, j)`: its tokens do not
-                depend on how many other clips or samples are asked for. A sequence gives each clip a seed of its own.
+            seed: sample number j of each clip draws from a generator of its own, seeded with `(seed, j)`: its tokens do
+                not depend on how many others are asked for. A sequence gives each clip a seed of its own.
             callback: called with the state of each decoding step, see `magvit.decoding.decode`.
             **options: single fields of `Decoding` that are to be other than `decoding` says: `num_steps=8`, ...
 
@@ -163,7 +167,12 @@ class MagvitPipeline:
             wanted = "takes no video, but one is given" if has_video else "needs a video"
             raise ValueError(f"{chosen.name} {wanted}")
         labels = [self.config.class_number(chosen, one) for one in _list(label)]
-        for name, value, least in (("num_samples", num_samples, 1), ("seed", min(_list(seed)), 0)):
+        for name, value, least in (
+            ("num_samples", num_samples, 1),
+            ("first_sample", first_sample, 0),
+            ("batch_size", batch_size, 1),
+            ("seed", min(_list(seed)), 0),
+        ):
             if value < least:
                 raise ValueError(f"{name} is {value}, expected at least {least}")
 
@@ -173,23 +182,27 @@ class MagvitPipeline:
             condition = chosen.condition(clip.to(self.device), latent_shape, self.config.condition_frames)
         self._check_condition(condition, latent_shape)
         count = len(condition.cond_video)
-        labels = [one for one in _for_each("labels", labels, count) for _ in range(num_samples)]
-        seeds = _for_each("seeds", _list(seed), count)
-        cond_tokens = self.encode_condition(condition).repeat_interleave(num_samples, 0)
-        tokens = self.generate_tokens(
-            chosen,
-            cond_tokens,
-            condition.cond_token_mask.to(self.device).repeat_interleave(num_samples, 0),
-            labels,
-            decoding,
-            [generator_for(one, sample) for one in seeds for sample in range(num_samples)],
-            callback,
-        )
-        cond_video = condition.cond_video.to(self.device).repeat_interleave(num_samples, 0)
-        made = self.decode_tokens(tokens)
-        if keep_given:
-            made = torch.where(condition.cond_mask.to(self.device).repeat_interleave(num_samples, 0), cond_video, made)
-        return GenerationOutput(made, tokens, cond_video)
+        labels, seeds = _for_each("labels", labels, count), _for_each("seeds", _list(seed), count)
+        cond_video, cond_mask = condition.cond_video.to(self.device), condition.cond_mask.to(self.device)
+        cond_tokens = self.encode_condition(condition)
+        asked = [(row, first_sample + number) for row in range(count) for number in range(num_samples)]
+        tokens, videos = [], []
+        for batch in (asked[start : start + batch_size] for start in range(0, len(asked), batch_size)):
+            rows = [row for row, _ in batch]
+            tokens.append(
+                self.generate_tokens(
+                    chosen,
+                    cond_tokens[rows],
+                    condition.cond_token_mask[rows].to(self.device),
+                    [labels[row] for row in rows],
+                    decoding,
+                    [generator_for(seeds[row], number) for row, number in batch],
+                    callback,
+                )
+            )
+            made = self.decode_tokens(tokens[-1])
+            videos.append(torch.where(cond_mask[rows], cond_video[rows], made) if keep_given else made)
+        return GenerationOutput(torch.cat(videos), torch.cat(tokens), cond_video.repeat_interleave(num_samples, 0))
 
     def decoding(self, task: str, **options: Any) -> Decoding:
         """How this model decodes a task, with some options of `Decoding` changed; those that are None stay.
@@ -222,7 +235,8 @@ class MagvitPipeline:
             if clip.shape[2] < frames:
                 raise ValueError(f"the video has {clip.shape[2]} frames, this model needs {frames}")
         else:
-            clip = read_video(video, num_frames=frames)[None]
+            side = decoded_side(probe(video), self.config.clip_shape)
+            clip = read_video(video, num_frames=frames, short_side=side)[None]
         return fit_clip(clip.float(), self.config.clip_shape).clamp(0, 1).to(self.device)
 
     @torch.inference_mode()

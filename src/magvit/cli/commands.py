@@ -76,6 +76,8 @@ class Generate:
     """Model folder, packaged name, or hub id."""
     num_samples: int = 1
     """Number of results."""
+    batch_size: int = 8
+    """Results that are computed at once."""
     keep_given: bool = True
     """Put the given pixels back over the result; --no-keep-given shows what the model makes of them."""
     seed: int = 0
@@ -90,18 +92,27 @@ class Generate:
         check_output(self.output)
         pipe = load_pipeline(self.model, self.device)
         decoding = pipe.decoding(self.task, **asdict(self.decoding))
-        with progress(decoding.num_steps) as callback:
-            result = pipe(
-                self.task,
-                self.input,
-                _number_or_name(self.label, pipe.config.classes),
-                decoding=decoding,
-                num_samples=self.num_samples,
-                keep_given=self.keep_given,
-                seed=self.seed,
-                callback=callback,
+        for name in ("num_samples", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        starts = range(0, self.num_samples, self.batch_size)
+        with progress(decoding.num_steps * len(starts)) as callback:
+            made = (
+                pipe(
+                    self.task,
+                    self.input,
+                    _number_or_name(self.label, pipe.config.classes),
+                    decoding=decoding,
+                    num_samples=min(self.batch_size, self.num_samples - start),
+                    first_sample=start,
+                    batch_size=self.batch_size,
+                    keep_given=self.keep_given,
+                    seed=self.seed,
+                    callback=callback,
+                ).video
+                for start in starts
             )
-        write_samples(self.output, result.video, pipe.config.fps)
+            write_samples(self.output, made, pipe.config.fps)
 
 
 @dataclass(frozen=True)
@@ -137,7 +148,7 @@ class Reconstruct:
 
         pipe = load_pipeline(self.model, self.device)
         ids = pipe.tokenizer.encode(pipe.prepare(self.input))
-        write_samples(self.output, pipe.tokenizer.decode(ids), pipe.config.fps)
+        write_samples(self.output, [pipe.tokenizer.decode(ids)], pipe.config.fps)
         if self.tokens is not None:
             self.tokens.parent.mkdir(parents=True, exist_ok=True)
             with written_whole(self.tokens) as path:

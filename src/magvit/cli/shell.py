@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,15 +69,31 @@ def progress(num_steps: int) -> Iterator[Callable[[object], None]]:
         yield step_done
 
 
-def write_samples(output: Path, video: "Tensor", fps: float) -> None:
-    """Write `B C T H W` as one file with the samples side by side, or into a folder as one .mp4 each."""
+def write_samples(output: Path, batches: "Iterable[Tensor]", fps: float) -> None:
+    """Write samples, in batches `B C T H W`, as one file side by side, or into a folder as one .mp4 each.
+
+    The samples of an earlier call in the folder go when the first new ones are there.
+
+    Raises:
+        OSError: the place cannot be written, or another process is writing there.
+    """
+    import torch
+
+    from magvit.storage import locked
     from magvit.video import write_video
 
     if output.suffix:
-        write_video(output, video, fps)
+        write_video(output, torch.cat([batch.cpu() for batch in batches]), fps)
     else:
-        for index, sample in enumerate(video):
-            write_video(output / f"sample_{index:03d}.mp4", sample, fps)
+        number = 0
+        with locked(output):
+            for batch in batches:
+                for earlier in output.glob("sample_*.mp4") if number == 0 else ():
+                    if earlier.stem.removeprefix("sample_").isdecimal():
+                        earlier.unlink()
+                for sample in batch:
+                    write_video(output / f"sample_{number:03d}.mp4", sample, fps)
+                    number += 1
     print(f"wrote {output}")
 
 

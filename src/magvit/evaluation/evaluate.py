@@ -266,4 +266,5 @@ def _show(place: Path, real: Video | None, fake: Video) -> None:
             rows.append((f"real {number}", real[number].float().cpu()))
         rows.append((f"sample {number}", sample))
         write_video(place / f"{number}.mp4", sample)
-    contact_sheet(rows).save(place.parent / f"{place.name}.png")
+    with storage.written_whole(place.parent / f"{place.name}.png") as path:
+        contact_sheet(rows).save(path)
