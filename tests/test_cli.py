@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from magvit import MagvitPipeline, MaskedTransformer
-from magvit.cli import main
+from magvit.cli import main, train
 from magvit.cli.decoding import DecodingOptions
 from magvit.decoding import Decoding
 from magvit.interop import official
 from magvit.model_config import MaskedGenerator
 from magvit.pipeline import MagvitPipeline as Pipeline
+from magvit.training.processes import FailedElsewhere
 from magvit.video import read_video, write_video
 from tiny_model import CLIP_SHAPE, random_clip, tiny_pipeline
 
@@ -233,7 +234,7 @@ def test_samples_of_an_earlier_call_go_and_other_files_stay(model: str, tmp_path
 
 PEAK = """
 import resource, sys
-from magvit.cli import main
+from magvit.cli import main, train
 assert main(sys.argv[1:]) == 0
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
@@ -285,3 +286,15 @@ def test_closed_pipe_is_no_error() -> None:
     process = subprocess.run([sys.executable, "-u", "-c", script], stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert (process.returncode, process.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("error", [FailedElsewhere("what the first one says"), KeyboardInterrupt()])
+def test_all_processes_but_the_first_end_a_training_quietly(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], error: BaseException
+) -> None:
+    def failing() -> Path:
+        raise error
+
+    monkeypatch.setattr(train, "is_first_process", lambda: False)
+    train.Train(failing, tmp_path).run()
+    assert capsys.readouterr() == ("", "")
