@@ -20,6 +20,7 @@ from magvit.decoding import Decoding
 from magvit.interop import official
 from magvit.model_config import MaskedGenerator
 from magvit.pipeline import MagvitPipeline as Pipeline
+from magvit.training.processes import FailedElsewhere
 from magvit.video import read_video, write_video
 from tiny_model import CLIP_SHAPE, random_clip, tiny_pipeline
 
@@ -251,6 +252,71 @@ def test_interruption(model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 48.0 GiB for an array"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 48.00 GiB.\nmore"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to"),
+    ],
+)
+def test_want_of_memory_is_one_sentence(
+    model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    def large(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Pipeline, "__call__", large)
+    assert run("generate", "--task", "UG", "--output", tmp_path / "new" / "out", "--model", model) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told == ["magvit: out of memory: smaller batches or clips, fewer samples, or another --device may do"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_samples_of_an_earlier_call_go_and_other_files_stay(model: str, tmp_path: Path) -> None:
+    order = ["generate", "--task", "UG", "--output", tmp_path, "--model", model]
+    assert run(*order, "--num-samples", 5) == 0
+    five = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / "sample_mine.mp4").write_bytes(b"")
+    assert run(*order, "--num-samples", 3, "--batch-size", 2) == 0
+    names = [f"sample_00{number}.mp4" for number in range(3)]
+    assert sorted(os.listdir(tmp_path)) == [*names, "sample_mine.mp4"]
+    for name in names:  # the batches change nothing
+        assert (tmp_path / name).read_bytes() == five[name]
+
+
+PEAK = """
+import resource, sys
+from magvit.cli import main, train
+assert main(sys.argv[1:]) == 0
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def peak(*arguments: object) -> int:
+    """MiB that a command takes at most."""
+    command = [sys.executable, "-c", PEAK, *map(str, arguments)]
+    return int(subprocess.run(command, capture_output=True, check=True, text=True).stdout.split()[-1])
+
+
+def test_memory_is_flat_in_the_number_of_samples(tmp_path: Path) -> None:
+    order = ("generate", "--task", "UG", "--num-steps", 1, "--batch-size", 2, "--device", "cpu")
+    few, many = (peak(*order, "--output", tmp_path / str(n), "--num-samples", n) for n in (2, 40))
+    assert (
+        many - few < 40
+    )  # MiB; 30 for each copy of the pixels, and 800 for the decoder's features, where all are at once
+
+
+def test_a_terminal_that_lacks_a_sign_does_not_end_a_command() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    script = (
+        "import sys; from magvit.cli import Presets, main; Presets.run = lambda self: print('83 \u00b1 2 \u2191'); "
+        "sys.exit(main(['presets']))"
+    )
+    process = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=False)
+    assert (process.returncode, process.stdout) == (0, b"83 \\xb1 2 \\u2191\n")
+
+
 def test_a_bug_keeps_its_traceback(model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def broken(*_: object, **__: object) -> None:
         raise KeyError("a bug")
@@ -400,3 +466,16 @@ def test_a_terminal_that_knows_few_letters_gets_the_help_too() -> None:
     command = [sys.executable, "-m", "magvit", "--help"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert "demo " in done.stdout
+
+
+@pytest.mark.parametrize("error", [FailedElsewhere("what the first one says"), KeyboardInterrupt()])
+def test_all_processes_but_the_first_end_a_training_quietly(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], error: BaseException
+) -> None:
+    def failing(*_: object, **__: object) -> Path:
+        raise error
+
+    monkeypatch.setattr("magvit.training.processes.is_first_process", lambda: False)
+    monkeypatch.setattr("magvit.training.train_tokenizer.train_tokenizer", failing)
+    parse_arguments(["train", "tokenizer", "debug", "--output", str(tmp_path)]).run()
+    assert capsys.readouterr() == ("", "")

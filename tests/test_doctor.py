@@ -110,8 +110,8 @@ def test_running_and_interrupted(run: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """Past bug: a run was "running" for a minute after Ctrl-C."""
     edit(run / "config.json", num_steps=1000)
     script = (
-        "import sys; from pathlib import Path; from magvit.training.log import RunLog; "
-        "log = RunLog(Path(sys.argv[1]), 4); print('writes', flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from magvit.storage import locked\n"
+        "with locked(Path(sys.argv[1])): print('writes', flush=True); sys.stdin.read()"
     )
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", script, str(run)], stdin=pipe, stdout=pipe) as writer:
@@ -124,7 +124,7 @@ def test_running_and_interrupted(run: Path, monkeypatch: pytest.MonkeyPatch) -> 
         age(run, 1)
         writer.kill()
     assert state_of(run).message.startswith("interrupted: step 4 of 1000")
-    monkeypatch.setattr("magvit.doctor.run_folder.is_written", lambda folder: None)  # where a disk knows no locks
+    monkeypatch.setattr("magvit.doctor.run_folder.is_locked", lambda folder: None)  # where a disk knows no locks
     assert state_of(run).message.startswith("running: step 4 of 1000")
     age(run, 3600)
     state = state_of(run)

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from magvit.training.config import LoopConfig
-from magvit.training.engine import Machine, average_of, launch, mean_metrics, micro_batches, seed_step
+from magvit.training.engine import Learner, Machine, average_of, launch, mean_metrics, micro_batches, seed_step
+from magvit.training.optim import OptimizerConfig
 
 LOOP = LoopConfig(num_steps=10, global_batch_size=12, precision="float32")
 
@@ -90,3 +91,19 @@ def test_precision_decides_the_networks_and_not_the_weights():
 def test_loops_that_cannot_run_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         replace(LOOP, **change)
+
+
+def test_a_resumed_optimizer_has_the_settings_of_its_config_and_the_moments_of_the_state():
+    def learner(config: OptimizerConfig) -> Learner:
+        return Learner(launch(LOOP, Machine("cpu")), nn.Linear(2, 2), config, 10)
+
+    old, config = learner(OptimizerConfig(1e-3)), OptimizerConfig(2e-3, betas=(0.5, 0.6), weight_decay=0.25)
+    old.wrapped(torch.ones(1, 2)).sum().backward()
+    old.update(0)
+    resumed, new = learner(config), learner(config)
+    resumed.load_state_dict(old.state_dict())
+    for ours, expected in zip(resumed.optimizer.param_groups, new.optimizer.param_groups, strict=True):
+        names = ours.keys() - {"params"}
+        assert {name: ours[name] for name in names} == {name: expected[name] for name in names}
+    moments, expected = (one.state_dict()["optimizer"]["state"]["weight"]["exp_avg"] for one in (resumed, old))
+    assert torch.equal(moments, expected)

@@ -2,6 +2,10 @@
 
 import json
 import os
+import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +50,55 @@ def test_the_longest_names_can_be_written(tmp_path: Path) -> None:
             assert path.suffix == Path(name).suffix
             path.write_text("x")
         assert (tmp_path / name).read_text() == "x"
+
+
+# --- locks ---
+
+HOLD = """
+import pathlib, sys, time
+from magvit.storage import locked
+with locked(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_writer_is_kept_out_until_the_first_ends_however_it_ends(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "run"
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        told = f"{folder} is being written by process {holder.pid} on {socket.gethostname()}: wait until that ends"
+        with pytest.raises(OSError, match=told), storage.locked(folder):
+            pass
+        with storage.locked(folder, "-1-of-2"):  # another part
+            pass
+        holder.kill()
+    with storage.locked(folder):
+        assert os.listdir(folder) == [".lock"]
+    assert not os.listdir(folder)
+
+
+def test_a_worker_that_outlives_the_writer_does_not_hold_its_lock(tmp_path: Path) -> None:
+    with storage.locked(tmp_path / "run"):
+        if (worker := os.fork()) == 0:
+            signal.pause()
+    try:
+        with storage.locked(tmp_path / "run"):
+            pass
+        assert not (tmp_path / "run").exists()  # nothing was written
+    finally:
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
+
+
+def test_a_file_system_without_locks_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(storage.fcntl, "flock", refuse)
+    with pytest.warns(UserWarning, match=r"cannot be locked \(.*not supported\)"), storage.locked(tmp_path):
+        pass
 
 
 # --- kinds ---

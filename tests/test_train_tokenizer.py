@@ -9,6 +9,7 @@ from magvit import MagvitPipeline
 from magvit.data.loader import DataConfig, TrainingClips
 from magvit.hub import load_tensors
 from magvit.seeds import generator_for
+from magvit.storage import locked
 from magvit.tokenizer import VideoTokenizer, inflate
 from magvit.training import codebook as module_of_codebook
 from magvit.training import train_tokenizer as module
@@ -158,6 +159,12 @@ def test_resuming_a_finished_run_changes_nothing_and_a_new_run_starts_at_the_beg
     fresh = tmp_path / "fresh"
     train(config, fresh, resume=True)  # nothing to resume from
     assert metrics(fresh) == metrics(whole)
+
+
+def test_a_folder_in_which_a_run_trains_is_refused(tmp_path):
+    with locked(tmp_path / "run"), pytest.raises(OSError, match=r"run is being written by process \d+ on .+"):
+        train_tokenizer(tokenizer_run(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_used_folder_is_not_started_over_and_other_sizes_are_not_resumed(trained):

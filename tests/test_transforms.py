@@ -3,7 +3,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from magvit.data.transforms import center_crop, crop, fit_clip
+from magvit.data.transforms import center_crop, crop, decoded_side, fit_clip
+from magvit.video import VideoInfo
 
 
 def coordinates(num_frames: int, height: int, width: int) -> Float[Tensor, "3 T H W"]:
@@ -72,3 +73,19 @@ def test_fit_clip_leaves_a_fitting_clip_alone() -> None:
 def test_fit_clip_refuses_a_short_video() -> None:
     with pytest.raises(ValueError, match="1 frames, expected at least 4"):
         fit_clip(torch.rand(3, 1, 16, 16), (4, 16, 16))
+
+
+@pytest.mark.parametrize(
+    ("size", "side"),
+    [
+        ((1080, 1920), None),
+        ((2160, 3840), 1086),  # 1931x1086
+        ((4320, 7680), 1086),
+        ((8000, 8000), 1448),
+        ((300, 30000), 144),  # 14400x144
+        ((100, 60000), 100),  # never made larger
+    ],
+)
+def test_large_pictures_are_decoded_small(size: tuple[int, int], side: int | None) -> None:
+    found = decoded_side(VideoInfo(size[1], size[0], None, None, "", None), (16, 128, 128))
+    assert found == side

@@ -459,6 +459,17 @@ def test_write_to_an_impossible_place(tmp_path: Path, suffix: str) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_link_stays_and_the_longest_names_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    link, target, long = tmp_path / "link.gif", tmp_path / "there" / "file.gif", tmp_path / ("a" * 250 + ".gif")
+    link.symlink_to(target)
+    for path in (link, link, long):
+        write_video(path, pattern() / 255)
+    assert link.is_symlink()
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+    assert long.read_bytes() == target.read_bytes()
+
+
 def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     write_video(tmp_path / "a.webp", pattern() / 255)
     before = (tmp_path / "a.webp").read_bytes()

@@ -146,6 +146,8 @@ class MagvitPipeline:
         condition: Condition | None = None,
         decoding: Decoding | None = None,
         num_samples: int | np.integer = 1,
+        first_sample: int = 0,
+        batch_size: int = 16,
         keep_given: bool = False,
         seed: int | Several = 0,
         callback: Callable[[DecodingStep], None] | None = None,
@@ -161,9 +163,11 @@ class MagvitPipeline:
                 `magvit.tasks.conditions.masked`. The task then says only how the sequence begins.
             decoding: how tokens are drawn; without it as the model's config says for this task.
             num_samples: results for each clip.
+            first_sample: the number of the first of them, so that many can be asked for in several calls.
+            batch_size: results that are computed at once.
             keep_given: put the given pixels back over the result. The paper's numbers are without.
-            seed: sample j of each clip draws from a generator of its own, seeded with `(seed, j)`: its tokens do not
-                depend on how many other clips or samples are asked for. A sequence gives each clip a seed of its own.
+            seed: sample number j of each clip draws from a generator of its own, seeded with `(seed, j)`: its tokens do
+                not depend on how many others are asked for. A sequence gives each clip a seed of its own.
             callback: called with the state of each decoding step, see `magvit.decoding.decode`.
             **options: single fields of `Decoding` that are to be other than `decoding` says: `num_steps=8`, ...
 
@@ -179,6 +183,9 @@ class MagvitPipeline:
         labels, seeds, (samples,) = _list(label), _list(seed), _list(num_samples)
         given = video is not None or condition is not None
         self.config.check_request(chosen, decoding, given, labels, samples, seeds)
+        for name, value, least in (("first_sample", first_sample, 0), ("batch_size", batch_size, 1)):
+            if value < least:
+                raise ValueError(f"{name} is {value}, expected at least {least}")
         labels = [self.config.class_number(chosen, one) for one in labels]
         latent_shape = self.config.tokenizer.latent_shape(self.config.clip_shape)
 
@@ -188,23 +195,27 @@ class MagvitPipeline:
             condition = chosen.condition(clip.to(self.device), latent_shape, self.config.condition_frames)
         self._check_condition(condition, latent_shape)
         count = len(condition.cond_video)
-        labels = [one for one in _for_each("labels", labels, count) for _ in range(samples)]
-        seeds = _for_each("seeds", seeds, count)
-        cond_tokens = self.encode_condition(condition).repeat_interleave(samples, 0)
-        tokens = self.generate_tokens(
-            chosen,
-            cond_tokens,
-            condition.cond_token_mask.to(self.device).repeat_interleave(samples, 0),
-            labels,
-            decoding,
-            [generator_for(one, sample) for one in seeds for sample in range(samples)],
-            callback,
-        )
-        cond_video = condition.cond_video.to(self.device).repeat_interleave(samples, 0)
-        made = self.decode_tokens(tokens)
-        if keep_given:
-            made = torch.where(condition.cond_mask.to(self.device).repeat_interleave(samples, 0), cond_video, made)
-        return GenerationOutput(made, tokens, cond_video)
+        labels, seeds = _for_each("labels", labels, count), _for_each("seeds", seeds, count)
+        cond_video, cond_mask = condition.cond_video.to(self.device), condition.cond_mask.to(self.device)
+        cond_tokens = self.encode_condition(condition)
+        asked = [(row, first_sample + number) for row in range(count) for number in range(samples)]
+        tokens, videos = [], []
+        for batch in (asked[start : start + batch_size] for start in range(0, len(asked), batch_size)):
+            rows = [row for row, _ in batch]
+            tokens.append(
+                self.generate_tokens(
+                    chosen,
+                    cond_tokens[rows],
+                    condition.cond_token_mask[rows].to(self.device),
+                    [labels[row] for row in rows],
+                    decoding,
+                    [generator_for(seeds[row], number) for row, number in batch],
+                    callback,
+                )
+            )
+            made = self.decode_tokens(tokens[-1])
+            videos.append(torch.where(cond_mask[rows], cond_video[rows], made) if keep_given else made)
+        return GenerationOutput(torch.cat(videos), torch.cat(tokens), cond_video.repeat_interleave(samples, 0))
 
     def decoding(self, task: str, **options: Any) -> Decoding:
         """How this model decodes a task, with some options of `Decoding` changed; those that are None stay.

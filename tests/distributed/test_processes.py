@@ -144,13 +144,13 @@ def test_a_run_goes_on_with_another_number_of_processes(alone: dict[str, Path], 
         assert line == pytest.approx(expected, rel=2e-4, abs=1e-5)
 
 
-def stopped_after(process: subprocess.Popen[str], output: Path) -> int:
+def stopped_after(process: subprocess.Popen[str], output: Path, by: str = "SIGTERM") -> int:
     """The step after which a run that was told to stop has saved and ended."""
     told, errors = process.communicate(timeout=100)
-    assert process.returncode == 0, errors
+    assert process.returncode == (-signal.SIGINT if by == "Ctrl-C" else 0), errors
     state = load_newest_checkpoint(output / "checkpoints")
     assert state is not None
-    assert told == f"stopped by SIGTERM after step {state['step']}; the same command with --resume goes on\n"
+    assert told == f"stopped by {by} after step {state['step']}; the same command with --resume goes on\n"
     return state["step"]
 
 
@@ -164,15 +164,31 @@ def test_sigterm_to_one_saves_and_ends_all(tokenizer: str, tmp_path: Path) -> No
     assert (tmp_path / "model" / "transformer.safetensors").is_file()
 
 
-def test_sigterm_to_the_whole_group_is_for_the_loop(tmp_path: Path) -> None:
-    """As torchrun and SLURM send it. Past bugs: it killed the data loader's workers and with them the run; and a run
-    that writes checkpoints whenever it looks for the signal never saw it.
+@pytest.mark.parametrize(("number", "by"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGINT, "Ctrl-C")])
+def test_a_signal_to_the_whole_group_is_for_the_loop(tmp_path: Path, number: signal.Signals, by: str) -> None:
+    """As torchrun, SLURM and a terminal send it. Past bugs: it killed the data loader's workers and with them the run;
+    a run that writes checkpoints whenever it looks for the signal never saw it; Ctrl-C saved nothing.
     """
     run = {"num_steps": 4000, "num_workers": 1, "log_every": 1000, "sample_every": 4000, "checkpoint_every": 1}
     process = start("tokenizer", tmp_path, run=run)
     wait_for(tmp_path / "checkpoints" / "step_00000002.pt", process)
-    os.killpg(process.pid, signal.SIGTERM)
-    stopped_after(process, tmp_path)
+    os.killpg(process.pid, number)
+    stopped_after(process, tmp_path, by)
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_processes_end_with_the_one_that_started_them() -> None:
+    """What a process waits for never comes when the first one was killed."""
+    begin = "import time; from magvit.training.processes import end_with_parent; end_with_parent()"
+    child = f"{begin}; print(1, flush=True); time.sleep(60)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.kill()
+        killed = time.monotonic()
+        process.stdout.read()  # until the child, which has it too, is gone
+    assert time.monotonic() - killed < 10
 
 
 def test_clips_that_do_not_divide_among_the_processes_do_not_hang(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from magvit.cli.data import Prepare
 from magvit.cli.doctor import Doctor
 from magvit.cli.evaluate import Compare, Evaluate
 from magvit.cli.shard import Shard
+from magvit.cli.shell import is_told, sentence
 from magvit.cli.tokenize import Tokenize
 
 
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # what a terminal cannot show is no reason to fail
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a sign must not end the work
     warnings.formatwarning = lambda message, *_: f"magvit: {message}\n"
     try:
         parse_arguments(list(sys.argv[1:] if arguments is None else arguments)).run()
@@ -71,18 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has left, as in `magvit presets | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except (ValueError, OSError, ImportError) as error:
-        wrong_input = not isinstance(error, ImportError) or "pip install" in str(error)
-        if not wrong_input or os.environ.get("MAGVIT_DEBUG") == "1":
+    except (ValueError, OSError, ImportError, MemoryError, RuntimeError) as error:
+        if not is_told(error) or os.environ.get("MAGVIT_DEBUG") == "1":
             raise
-        print(f"magvit: {_sentence(error)}", file=sys.stderr)
-        return 2
-    except RuntimeError as error:
-        from magvit.data.workers import told_of_death
-
-        if (told := told_of_death(error)) is None:
-            raise
-        print(f"magvit: {told}", file=sys.stderr)
+        print(f"magvit: {sentence(error)}", file=sys.stderr)
         return 2
     return 0
 
@@ -161,12 +154,3 @@ def _unboxed(box: str) -> str:
             told.append(f"{prose} {listed}".rstrip())
     # An option's name stays; a config's is tyro's own, inner one.
     return re.sub(r"Error parsing (?:(--\S+: )|\S+: )", r"\1", "; ".join(told)) or "wrong arguments"
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        name = f"{error.filename}: " if error.filename is not None else ""
-        return f"{name}{error.strerror}"
-    if "DataLoader worker process" in str(error):  # torch tells the worker's traceback; its last line is the error
-        return str(error).rstrip().rsplit("\n", 1)[-1].partition(": ")[2]
-    return " ".join(str(error).split()) or type(error).__name__

@@ -96,6 +96,8 @@ class Generate:
     """Model folder, packaged name, or hub id."""
     num_samples: int = 1
     """Number of results."""
+    batch_size: int = 8
+    """Results that are computed at once."""
     keep_given: bool = True
     """Put the given pixels back over the result; --no-keep-given shows what the model makes of them."""
     seed: int = 0
@@ -118,18 +120,24 @@ class Generate:
         config.check_request(task, decoding, self.input is not None, [label], self.num_samples, [self.seed])
         clip = None if self.input is None else config.clips(self.input, task)
         pipe = load_pipeline(self.model, self.device)
-        with progress(decoding.num_steps) as callback:
-            result = pipe(
-                self.task,
-                clip,
-                label,
-                decoding=decoding,
-                num_samples=self.num_samples,
-                keep_given=self.keep_given,
-                seed=self.seed,
-                callback=callback,
+        starts = range(0, self.num_samples, self.batch_size)
+        with progress(decoding.num_steps * len(starts)) as callback:
+            made = (
+                pipe(
+                    self.task,
+                    clip,
+                    label,
+                    decoding=decoding,
+                    num_samples=min(self.batch_size, self.num_samples - start),
+                    first_sample=start,
+                    batch_size=self.batch_size,
+                    keep_given=self.keep_given,
+                    seed=self.seed,
+                    callback=callback,
+                ).video
+                for start in starts
             )
-        write_samples(self.output, result.video, pipe.config.fps)
+            write_samples(self.output, made, pipe.config.fps)
 
 
 @dataclass(frozen=True)
@@ -168,7 +176,7 @@ class Reconstruct:
         clip = load_config(self.model).clips(self.input)
         pipe = load_pipeline(self.model, self.device)
         ids = pipe.tokenizer.encode(clip.to(pipe.device))
-        write_samples(self.output, pipe.tokenizer.decode(ids), pipe.config.fps)
+        write_samples(self.output, [pipe.tokenizer.decode(ids)], pipe.config.fps)
         if self.tokens is not None:
             self.tokens.parent.mkdir(parents=True, exist_ok=True)
             with written_whole(self.tokens) as path:

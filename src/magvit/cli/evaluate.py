@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from magvit.cli.decoding import DecodingOptions
-from magvit.cli.shell import check_extra, check_folder, check_resume, load_config
+from magvit.cli.shell import check_extra, check_folder, check_resume, is_told, load_config, sentence
 
 if TYPE_CHECKING:
     import torch
@@ -211,8 +211,10 @@ def _compute_part(number: int, command: Evaluate, count: int, threads: int) -> N
         replace(
             command, part=(number, count), device=device if command.device == "auto" else command.device
         )._evaluate()
-    except (ValueError, OSError) as error:
-        print(f"magvit: {error}", file=sys.stderr)
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        if not is_told(error):
+            raise
+        print(f"magvit: {sentence(error)}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -41,17 +41,19 @@ class Shard:
         check_extra("video", "av")
         from magvit.data.datasets import load_clips
         from magvit.data.shard_writer import write_shards
+        from magvit.storage import locked
 
         manifest = load_clips(self.data, self.split or "train")
         if self.split:  # which a set without splits does not have
             manifest = manifest.split(self.split)
-        index = write_shards(
-            manifest,
-            self.output,
-            short_side=self.short_side,
-            clips_per_shard=self.clips_per_shard,
-            num_workers=self.num_workers,
-        )
+        with locked(self.output):
+            index = write_shards(
+                manifest,
+                self.output,
+                short_side=self.short_side,
+                clips_per_shard=self.clips_per_shard,
+                num_workers=self.num_workers,
+            )
         left_out = len(manifest.records) - len(index)
         told = f"wrote {self.output}: {len(index)} clips in {len(index.shards)} shards"
         print(told + (f", {left_out} clips that cannot be read left out" if left_out else ""))

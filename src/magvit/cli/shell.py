@@ -1,7 +1,8 @@
 """What the commands share: checks before the work starts, the progress bar, writing results."""
 
+import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -100,13 +101,68 @@ def progress(num_steps: int) -> Iterator[Callable[[object], None]]:
         yield step_done
 
 
-def write_samples(output: Path, video: "Tensor", fps: float) -> None:
-    """Write `B C T H W` as one file with the samples side by side, or into a folder as one .mp4 each."""
+def write_samples(output: Path, batches: "Iterable[Tensor]", fps: float) -> None:
+    """Write samples, in batches `B C T H W`, as one file side by side, or into a folder as one .mp4 each.
+
+    The samples of an earlier call in the folder go when the first new ones are there.
+
+    Raises:
+        OSError: the place cannot be written, or another process is writing there.
+    """
+    import torch
+
+    from magvit.storage import locked
     from magvit.video import write_video
 
     if output.suffix:
-        write_video(output, video, fps)
+        write_video(output, torch.cat([batch.cpu() for batch in batches]), fps)
     else:
-        for index, sample in enumerate(video):
-            write_video(output / f"sample_{index:03d}.mp4", sample, fps)
+        number = 0
+        with locked(output):
+            for batch in batches:
+                for earlier in output.glob("sample_*.mp4") if number == 0 else ():
+                    if earlier.stem.removeprefix("sample_").isdecimal():
+                        earlier.unlink()
+                for sample in batch:
+                    write_video(output / f"sample_{number:03d}.mp4", sample, fps)
+                    number += 1
     print(f"wrote {output}")
+
+
+_NO_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory|cannot allocate memory", re.IGNORECASE)
+
+
+def is_told(error: BaseException) -> bool:
+    """Whether an error is about what was asked for, and told in one sentence; any other is a bug."""
+    if isinstance(error, ImportError):
+        return "pip install" in str(error)
+    return isinstance(error, ValueError | OSError) or is_out_of_memory(error) or bool(_death_of_a_worker(error))
+
+
+def _death_of_a_worker(error: BaseException) -> str | None:
+    if not isinstance(error, RuntimeError):
+        return None
+    from magvit.data.workers import told_of_death
+
+    return told_of_death(error)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Python's own error, numpy's, those of PyTorch's devices, and that of its CPU allocator, a bare RuntimeError."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error)) is not None
+    )
+
+
+def sentence(error: BaseException) -> str:
+    """What is told of an error, on one line."""
+    if is_out_of_memory(error):
+        return "out of memory: smaller batches or clips, fewer samples, or another --device may do"
+    if isinstance(error, OSError) and error.strerror:
+        name = f"{error.filename}: " if error.filename is not None else ""
+        return f"{name}{error.strerror}"
+    if died := _death_of_a_worker(error):
+        return died
+    if "DataLoader worker process" in str(error):  # torch tells the worker's traceback; its last line is the error
+        return str(error).rstrip().rsplit("\n", 1)[-1].partition(": ")[2]
+    return " ".join(str(error).split()) or type(error).__name__

@@ -37,8 +37,8 @@ class Train:
         check_kind(self.output, self.config.kind)
         if isinstance(self.config, TokenizerRun) and self.config.init_from:
             resolve(self.config.init_from)
-        from magvit.training.engine import is_first_process
         from magvit.training.guards import TrainingStopped
+        from magvit.training.processes import FailedElsewhere, is_first_process
         from magvit.training.train_tokenizer import train_tokenizer
         from magvit.training.train_transformer import train_transformer
 
@@ -49,8 +49,13 @@ class Train:
                 train_tokenizer(self.config, self.output, **options)
             else:
                 train_transformer(self.config, self.output, **options)
+        except FailedElsewhere:
+            pass  # quietly: the launcher kills the first process, which speaks, when another fails before it
+        except KeyboardInterrupt:
+            if is_first_process():
+                raise
         except TrainingStopped as stopped:
-            if is_first_process():  # the others end quietly: the launcher kills us when one of them fails first
+            if is_first_process():
                 print(f"magvit: {stopped}", file=sys.stderr)
                 raise SystemExit(1) from None
 

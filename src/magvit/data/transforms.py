@@ -3,12 +3,18 @@
 Which crop a training clip gets is drawn in `magvit.data.sampling`.
 """
 
+import math
+
 from einops import rearrange
 from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn import functional
 
 from magvit.shapes import Grid
+from magvit.video.reading import VideoInfo
+
+LARGE_PICTURE = 2**22
+"""Pixels above which a user's pictures are made smaller while they are decoded, to half of this."""
 
 
 def crop(
@@ -54,6 +60,17 @@ def fit_clip(video: Float[Tensor, "*B C T H W"], clip_shape: Grid) -> Float[Tens
     scale = max(size[0] / height, size[1] / width)
     covering = max(round(height * scale), size[0]), max(round(width * scale), size[1])
     return center_crop(_resize(video[..., :length, :, :], covering), (size[0], size[1]))
+
+
+def decoded_side(info: VideoInfo, clip_shape: Grid) -> int | None:
+    """The shorter side to decode a user's pictures to, so that 8K takes little more memory than HD.
+
+    None leaves them as they are; what is made smaller still is no smaller than `fit_clip` needs.
+    """
+    pixels, side = info.width * info.height, min(info.width, info.height)
+    if pixels <= LARGE_PICTURE:
+        return None
+    return min(side, max(*clip_shape[1:], math.isqrt(LARGE_PICTURE // 2 * side**2 // pixels)))
 
 
 def _resize(video: Tensor, size: tuple[int, int]) -> Tensor:

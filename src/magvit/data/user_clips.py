@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from magvit.data.transforms import fit_clip
+from magvit.data.transforms import decoded_side, fit_clip
 from magvit.shapes import Grid, Video, check_video
-from magvit.video import TooFewFrames, read_video
+from magvit.video import TooFewFrames, probe, read_video
 from magvit.video.images import IMAGE_SUFFIXES, read_image
 
 VideoSource = Any
@@ -42,7 +42,7 @@ def user_clips(source: VideoSource, clip_shape: Grid, picture_will_do: bool = Fa
             return torch.cat([user_clips(one, clip_shape, picture_will_do) for one in source])
     named, frames = "the video", clip_shape[0]
     if isinstance(source, str | os.PathLike):
-        named, clips = str(source), _read(Path(source), frames)[None]
+        named, clips = str(source), _read(Path(source), clip_shape)[None]
     else:
         clips = _in_memory(source)
     found = clips.shape[2]
@@ -57,12 +57,12 @@ def user_clips(source: VideoSource, clip_shape: Grid, picture_will_do: bool = Fa
     return fitted if found >= frames else fitted.repeat(1, 1, frames, 1, 1)
 
 
-def _read(path: Path, frames: int) -> Float[Tensor, "3 T H W"]:
-    """The first frames of a video, or a picture as the only one."""
+def _read(path: Path, clip_shape: Grid) -> Float[Tensor, "3 T H W"]:
+    """The first frames of a video, or a picture as the only one; large ones are decoded smaller."""
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return read_image(path).float() / 255
     try:
-        return read_video(path, num_frames=frames)
+        return read_video(path, num_frames=clip_shape[0], short_side=decoded_side(probe(path), clip_shape))
     except TooFewFrames as short:
         if path.suffix.lower() not in (".gif", ".webp") or short.available != 1 or short.__cause__:
             raise

@@ -11,10 +11,11 @@ from typing import Any
 from magvit import storage
 from magvit.doctor import Result
 from magvit.pipeline import MagvitPipeline
+from magvit.storage import is_locked
 from magvit.training.checkpoint import read_checkpoint
 from magvit.training.checks import check_metrics, check_schedule
 from magvit.training.config import TokenizerRun, TransformerRun
-from magvit.training.log import METRICS, WARNINGS, is_written, read_records
+from magvit.training.log import METRICS, WARNINGS, read_records
 from magvit.training.optim import OptimizerConfig
 from magvit.typed_json import config_from_dict
 
@@ -119,7 +120,7 @@ def _metrics(folder: Path, num_steps: int | None, checkpoint: int) -> Iterator[R
     if not lines:
         yield Result("warning", "metrics", f"{path} has no line yet")
         return
-    yield _state(lines, num_steps, time.time() - path.stat().st_mtime, checkpoint, is_written(folder))
+    yield _state(lines, num_steps, time.time() - path.stat().st_mtime, checkpoint, is_locked(folder))
     first: dict[str, tuple[int, Result]] = {}
     for record in read_records(folder / WARNINGS):
         result = Result(record["severity"], record["name"], record["message"])

@@ -72,11 +72,13 @@ def evaluate(evaluation: Evaluation, output: Path, work: Work) -> Results | None
 
     Raises:
         ValueError: as `Begun`; or a clip cannot be used, or features are NaN.
-        OSError: something cannot be read or written.
+        OSError: something cannot be read or written, or another process is at the same.
     """
-    begun = Begun(evaluation, output)
-    begun.compute(work)
-    return begun.results() if work.part[1] == 1 else None
+    number, count = work.part
+    with storage.locked(output, f"-{number}-of-{count}" if count > 1 else ""):
+        begun = Begun(evaluation, output)
+        begun.compute(work)
+        return begun.results() if count == 1 else None
 
 
 class Begun:
@@ -232,7 +234,8 @@ def _take_folder(output: Path, config: dict[str, Any]) -> None:
     config = json.loads(json.dumps(config))
     output.mkdir(parents=True, exist_ok=True)
     storage.check_kind(output, "evaluation")
-    others = [path for path in output.iterdir() if not path.name.endswith(CONFIG)]  # half-written ones end so too
+    names = {path.name: path for path in output.iterdir() if not path.name.startswith(storage.LOCK)}
+    others = [path for name, path in names.items() if not name.endswith(CONFIG)]  # half-written ones end so too
     begun = storage.kind_of(output) == "evaluation"
     if not others or (begun and all(map(Path.is_dir, others)) and not any(output.glob("*/*.safetensors"))):
         storage.save_config(output, "evaluation", config)  # another part may be at the same, and writes the same
@@ -263,4 +266,5 @@ def _show(place: Path, real: Video | None, fake: Video) -> None:
             rows.append((f"real {number}", real[number].float().cpu()))
         rows.append((f"sample {number}", sample))
         write_video(place / f"{number}.mp4", sample)
-    contact_sheet(rows).save(place.parent / f"{place.name}.png")
+    with storage.written_whole(place.parent / f"{place.name}.png") as path:
+        contact_sheet(rows).save(path)

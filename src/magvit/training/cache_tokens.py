@@ -46,7 +46,8 @@ def cache_tokens(
 
     Raises:
         ValueError: the folder holds the cache of something else; tokenizer, tasks and data do not fit together.
-        OSError: tokenizer or clips are not there, or the folder cannot be written.
+        OSError: tokenizer or clips are not there, or the folder cannot be written, or is being written by another
+            process.
     """
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("entries_per_shard", entries_per_shard)):
         if value < 1:
@@ -67,31 +68,32 @@ def cache_tokens(
         entries_per_shard=entries_per_shard,
         made_of={**made_of(run, tokenizer, clips), "precision": run.loop.precision},
     )
-    config = _begin(folder, config)
-    missing = missing_shards(folder, config)
-    total, todo = len(clips) * config.epochs, sum(len(config.entries(shard)) for shard in missing)
-    needed = todo * (1 + len(conditions)) * math.prod(latent_shape) * stored_as(tokenizer).itemsize
-    storage.check_space(folder, needed, "the tokens")
-    loader = DataLoader(
-        clips,
-        batch_sampler=_draws(config, missing, batch_size),
-        num_workers=run.loop.num_workers,
-        pin_memory=torch.device(device).type == "cuda",
-        generator=generator_for(run.loop.seed),
-    )
-    batches, autocast = iter(loader), run.loop.precision == "bfloat16"
-    with tqdm(total=total, initial=total - todo, unit="clip", disable=not progress) as bar:
-        for shard in missing:
-            pieces: list[dict[str, Tensor]] = []
-            for _ in range(0, len(config.entries(shard)), batch_size):
-                batch = next(batches)
-                video = batch["video"].to(device, non_blocking=True)
-                with torch.autocast(video.device.type, torch.bfloat16, enabled=autocast):
-                    tokens = tokenize_conditions(tokenizer, video, conditions.values(), run.condition_frames)
-                pieces.append({**tokens, "label": batch["label"], "index": batch["index"]})
-                bar.update(len(video))
-            arrays = {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
-            storage.save_tensors(folder / shard_name(shard), arrays)
+    with storage.locked(folder):
+        config = _begin(folder, config)
+        missing = missing_shards(folder, config)
+        total, todo = len(clips) * config.epochs, sum(len(config.entries(shard)) for shard in missing)
+        needed = todo * (1 + len(conditions)) * math.prod(latent_shape) * stored_as(tokenizer).itemsize
+        storage.check_space(folder, needed, "the tokens")
+        loader = DataLoader(
+            clips,
+            batch_sampler=_draws(config, missing, batch_size),
+            num_workers=run.loop.num_workers,
+            pin_memory=torch.device(device).type == "cuda",
+            generator=generator_for(run.loop.seed),
+        )
+        batches, autocast = iter(loader), run.loop.precision == "bfloat16"
+        with tqdm(total=total, initial=total - todo, unit="clip", disable=not progress) as bar:
+            for shard in missing:
+                pieces: list[dict[str, Tensor]] = []
+                for _ in range(0, len(config.entries(shard)), batch_size):
+                    batch = next(batches)
+                    video = batch["video"].to(device, non_blocking=True)
+                    with torch.autocast(video.device.type, torch.bfloat16, enabled=autocast):
+                        tokens = tokenize_conditions(tokenizer, video, conditions.values(), run.condition_frames)
+                    pieces.append({**tokens, "label": batch["label"], "index": batch["index"]})
+                    bar.update(len(video))
+                arrays = {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
+                storage.save_tensors(folder / shard_name(shard), arrays)
     return folder
 
 

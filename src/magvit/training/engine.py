@@ -1,8 +1,6 @@
 """The one place that knows the training engine, Lightning Fabric: devices, precision, processes."""
 
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, Literal, TypeVar, cast
 
@@ -21,6 +19,7 @@ from magvit.data.token_cache import TokenCache
 from magvit.seeds import generator_for
 from magvit.training.config import THIS_MACHINE, LoopConfig, Machine
 from magvit.training.optim import OptimizerConfig, adamw, clip_gradients, set_learning_rate
+from magvit.training.processes import end_with_parent, over_processes
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -49,6 +48,8 @@ def launch(loop: LoopConfig, machine: Machine = THIS_MACHINE) -> Fabric:
         strategy = ModelParallelStrategy(shard, data_parallel_size=processes, tensor_parallel_size=1)
     elif processes > 1:
         strategy = DDPStrategy(gradient_as_bucket_view=True)
+    if "LOCAL_RANK" in os.environ:  # started by the first process, or with it by torchrun
+        end_with_parent()
     try:
         fabric = Fabric(
             accelerator=machine.device,
@@ -64,11 +65,6 @@ def launch(loop: LoopConfig, machine: Machine = THIS_MACHINE) -> Fabric:
             f"{devices} x device {machine.device!r} on {nodes} nodes cannot be used here: {reason}"
         ) from error
     return fabric
-
-
-def is_first_process() -> bool:
-    """Whether this is the process that speaks."""
-    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
 def shard(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
@@ -122,14 +118,20 @@ class Learner(Generic[M]):
         return {"module": module, "optimizer": optimizer}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`, with the whole state on every process."""
+        """The inverse of `state_dict`, with the whole state on every process; settings stay those of the config."""
+        optimizer = self.optimizer.optimizer
+        settings = [
+            {name: value for name, value in group.items() if name != "params"} for group in optimizer.param_groups
+        ]
         set_state_dict(
             self.module,
-            self.optimizer.optimizer,
+            optimizer,
             model_state_dict=state["module"],
             optim_state_dict=state["optimizer"],
             options=StateDictOptions(full_state_dict=True),
         )
+        for group, ours in zip(optimizer.param_groups, settings, strict=True):
+            group.update(ours)
 
     def whole(self, make: Callable[[], M]) -> M:
         """The network as one process can run it: itself, or where it is shared out, a new one with its weights."""
@@ -155,15 +157,6 @@ def average_of(module: M, decay: float) -> tuple[AveragedModel, M]:
     average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
     average.n_averaged.fill_(1)  # start from the initial weights, and average from the first update on
     return average.eval(), cast(M, average.module)
-
-
-def over_processes(fabric: Fabric, tensor: Tensor, how: Literal["mean", "sum"] = "mean") -> Tensor:
-    """Mean or sum of a tensor over all processes, which have to call it together."""
-    if fabric.world_size == 1:
-        return tensor
-    total = tensor.detach().clone()
-    torch.distributed.all_reduce(total)  # the engine's own waits for the device
-    return total / fabric.world_size if how == "mean" else total
 
 
 class StepMeans:
@@ -210,44 +203,6 @@ def mean_metrics(pieces: Iterable[dict[str, Tensor]], fabric: Fabric) -> dict[st
             collected.setdefault(name, []).append(value.detach().float())
     means = torch.stack([torch.stack(values).mean() for values in collected.values()])
     return dict(zip(collected, over_processes(fabric, means).tolist(), strict=True))
-
-
-def share(fabric: Fabric, thing: Any) -> list[Any]:
-    """What every process passes to it, in order of rank; all have to call it together."""
-    things = [thing] * fabric.world_size
-    if fabric.world_size > 1:
-        torch.distributed.all_gather_object(things, thing)
-    return things
-
-
-class StopRequest:
-    """SIGTERM, as preemptible machines send it, as a question that all processes answer alike."""
-
-    CHECK_EVERY = 10  # steps, where the processes have to agree
-
-    def __init__(self, fabric: Fabric):
-        self.fabric, self.received, self.heeded = fabric, False, False
-
-    def __enter__(self) -> "StopRequest":
-        if threading.current_thread() is threading.main_thread():  # others cannot have signals
-            self.previous = signal.signal(signal.SIGTERM, self._receive)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self.previous)
-
-    def _receive(self, *signal_and_frame: object) -> None:
-        self.received = True
-
-    def agreed(self, step: int) -> bool:
-        """Whether to save after `step` and end there (`heeded` from now on): some process was told to."""
-        if self.fabric.world_size == 1:
-            self.heeded = self.received
-        elif step % self.CHECK_EVERY == 0:
-            told = torch.tensor(float(self.received), device=self.fabric.device)
-            self.heeded = bool(over_processes(self.fabric, told) > 0)
-        return self.heeded
 
 
 def forever(

@@ -4,11 +4,9 @@ where that package is installed, and Weights & Biases where the run names a proj
 
 import importlib
 import json
-import os
 import sys
 import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +19,6 @@ from magvit.typed_json import parse_json
 from magvit.video import write_video
 from magvit.video.writing import HIGHEST_RATES
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
-
 METRICS, WARNINGS, EVALUATIONS = "metrics.jsonl", "warnings.jsonl", "evaluations.jsonl"
 
 
@@ -34,33 +27,6 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     whole = [(number, line) for number, line in enumerate(lines, start=1) if line.endswith(b"}")]
     return [parse_json(line, f"{path} line {number}", dict) for number, line in whole]
-
-
-def is_written(folder: Path) -> bool | None:
-    """Whether a process writes the records of a run folder; None where that cannot be known."""
-    try:
-        os.close(_lock(folder))
-    except BlockingIOError:
-        return True
-    except (OSError, AttributeError):
-        return None
-    return False
-
-
-def _lock(folder: Path) -> int:
-    """A handle that holds the lock of a folder until it is closed, or its process ends however that may be.
-
-    Raises:
-        BlockingIOError: another process holds it.
-        OSError, AttributeError: the disk or the system has no locks of folders.
-    """
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException:
-        os.close(handle)
-        raise
-    return handle
 
 
 class RunLog:
@@ -84,9 +50,6 @@ class RunLog:
     ):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._held: int | None = None
-        with suppress(OSError, AttributeError):
-            self._held = _lock(folder)
         self.history: list[dict[str, Any]] = self._kept(METRICS, resume_step)
         self._kept(EVALUATIONS, resume_step)
         self._known = {record["name"] for record in self._kept(WARNINGS, resume_step)}
@@ -155,9 +118,6 @@ class RunLog:
 
     def close(self) -> None:
         """Flush everything."""
-        if self._held is not None:
-            os.close(self._held)
-            self._held = None
         if self.events:
             self.events.close()
         if self.wandb:

@@ -1,9 +1,10 @@
 """What both loops need around their steps: a run folder, resuming, records, checkpoints, and an end."""
 
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,15 +17,16 @@ from tqdm import tqdm
 from magvit.data.loader import TrainingClips
 from magvit.data.token_cache import TokenCache
 from magvit.pipeline import MagvitPipeline
-from magvit.storage import check_kind, remove_unfinished
+from magvit.storage import check_kind, locked, remove_unfinished
 from magvit.training.checkpoint import check_space, restore, save_checkpoint, write_config
 from magvit.training.checks import check_schedule
 from magvit.training.config import TokenizerRun, TransformerRun
-from magvit.training.engine import StopRequest, forever, micro_batches, seed_step, share
+from magvit.training.engine import forever, micro_batches, seed_step
 from magvit.training.evaluation import Evaluator
 from magvit.training.guards import Guard
 from magvit.training.log import RunLog
 from magvit.training.optim import OptimizerConfig
+from magvit.training.processes import FailedElsewhere, StopRequest, share
 from magvit.training.report import write_report
 
 WRITTEN = (("", "report.html"), ("model", "*.safetensors"), ("checkpoints", "step_*.pt"))
@@ -50,7 +52,7 @@ class Run:
 
     Raises:
         ValueError: the folder holds another run.
-        OSError: a checkpoint could not be written there.
+        OSError: another process trains in the folder, or a checkpoint could not be written there.
     """
 
     def __init__(
@@ -65,15 +67,28 @@ class Run:
         progress: bool,
     ):
         self.fabric, self.loop, self.output, self.parts = fabric, config.loop, output, parts
+        self.progress = progress
+        self.held = ExitStack()
+        with self.together():
+            if fabric.is_global_zero:
+                self.held.enter_context(locked(output))
+        try:
+            self._begin(config, clips, resume)
+        except BaseException:
+            self.held.close()
+            raise
+
+    def _begin(self, config: TokenizerRun | TransformerRun, clips: TrainingClips | TokenCache, resume: bool) -> None:
+        fabric, output, parts = self.fabric, self.output, self.parts
         self.evaluator: Evaluator | None = None  # the first process evaluates: only it needs clips and networks
         with self.together():
             if config.evaluation.every and fabric.is_global_zero:
                 self.evaluator = Evaluator(config)
         self.evaluate_every = config.evaluation.every
-        self.progress = progress
-        check_kind(output, config.kind)
-        check_space(output / "checkpoints", parts, self.loop.keep_checkpoints)
-        self.start = restore(output / "checkpoints", parts, resume)
+        with self.together():
+            check_kind(output, config.kind)
+            check_space(output / "checkpoints", parts, self.loop.keep_checkpoints)
+            self.start = restore(output / "checkpoints", parts, resume)
         starts = share(fabric, self.start)
         if len(set(starts)) > 1:
             raise ValueError(
@@ -100,13 +115,17 @@ class Run:
         self.bar = tqdm(
             initial=self.start,
             total=self.loop.num_steps,
-            disable=not (progress and fabric.is_global_zero),
+            disable=not (self.progress and fabric.is_global_zero),
             unit="step",
         )
         self.last_logged, self.clock, self.waiting = self.start, time.perf_counter(), 0.0
 
     def steps(self) -> Iterator[int]:
-        """The steps that are left, until SIGTERM; the networks' randomness is seeded anew in each."""
+        """The steps that are left, until SIGTERM or Ctrl-C; the networks' randomness is seeded anew in each.
+
+        Raises:
+            KeyboardInterrupt: after Ctrl-C, when all is saved.
+        """
         try:
             with self.stop, self.bar:
                 for step in range(self.start, self.loop.num_steps):
@@ -119,11 +138,14 @@ class Run:
             if self.log is not None:
                 self.log.close()
                 write_report(self.output)
-        if self.log is not None:
-            if self.stop.heeded and step + 1 < self.loop.num_steps:
-                self.say(f"stopped by SIGTERM after step {step + 1}; the same command with --resume goes on")
-            else:
-                self.say(f"wrote {self.output / 'model'}")
+            self.held.close()
+        if self.stop.heeded and step + 1 < self.loop.num_steps:
+            name = "Ctrl-C" if self.stop.received == signal.SIGINT else "SIGTERM"
+            self.say(f"stopped by {name} after step {step + 1}; the same command with --resume goes on")
+            if self.stop.received == signal.SIGINT:
+                raise KeyboardInterrupt
+        else:
+            self.say(f"wrote {self.output / 'model'}")
 
     def say(self, sentence: str) -> None:
         """One line on standard output, of the first process."""
@@ -193,12 +215,18 @@ class Run:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Work of the first process that the others wait for; what fails with files there fails everywhere."""
+        """Work that the processes wait for, most of it the first one's; what fails in one fails in all.
+
+        Raises:
+            FailedElsewhere: in all but the first, which says what went wrong.
+        """
         failed: Exception | None = None
         try:
             yield
         except Exception as error:  # whatever it is, the others must not wait for ever
             failed = error
-        told = share(self.fabric, str(failed) if failed else None)[0]
+        told = next(filter(None, share(self.fabric, failed and (str(failed) or type(failed).__name__))), None)
+        if told and not self.fabric.is_global_zero:
+            raise FailedElsewhere(told) from failed
         if failed or told:
             raise failed or OSError(told)

@@ -30,9 +30,9 @@ from magvit.training.engine import (
     launch,
     mean_metrics,
     on_device,
-    over_processes,
 )
 from magvit.training.objectives import Adversary, generator_objective, this_piece
+from magvit.training.processes import over_processes
 from magvit.training.run import Run
 
 

@@ -17,18 +17,10 @@ from magvit.tasks import CommitLosses, Task, Vocabulary, get_task, sequence_leng
 from magvit.training.cache_tokens import check_cache, look_up
 from magvit.training.checks import check_gradients
 from magvit.training.config import TransformerRun
-from magvit.training.engine import (
-    THIS_MACHINE,
-    Learner,
-    Machine,
-    average_of,
-    launch,
-    mean_metrics,
-    on_device,
-    over_processes,
-)
+from magvit.training.engine import THIS_MACHINE, Learner, Machine, average_of, launch, mean_metrics, on_device
 from magvit.training.log import RunLog
 from magvit.training.objectives import commit_objective, draw, tokenize
+from magvit.training.processes import over_processes
 from magvit.training.run import Run
 from magvit.transformer import MaskedTransformer, TransformerConfig
 

@@ -281,7 +281,7 @@ def _checked(path: Path, decoded: Iterator[Any], skipped: int) -> tuple[Any, Ite
         for good in count(skipped + 1):
             try:
                 frame = next(decoded, None)
-            except Inexact:
+            except (Inexact, MemoryError):
                 raise
             except Exception as error:
                 message = f"{path} is damaged: only its first {good} frames can be decoded ({error_reason(error)})"

@@ -34,7 +34,8 @@ def write_video(path: str | os.PathLike[str], video: Tensor, fps: Any = 8) -> No
     | `.png` | one picture: a row of frames for each clip |
     | none | a folder `frame_000.png`, ...; frames written there earlier are replaced |
 
-    The parent folder is made if needed. A file appears under its name only when complete.
+    The parent folder is made if needed. A file appears under its name only when complete; where that is a link, what it
+    points to is replaced.
 
     Args:
         path: where to write.
@@ -57,9 +58,10 @@ def write_video(path: str | os.PathLike[str], video: Tensor, fps: Any = 8) -> No
         raise ValueError(f"video has shape {tuple(video.shape)}, expected at least one pixel")
     check_video(clips)
     pixels = clips.detach().float().clamp(0, 1).mul(255).round().to("cpu", torch.uint8).numpy()
+    path = path.resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{path.stem}.", dir=path.parent))
+        staging = Path(tempfile.mkdtemp(prefix=".magvit-", dir=path.parent))
         try:
             staged = staging / f"video{suffix}"
             _WRITERS[suffix](staged, pixels, fps)
@@ -128,7 +130,7 @@ def plain_errors(path: Path, what: str) -> Iterator[None]:
     """Turn whatever FFmpeg or Pillow raise into one sentence."""
     try:
         yield
-    except Inexact:
+    except (Inexact, MemoryError):
         raise
     except Exception as error:
         raise ValueError(f"{path} {what} ({error_reason(error)})") from error
