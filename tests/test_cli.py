@@ -44,6 +44,8 @@ COMMANDS = [
     "demo",
     "generate",
     "reconstruct",
+    "encode",
+    "decode",
     "presets",
     "shard",
     "tokenize",

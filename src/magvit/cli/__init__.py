@@ -22,6 +22,7 @@ from magvit.cli.doctor import Doctor
 from magvit.cli.evaluate import Compare, Evaluate
 from magvit.cli.shard import Shard
 from magvit.cli.tokenize import Tokenize
+from magvit.cli.tokens import Decode, Encode
 
 
 @runtime_checkable
@@ -36,6 +37,8 @@ app = tyro.extras.SubcommandApp()
 app.command(name="demo")(Demo)
 app.command(name="generate")(Generate)
 app.command(name="reconstruct")(Reconstruct)
+app.command(name="encode")(Encode)
+app.command(name="decode")(Decode)
 app.command(name="presets")(Presets)
 app.command(name="train")(TrainHelp)
 app.command(name="evaluate")(Evaluate)
