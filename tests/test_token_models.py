@@ -79,6 +79,18 @@ def test_a_transformer_is_asked_for_what_is_not_known_alone(pipe):
         assert torch.equal(ids[shown], torch.from_numpy(tokens.ravel())[shown])
 
 
+def test_a_transformer_computes_on_one_thread_whatever_others_do(pipe):
+    """Sums in another order are other sums, and with them other frequencies."""
+    before, seen = torch.get_num_threads(), []
+    hook = pipe.transformer.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    torch.set_num_threads(2)
+    encoded(Foretold(pipe.config, pipe.transformer, 1), clip_of_tokens(chunks=1, grid=(2, 4, 4)))
+    hook.remove()
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+    assert seen == [1]
+
+
 def test_a_transformer_sees_the_chunk_before(pipe):
     mask = pipe.config.generator.vocabulary.mask_token_id
     seen = []

@@ -31,7 +31,7 @@ Told = Callable[[int], object]
 def encode_clip(
     pipe: MagvitPipeline,
     frames: Iterable[Frame],
-    fps: Fraction | float,
+    fps: Fraction | float | int,
     output: str | PathLike[str],
     *,
     coding: Coding = "adaptive",
