@@ -51,7 +51,7 @@ def make_files(folder: Path, number: int = 8) -> Path:
 def make_token_cache(folder: Path, clips: int, clip: tuple[int, int, int]) -> TokenCache:
     """Random tokens: what is read does not depend on their values."""
     grid, number = (clip[0] // 4, clip[1] // 8, clip[2] // 8), max(clips, 1024)
-    config = TokenCacheConfig(1, grid, tuple(map(str, range(CONDITIONS))), (), number, 1, number, {})
+    config = TokenCacheConfig(2, grid, tuple(map(str, range(CONDITIONS))), (), number, 1, number, {})
     folder.mkdir()
     storage.save_config(folder, "token cache", vars(config))
     tokens = torch.randint(1024, (number, 1 + CONDITIONS, *grid), generator=torch.Generator().manual_seed(0))

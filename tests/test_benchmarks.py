@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from magvit.video import write_video
+from tiny_model import tiny_pipeline
 
 
 def test_all_numbers_of_both_stages(benchmark, tmp_path, capsys):
@@ -100,3 +101,24 @@ def test_all_ways_of_reading_are_measured(benchmark, tmp_path, capsys):
     assert rates["tokens, 0 workers"] > rates["raw files, 0 workers"]
     told = capsys.readouterr().out
     assert all(f"| {name} | {rate:.0f} |" in told for name, rate in rates.items())
+
+
+def test_files_of_tokens_beside_h264(benchmark, tmp_path, capsys):
+    """No more bytes than ours where H.264 can make as few; the clip and the numbers fit together."""
+    tools = benchmark("codec")
+    tiny_pipeline().save_pretrained(tmp_path / "model")
+    write_video(tmp_path / "clip.mp4", torch.rand(3, 10, 16, 20))
+    tools["main"](
+        [str(tmp_path / "clip.mp4"), "--model", str(tmp_path / "model"), "--frames", "9", "--codings", "uniform"]
+    )
+    row = capsys.readouterr().out.splitlines()[-1].split(" | ")
+    assert row[0] == "| clip.mp4, 9x16x20"
+    tokens = 2 * 2 * 4 * 5
+    assert 5 < float(row[2]) < 8
+    assert float(row[3]) == pytest.approx(float(row[2]) * tokens / (9 * 16 * 20), rel=0.01)
+    clip = (torch.rand(3, 9, 15, 20, generator=torch.Generator().manual_seed(0)) * 255).byte()
+    size, back = tools["best_h264"](clip, 3000)
+    assert 1500 < size <= 3000
+    assert back.shape == clip.shape
+    _, fine = tools["h264"](clip, 1, "yuv444p")
+    assert tools["quality"](clip, fine) > 40 > tools["quality"](clip, back)

@@ -47,6 +47,8 @@ COMMANDS = [
     "demo",
     "generate",
     "reconstruct",
+    "encode",
+    "decode",
     "presets",
     "shard",
     "tokenize",

@@ -226,10 +226,6 @@ class MagvitPipeline:
         """
         return self.config.decoding(get_task(task), **options)
 
-    def check(self, task: Task, decoding: Decoding) -> None:
-        """ValueError for a task or a guidance that the model never learnt, and for more steps than tokens."""
-        self.config.check(task, decoding)
-
     # --- The four steps ----------------------------------------------------------------------------------------------
 
     def prepare(self, video: VideoSource, task: Task | None = None) -> Video:

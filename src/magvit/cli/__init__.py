@@ -25,6 +25,7 @@ from magvit.cli.evaluate import Compare, Evaluate
 from magvit.cli.shard import Shard
 from magvit.cli.shell import is_told, sentence
 from magvit.cli.tokenize import Tokenize
+from magvit.cli.tokens import Decode, Encode
 
 
 @runtime_checkable
@@ -39,6 +40,8 @@ COMMANDS: Mapping[str, Callable[..., Command]] = {
     "demo": Demo,
     "generate": Generate,
     "reconstruct": Reconstruct,
+    "encode": Encode,
+    "decode": Decode,
     "presets": Presets,
     "train": TrainHelp,
     "evaluate": Evaluate,

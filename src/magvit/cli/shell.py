@@ -89,11 +89,11 @@ def load_pipeline(model: str, device: str) -> "MagvitPipeline":
 
 
 @contextmanager
-def progress(num_steps: int) -> Iterator[Callable[[object], None]]:
+def progress(num_steps: int | None, unit: str = "step") -> Iterator[Callable[[object], None]]:
     """A bar of decoding steps on a terminal, nothing elsewhere; yields the callback that moves it."""
     from tqdm import tqdm
 
-    with tqdm(total=num_steps, unit="step", disable=None, delay=0.2) as bar:
+    with tqdm(total=num_steps, unit=unit, disable=None, delay=0.2) as bar:
 
         def step_done(step: object) -> None:
             bar.update()

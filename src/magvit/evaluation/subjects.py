@@ -95,7 +95,7 @@ def of_pipeline(pipe: MagvitPipeline, protocol: Protocol, classes: list[str], na
 def _decoding(pipe: MagvitPipeline, task: str, protocol: Protocol) -> Decoding:
     """The protocol's, or the model's own with the protocol's changes. ValueError where the model cannot follow it."""
     decoding = protocol.decoding or pipe.decoding(task, **protocol.decoding_changes)
-    pipe.check(get_task(task), decoding)
+    pipe.config.check(get_task(task), decoding)
     return decoding
 
 

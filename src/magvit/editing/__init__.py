@@ -1,0 +1,1 @@
+"""Beyond one clip: any length, any size, and back into files."""
