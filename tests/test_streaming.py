@@ -71,12 +71,28 @@ def test_the_last_chunk_is_held_at_its_last_frame_and_edges_repeat(tokenizer):
     assert torch.equal(tokens, tokenizer.encode(grown[None])[0])
 
 
-def test_tiles_meet_in_the_middle_of_what_they_share(tokenizer):
+def test_tokens_meet_in_the_middle_of_what_tiles_share(tokenizer):
     """Each token is that of the tile whose middle is nearer."""
     video = random_clip(8, 16, 40)
     ((tokens, _),) = encode_frames(tokenizer, frames_of(video), 8, Tiling(24, 8))
     left, right = (tokenizer.encode(video[None, ..., part])[0] for part in (slice(0, 24), slice(16, 40)))
     assert torch.equal(tokens, torch.cat([left[..., :5], right[..., 1:]], -1))
+
+
+def test_pixels_fade_over_all_that_tiles_share(tokenizer):
+    """Left alone, the middle of what is shared half of each, right alone; the same downwards."""
+    ((tokens, _),) = encode_frames(tokenizer, frames_of(random_clip(8, 40, 16)), 8, WHOLE)
+    for grid, turn in ((tokens, lambda video: video), (tokens.mT, lambda video: video.mT)):
+        size = (grid.shape[1] * 4, grid.shape[2] * 4)
+        back = turn(torch.stack(list(decode_frames(tokenizer, [(grid, 8)], size, Tiling(24, 8))), 1)).float()
+        parts = (grid[:, :6], grid[:, 4:]) if grid is tokens else (grid[..., :6], grid[..., 4:])
+        above, below = (turn(tokenizer.decode(part[None])[0] * 255) for part in parts)
+        assert (back[:, :, :16] - above[:, :, :16]).abs().max() <= 1
+        assert (back[:, :, 24:] - below[:, :, 8:]).abs().max() <= 1
+        for row in range(8):
+            weight = (row + 0.5) / 8
+            expected = above[:, :, 16 + row] * (1 - weight) + below[:, :, row] * weight
+            assert (back[:, :, 16 + row] - expected).abs().max() <= 1
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -4,7 +4,8 @@ A clip is cut into chunks of as many frames as the model's clips have; the last 
 grow to multiples of the tokenizer's strides, their edge repeated. What the networks see at a time is one tile of one
 chunk, and what is held is one chunk of 8-bit pixels: memory depends on neither length nor, but for that, on size.
 
-Tiles overlap, so that where two meet neither is at its edge: each gives what lies nearer to its middle.
+Tiles overlap, so that where two meet neither is at its edge: a token is that of the tile whose middle is nearer, and
+pixels pass from one tile to the next, whose colours may differ a little, over all that they share.
 """
 
 import itertools
@@ -68,12 +69,8 @@ class Tiling:
         if not 0 <= self.overlap < (self.size or self.overlap + 1):
             raise ValueError(f"tile overlap is {self.overlap}, expected 0 to less than the tile size {self.size}")
 
-    def tiles(self, grid: tuple[int, int], strides: tuple[int, int]) -> Iterable[tuple[Span, Span]]:
-        """Rows and columns of each tile of a token grid `(h, w)`; a tile is one token large at least."""
-        rows, columns = (self._cut(*axis) for axis in zip(grid, strides, strict=True))
-        return itertools.product(rows, columns)
-
-    def _cut(self, length: int, stride: int) -> list[Span]:
+    def cut(self, length: int, stride: int) -> list[Span]:
+        """The pieces of an axis of so many tokens of `stride` pixels; a piece is one token long at least."""
         size = max(self.size // stride, 1) if self.size else length
         return spans(length, size, min(self.overlap // stride, size - 1))
 
@@ -125,14 +122,16 @@ def encode_frames(
     for chunk, count in chunks(frames, length):
         t, h, w = token_grid(tokenizer, length, (chunk.shape[2], chunk.shape[3]))
         tokens = torch.empty(t, h, w, dtype=torch.long)
-        for y, x in tiling.tiles((h, w), (rows, columns)):
+        for y, x in itertools.product(tiling.cut(h, rows), tiling.cut(w, columns)):
             tile = chunk[:, :, y.start * rows : y.stop * rows, x.start * columns : x.stop * columns]
             scale = 255 if tile.dtype == torch.uint8 else 1
             video = tile.to(device).float()[None] / scale
             missing = (y.stop - y.start) * rows - video.shape[3], (x.stop - x.start) * columns - video.shape[4]
             video = F.pad(video, (0, missing[1], 0, missing[0], 0, 0), mode="replicate")
-            found = tokenizer.encode(video)[0].cpu()
-            tokens[:, y.first : y.last, x.first : x.last] = _kept(found, y, x)
+            found = tokenizer.encode(video)[
+                0, :, y.first - y.start : y.last - y.start, x.first - x.start : x.last - x.start
+            ]
+            tokens[:, y.first : y.last, x.first : x.last] = found.cpu()
         yield tokens, count
 
 
@@ -161,18 +160,28 @@ def decode_frames(
             wanted = f"{size[0]}x{size[1]} pixels"
             raise ValueError(f"a grid of {t}x{h}x{w} tokens for {count} frames is none of frames of {wanted}")
         chunk = torch.empty(3, count, h * rows, w * columns, dtype=torch.uint8)
-        for y, x in tiling.tiles((h, w), (rows, columns)):
-            tile = tokens[:, y.start : y.stop, x.start : x.stop]
-            video = tokenizer.decode(tile[None].to(device))[0, :, :count]
-            pixels = _kept(video.mul(255).round().byte().cpu(), y, x, rows, columns)
-            chunk[..., y.first * rows : y.last * rows, x.first * columns : x.last * columns] = pixels
+        bottom = 0
+        for y in tiling.cut(h, rows):
+            band, right = torch.empty(3, count, (y.stop - y.start) * rows, w * columns), 0
+            for x in tiling.cut(w, columns):
+                tile = tokens[None, :, y.start : y.stop, x.start : x.stop].to(device)
+                pixels = tokenizer.decode(tile)[0, :, :count].mul(255).cpu()
+                lay_over(band, pixels, 3, x.start * columns, right)
+                right = x.stop * columns
+            lay_over(chunk, band, 2, y.start * rows, bottom)
+            bottom = y.stop * rows
         yield from chunk[..., : size[0], : size[1]].unbind(1)
 
 
-def _kept(values: Tensor, y: Span, x: Span, rows: int = 1, columns: int = 1) -> Tensor:
-    """What a tile gives of its values; `rows` and `columns` are how many a token has."""
-    return values[
-        ...,
-        (y.first - y.start) * rows : (y.last - y.start) * rows,
-        (x.first - x.start) * columns : (x.last - x.start) * columns,
-    ]
+def lay_over(canvas: Tensor, values: Float[Tensor, "3 T H W"], axis: int, start: int, end: int) -> None:
+    """Put `values` at `start` of an axis of `canvas`, which is filled up to `end`: from there back they fade in.
+
+    What is written is rounded to whole numbers.
+    """
+    place = canvas.narrow(axis, start, values.shape[axis])
+    if (shared := end - start) > 0:
+        weight = (torch.arange(shared) + 0.5) / shared
+        weight = weight.view(-1, *[1] * (values.ndim - 1 - axis))
+        fading = values.narrow(axis, 0, shared)
+        fading.lerp_(place.narrow(axis, 0, shared).to(fading.dtype), 1 - weight)
+    place.copy_(values.round())
