@@ -171,7 +171,7 @@ class MagvitPipeline:
             count = max(len(labels), len(_list(seed)))
             clip = torch.zeros(count, 3, *self.config.clip_shape) if video is None else self.prepare(video)
             condition = chosen.condition(clip.to(self.device), latent_shape, self.config.condition_frames)
-        self._check_condition(condition, latent_shape)
+        self.check_condition(condition, latent_shape)
         count = len(condition.cond_video)
         labels = [one for one in _for_each("labels", labels, count) for _ in range(num_samples)]
         seeds = _for_each("seeds", _list(seed), count)
@@ -230,7 +230,7 @@ class MagvitPipeline:
         """Tokens of the condition video; all 0, without any work, where nothing is given."""
         if not condition.cond_token_mask.any():
             return torch.zeros(condition.cond_token_mask.shape, dtype=torch.long, device=self.device)
-        with self._autocast():
+        with self.autocast():
             return self.tokenizer.encode(condition.cond_video.to(self.device))
 
     @torch.inference_mode()
@@ -246,7 +246,7 @@ class MagvitPipeline:
     ) -> Tokens:
         """A grid of tokens for each condition and label (None: the unconditional class), drawn by its own generator."""
         assert self.transformer is not None
-        with self._autocast():
+        with self.autocast():
             return generate(
                 self._generator(task),
                 self.transformer,
@@ -262,14 +262,14 @@ class MagvitPipeline:
     @torch.inference_mode()
     def decode_tokens(self, tokens: Tokens) -> Video:
         """The pixels of tokens, in [0, 1]."""
-        with self._autocast():
+        with self.autocast():
             return self.tokenizer.decode(tokens)
 
     @torch.inference_mode()
     def reconstruct(self, video: VideoSource) -> Video:
         """A clip through the tokenizer and back: `B C T H W` in [0, 1]. Input and errors as in `prepare`."""
         clip = self.prepare(video)
-        with self._autocast():
+        with self.autocast():
             return self.tokenizer.reconstruct(clip)
 
     def _generator(self, task: Task) -> Generator:
@@ -277,7 +277,7 @@ class MagvitPipeline:
             raise ValueError(f"this model holds a tokenizer only, so it cannot do {task.name}")
         return self.config.generator
 
-    def _check_condition(self, condition: Condition, latent_shape: Grid) -> None:
+    def check_condition(self, condition: Condition, latent_shape: Grid) -> None:
         """ValueError for a condition of another shape, or one that shows more than the transformer can read."""
         found = tuple(condition.cond_video.shape[1:]), tuple(condition.cond_token_mask.shape[1:])
         expected = (3, *self.config.clip_shape), latent_shape
@@ -291,7 +291,8 @@ class MagvitPipeline:
                 takes = f"this transformer takes {generator.transformer.max_length}"
                 raise ValueError(f"the condition gives {given} tokens, which makes sequences of {length}; {takes}")
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """What the networks run under: bfloat16 where that is this pipeline's precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
 
