@@ -10,16 +10,21 @@ from magvit.video.reading import (
     read_frames,
     read_video,
 )
+from magvit.video.sink import Sink, read_metadata
+from magvit.video.source import Source
 from magvit.video.writing import write_video
 
 __all__ = [
     "MAX_FRAME_PIXELS",
     "MAX_VIDEO_BYTES",
+    "Sink",
+    "Source",
     "TooFewFrames",
     "VideoInfo",
     "count_frames",
     "probe",
     "read_frames",
+    "read_metadata",
     "read_video",
     "write_video",
 ]

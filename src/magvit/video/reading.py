@@ -21,6 +21,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -139,14 +140,14 @@ def _window(
     """The wanted frames as arrays `H W 3`."""
     kept: list[np.ndarray] = []
     seen = 0
-    with _open(path, threads, start if seek else 0) as (info, skipped, frames):
+    with open_video(path, threads, start if seek else 0) as (info, skipped, frames):
         for seen, frame in enumerate(frames, start=skipped + 1):
             if seen <= start or (seen - 1 - start) % stride:
                 continue
             if not kept:
                 convert = Converter(frame, short_side)
             _check_size(path, convert, num_frames or len(range(start, info.num_frames or seen, stride)))
-            with _native(path, "has frames that cannot be converted to RGB"):
+            with plain_errors(path, "has frames that cannot be converted to RGB"):
                 kept.append(convert(frame))
             if len(kept) == num_frames:
                 break
@@ -158,7 +159,7 @@ def _window(
 
 def probe(path: str | os.PathLike[str]) -> VideoInfo:
     """Size, rate and length of a video, from its header and its first frame. Raises as `read_video` does."""
-    with _open(Path(path), threads=1) as (info, _, _):
+    with open_video(Path(path), threads=1) as (info, _, _):
         return info
 
 
@@ -167,12 +168,12 @@ def count_frames(path: str | os.PathLike[str]) -> int:
     path = Path(path)
     if (known := probe(path).num_frames) is not None:
         return known
-    with _container(path, threads=1) as (container, stream), _native(path, "is damaged"):
+    with open_container(path, threads=1) as (container, stream), plain_errors(path, "is damaged"):
         return sum(1 for packet in container.demux(stream) if packet.size)
 
 
 @contextmanager
-def _native(path: Path, what: str) -> Iterator[None]:
+def plain_errors(path: Path, what: str) -> Iterator[None]:
     """Turn whatever FFmpeg or Pillow raise into one sentence."""
     try:
         yield
@@ -183,7 +184,7 @@ def _native(path: Path, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _container(path: Path, threads: int) -> Iterator[tuple[Any, Any]]:
+def open_container(path: Path, threads: int) -> Iterator[tuple[Any, Any]]:
     """Open a file with FFmpeg and choose its video stream."""
     av = import_av()
     options = {
@@ -191,7 +192,7 @@ def _container(path: Path, threads: int) -> Iterator[tuple[Any, Any]]:
         "format_whitelist": ",".join(sorted(av.formats_available - _NOT_FILES - _TEXT_ART)),
         "max_pixels": str(MAX_FRAME_PIXELS),
     }
-    with _native(path, "is not a video that FFmpeg can read"):
+    with plain_errors(path, "is not a video that FFmpeg can read"):
         # "file:" keeps a name with a colon from being read as a network protocol.
         container = av.open(f"file:{path}", options=options, metadata_errors="ignore")
     with container:
@@ -212,7 +213,7 @@ def _container(path: Path, threads: int) -> Iterator[tuple[Any, Any]]:
 
 
 @contextmanager
-def _open(path: Path, threads: int, start: int = 0) -> Iterator[tuple[VideoInfo, int, Iterator[Any]]]:
+def open_video(path: Path, threads: int, start: int = 0) -> Iterator[tuple[VideoInfo, int, Iterator[Any]]]:
     """Open a video: what is known about it, how many frames are skipped, at most `start`, and the frames after them.
 
     Frames are `av.VideoFrame` in presentation order. Raises `Inexact`, also later, if skipping turns out wrong.
@@ -227,7 +228,7 @@ def _open(path: Path, threads: int, start: int = 0) -> Iterator[tuple[VideoInfo,
         with _open_webp(path) as (info, frames):
             yield info, 0, frames
         return
-    with _container(path, threads) as (container, stream):
+    with open_container(path, threads) as (container, stream):
         try:
             found = frames_from(container, stream, start)
         except Exception as error:  # the beginning may be whole, or will say what is wrong
@@ -245,7 +246,7 @@ def _open(path: Path, threads: int, start: int = 0) -> Iterator[tuple[VideoInfo,
 @contextmanager
 def _open_webp(path: Path) -> Iterator[tuple[VideoInfo, Iterator[Any]]]:
     av = import_av()
-    with _native(path, "is not a WebP picture that Pillow can read"):
+    with plain_errors(path, "is not a WebP picture that Pillow can read"):
         image = import_image().open(path, formats=("WEBP",))
         num_frames = getattr(image, "n_frames", 1)
     with image:
@@ -254,7 +255,9 @@ def _open_webp(path: Path) -> Iterator[tuple[VideoInfo, Iterator[Any]]]:
         def pictures() -> Iterator[Any]:
             for index in range(num_frames):
                 image.seek(index)
-                yield av.VideoFrame.from_ndarray(np.asarray(image.convert("RGBA")), "rgba")
+                frame = av.VideoFrame.from_ndarray(np.asarray(image.convert("RGBA")), "rgba")
+                frame.pts, frame.time_base = image.info.get("timestamp"), Fraction(1, 1000)
+                yield frame
 
         first, frames = _checked(path, pictures(), 0)
         milliseconds = image.info.get("duration")  # of the first frame
@@ -268,7 +271,7 @@ def _checked(path: Path, decoded: Iterator[Any], skipped: int) -> tuple[Any, Ite
     Raises `Inexact` if frames were skipped and none can be decoded after them: the ones before may tell why.
     """
     try:
-        with _native(path, "is not a video that can be decoded"):
+        with plain_errors(path, "is not a video that can be decoded"):
             first = next(decoded, None)
         if first is None:
             raise ValueError(f"{path} has no video frames")

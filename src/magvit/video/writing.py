@@ -58,7 +58,7 @@ def write_video(path: str | os.PathLike[str], video: Tensor, fps: float | int = 
         try:
             staged = staging / f"video{suffix}"
             _WRITERS[suffix](staged, pixels, fps)
-            _move(staged, path)
+            move_in_place(staged, path)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     except ImportError:
@@ -156,16 +156,20 @@ _WRITERS: dict[str, Callable[[Path, np.ndarray, float | int], None]] = {
 }
 
 
-def _move(staged: Path, path: Path) -> None:
+def move_in_place(staged: Path, path: Path) -> None:
     """Put what was written in its place; into an existing folder go frames only, in place of earlier frames."""
     if not (staged.is_dir() and path.is_dir()):
         os.replace(staged, path)
         return
-    earlier = list(path.iterdir())
-    for entry in earlier:
-        if entry.is_dir() or not entry.match("frame_*.png"):
-            raise FileExistsError(f"the folder holds other things, for example {entry.name}")
-    for entry in earlier:
+    check_folder(path)
+    for entry in path.iterdir():
         entry.unlink()
     for entry in staged.iterdir():
         os.replace(entry, path / entry.name)
+
+
+def check_folder(path: Path) -> None:
+    """FileExistsError if there is a folder at `path` with other things in it than frames."""
+    for entry in path.iterdir() if path.is_dir() else ():
+        if entry.is_dir() or not entry.match("frame_*.png"):
+            raise FileExistsError(f"the folder holds other things, for example {entry.name}")
