@@ -15,7 +15,7 @@ IMAGE_DESCRIPTION = 0x010E  # the EXIF tag
 
 
 class Gif:
-    """An endless GIF; each frame has 256 colours of its own, with error diffusion.
+    """An endless GIF; each frame has 256 colours of its own.
 
     Times are hundredths of a second. Browsers show what is shorter than two of them for ten, so of more than 50 frames
     a second some are left out, and the clip keeps its speed.

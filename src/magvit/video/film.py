@@ -14,7 +14,8 @@ from magvit.video.writing import import_av
 
 FORMATS = {".mp4": "mp4", ".mkv": "matroska", ".webm": "webm"}
 
-_H264 = {"crf": "17", "mbtree": "0"}  # with mbtree, the same pictures are not always the same bytes
+# With mbtree, the same pictures are not always the same bytes; with B-frames, MP4 cannot say when the last frame ends.
+_H264 = {"crf": "17", "mbtree": "0", "bf": "0"}
 _VP9 = {"crf": "18", "b": "0", "cpu-used": "4", "row-mt": "1"}
 _FINEST = 90_000  # ticks a second, at least, for a variable rate
 

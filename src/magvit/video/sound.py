@@ -1,5 +1,6 @@
 """The sound of a source, copied packet by packet into a file that is being written."""
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack
 from fractions import Fraction
@@ -17,14 +18,16 @@ _RATES = {"aac": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 
 class Sound:
     """All sound streams of a source from one second to another, for an output whose header is not yet written.
 
-    Packets are copied as they are, those at the ends whole; their times are moved, so that sound and pictures stay
-    together. In MP4 the packet before them is copied too, which players decode and do not let be heard. Only a codec
-    that the container cannot hold is decoded and encoded anew.
+    To the end of the pictures is to the end of the sound, which is often a little later. Packets are copied as they
+    are, those at the ends whole; their times are moved, so that sound and pictures stay together. In MP4 the packet
+    before them is copied too, which players decode and do not let be heard. Only a codec that the container cannot
+    hold is decoded and encoded anew.
     """
 
     def __init__(self, output: Any, source: Source, start: Fraction, duration: Fraction):
         self.output, self.path = output, source.path
-        self.begin, self.end = source.first_time + start, source.first_time + start + duration
+        self.begin = source.first_time + start
+        self.end = self.begin + duration if start + duration < source.duration - 0.001 else math.inf
         self.unheard = output.format.name in ("mp4", "mov")  # they can say what not to play
         with ExitStack() as resources:
             self.container, _ = resources.enter_context(open_container(source.path, threads=1))
