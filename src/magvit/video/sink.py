@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -113,7 +113,7 @@ class Sink:
         self._held: tuple[np.ndarray, Fraction] | None = None
         self._first = Fraction(0)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Sink":
         with self._plain_errors(), ExitStack() as resources:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             temporary = resources.enter_context(_whole(self.path))
