@@ -92,14 +92,14 @@ def test_the_canvas_keeps_the_shape(pipe: MagvitPipeline, size: Any, short_side:
 def test_nothing_is_carried_where_nothing_differs() -> None:
     known = torch.zeros(20, 30, dtype=torch.bool)
     known[:, :15] = True
-    assert not spread(torch.zeros(3, 20, 30), known).any()
+    assert not spread(torch.zeros(3, 20, 30), known, 5.0).any()
     assert torch.allclose(blur(torch.ones(1, 40, 40), 2.0)[0, 20, 20], torch.ones(()))
 
 
 def test_colours_are_matched_at_the_seam_and_less_far_from_it() -> None:
     known = torch.zeros(32, 64, dtype=torch.bool)
     known[:, :24] = True
-    carried = spread(torch.full((3, 32, 64), 0.3) * known, known)
+    carried = spread(torch.full((3, 32, 64), 0.3) * known, known, 8.0)
     assert torch.equal(carried[:, :, :24], torch.full((3, 32, 24), 0.3))
     profile = carried[0, 16, 24:]
     assert profile[0] > 0.25

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
-import torch.nn.functional as functional
 from jaxtyping import Bool
 from torch import Tensor
 
 from magvit.editing.canvas import Reader, Stretch
+from magvit.editing.composite import shrink
 from magvit.shapes import Grid, Video
 from magvit.tasks import Condition, Task
 from magvit.tasks.conditions import Box, masked, region_box
@@ -80,10 +80,7 @@ class MaskRegion:
     def known(self, start: int, stop: int, total: int, height: int, width: int) -> Known:
         """As `Region.known`."""
         numbers = [self.numbers[min(index, len(self.numbers) - 1)] for index in range(start, stop)]
-        made = torch.stack([self.mask(number).float().mean(0) > 127.5 for number in numbers])
-        if made.shape[1:] != (height, width):
-            made = functional.adaptive_max_pool2d(made.float(), (height, width)) > 0
-        return ~made
+        return torch.stack([shrink(self.mask(number).float().mean(0) < 127.5, height, width) for number in numbers])
 
 
 @dataclass(frozen=True)
