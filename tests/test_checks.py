@@ -175,6 +175,18 @@ def test_a_bad_beginning_is_forgiven() -> None:
     assert judged(lambda n: healthy(n) | (start if n <= 8 else {})) == {}
 
 
+def test_the_loss_may_rise_when_the_quantizer_begins() -> None:
+    def line(n: int) -> dict[str, float]:
+        autoencoder = healthy(n) | {"reconstruction_loss": 0.001}
+        return (
+            {k: v for k, v in autoencoder.items() if k not in ("codebook_usage", "perplexity")}
+            if n < 20
+            else healthy(n)
+        )
+
+    assert judged(line) == {}
+
+
 def test_one_bad_line_is_forgiven_but_not_a_spike_of_the_loss() -> None:
     once = {"codebook_usage": 0.01, "perplexity": 1.5, "reconstruction_std": 0.001, "data_wait": 0.9}
     assert judged(lambda n: healthy(n) | (once if n == 40 else {})) == {}

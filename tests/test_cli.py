@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from magvit import MagvitPipeline, MaskedTransformer
-from magvit.cli import main
+import magvit
+from magvit import MagvitPipeline, MaskedTransformer, perceptual
+from magvit.cli import COMMANDS as COMMAND_TABLE
+from magvit.cli import main, parse_arguments
 from magvit.cli.decoding import DecodingOptions
 from magvit.decoding import Decoding
 from magvit.interop import official
@@ -68,11 +70,62 @@ def test_help_lists_the_commands_without_torch() -> None:
     assert all(f"• {command.split()[0]}" in shown for command in COMMANDS)
 
 
-def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in COMMANDS:
-        main([*command.split(), "--help"])
-        for line in re.findall(r"│ +(--[^│]*?|[A-Z]+ [^│]*?) *│", capsys.readouterr().out):
-            assert not re.search(r"(INT|STR|PATH|FLOAT)\s+\((default|required)", line), f"{command}: {line}"
+def test_help_has_one_line_for_a_command_and_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == main(["data", "-h"]) == main(["--version"]) == 0
+    shown = capsys.readouterr().out
+    listed = [line for line in shown.splitlines() if line.startswith("  •")]
+    assert len(listed) == len(COMMAND_TABLE) + 1
+    assert max(map(len, shown.splitlines())) <= 110
+    assert shown.endswith(f"\nmagvit {magvit.__version__}\n")
+
+
+RECIPE_COMMANDS = ["train tokenizer folder", "train transformer folder"]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *RECIPE_COMMANDS])
+def test_every_option_is_explained(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command.split(), "--help-all"]) == 0
+    shown = " ".join(re.sub(r"[│╭╮╰╯─]+|-{9,}", " ", capsys.readouterr().out).split())
+    metavar = r"(?: (?:[A-Z{\[]\S*|\S*[\]}]))*"
+    assert re.findall(rf"(--[\w.-]*\w(?:, --[\w.-]+)?){metavar} \((?:default|required)", shown) == []
+    assert not re.search(r" (STR|PATH|INT) (STR|PATH|INT) ", shown.partition("positional")[2].partition("options")[0])
+
+
+@pytest.mark.parametrize("command", RECIPE_COMMANDS)
+def test_help_of_a_recipe_shows_the_basic_options_first_and_leaves_out_what_is_seldom_changed(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts = []
+    for wanted in ("--help", "--help-all"):
+        assert main([*command.split(), wanted]) == 0
+        options = re.findall(r"^[│ ] (--[\w.-]+)", capsys.readouterr().out, re.MULTILINE)
+        assert options[:5] == ["--output", "--data", "--resume", "--seed", "--num-workers"]
+        assert {"--loop.num-steps", "--data.stride"} <= {*options}
+        counts.append(len(options))
+    assert counts[0] < 45 < 80 < counts[1]
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("generat", "unknown command 'generat': did you mean generate?"),
+        ("data prepar", "unknown command 'data prepar': did you mean prepare?"),
+        ("convert", "no command is given, expected one of official"),
+        ("train tokeniser folder", "unknown command 'train tokeniser': did you mean tokenizer?"),
+        ("train transformer foldr", "unknown command 'train transformer foldr': did you mean folder?"),
+        ("--input x", "unknown command '--input', expected one of demo, generate"),
+    ],
+)
+def test_a_wrong_command_names_the_one_that_was_meant(typed: str, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        parse_arguments(typed.split())
+
+
+def test_the_number_of_workers_has_one_name_everywhere() -> None:
+    train = parse_arguments(["train", "tokenizer", "folder", "--num-workers", "7", "--seed", "5"])
+    assert (train.config.loop.num_workers, train.config.loop.seed) == (7, 5)  # type: ignore[attr-defined]
+    for start in ("data prepare folder a b", "shard --data a --output b", "tokenize --output b"):
+        assert parse_arguments([*start.split(), "--num-workers", "7"]).num_workers == 7  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp", ".png"])
@@ -220,3 +273,100 @@ def test_closed_pipe_is_no_error() -> None:
     process = subprocess.run([sys.executable, "-u", "-c", script], stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert (process.returncode, process.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("recipe", ["debug", "folder", "3dvq-b-ucf101"])
+def test_the_discriminator_follows_the_clip_shape_of_the_data_unless_it_is_told_otherwise(recipe: str) -> None:
+    """Past bug: the shape had to be said twice."""
+    command = ["train", "tokenizer", recipe, "--data.clip-shape", "8", "32", "32"]
+    assert parse_arguments(command).config.discriminator.clip_shape == (8, 32, 32)  # type: ignore[attr-defined]
+    words = r"discriminator.clip_shape is \(8, 16, 16\), expected data.clip_shape \(8, 32, 32\)"
+    with pytest.raises(ValueError, match=words):
+        parse_arguments([*command, "--discriminator.clip-shape", "8", "16", "16"])
+
+
+LATER = {"weights": (magvit.MagvitPipeline, "from_pretrained"), "perceptual": (perceptual, "load")}
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("generate --task FP --input nowhere.mp4 --output o.mp4", "nowhere.mp4: No such file"),
+        ("generate --task FP --input . --output o.mp4", "input . is a folder"),
+        ("generate --task FP --input text.mp4 --output o.mp4", "text.mp4 is not a video"),
+        ("generate --task juggling --output o.mp4", "unknown task 'juggling'"),
+        ("generate --task CG --label fly --output o.mp4", "label is 'fly'"),
+        ("generate --task UG --num-steps 9999 --output o.mp4", "num_steps is 9999"),
+        ("generate --task UG --num-samples 0 --output o.mp4", "num_samples is 0"),
+        ("generate --task UG --seed -1 --output o.mp4", "seed is -1"),
+        ("reconstruct --input nowhere.mp4 --output o.mp4", "nowhere.mp4: No such file"),
+        ("reconstruct --input text.mp4 --output o.mp4", "text.mp4 is not a video"),
+        ("demo --input nowhere.mp4", "nowhere.mp4: No such file"),
+        ("demo --input text.mp4", "text.mp4 is not a video"),
+        ("demo --label fly", "label is 'fly'"),
+        ("demo --num-steps 0", "num_steps is 0"),
+        ("train tokenizer folder", "no data: give a folder of clips"),
+        ("train tokenizer folder --data nowhere", "nowhere does not exist"),
+        ("train transformer folder --tokenizer magvit-tiny", "no data: give a folder of clips"),
+        ("train transformer folder --tokenizer magvit-tiny --data nowhere", "nowhere does not exist"),
+        ("evaluate --model magvit-tiny --data nowhere --output o", "nowhere does not exist"),
+        ("evaluate --model magvit-tiny --data synthetic:pushing --metrics fwd --output o", "fwd"),
+        ("evaluate --model magvit-tiny --data synthetic:pushing --tasks XX --output o", "unknown task 'XX'"),
+        ("evaluate --model magvit-tiny --data synthetic:pushing --protocol none --output o", "unknown protocol"),
+        ("evaluate --model magvit-tiny --data synthetic:pushing --i3d nowhere --output o", "nowhere does not exist"),
+        ("tokenize --data nowhere --output o", "nowhere does not exist"),
+        ("tokenize folde --data nowhere --output o", "unknown transformer recipe 'folde'"),
+    ],
+)
+def test_cheap_checks_come_first(
+    command: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Past bug: each of these loaded a model, or downloaded weights, first."""
+
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("loaded before the check")
+
+    for home, name in LATER.values():
+        monkeypatch.setattr(home, name, load)
+    (tmp_path / "text.mp4").write_text("no video")
+    monkeypatch.chdir(tmp_path)
+    assert main(command.split()) == 2
+    assert words in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["text.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("command", "lacking", "extra"),
+    [
+        ("demo", "av", "demo"),
+        ("generate --task UG --output o.mp4", "PIL", "video"),
+        ("reconstruct --input clip.mp4 --output o.mp4", "av", "video"),
+        ("shard --data . --output o", "av", "video"),
+        ("data prepare folder . o", "PIL", "video"),
+        ("evaluate --fake . --data . --output o", "av", "video"),
+        ("train tokenizer debug", "lightning", "train"),
+    ],
+)
+def test_what_needs_an_extra_says_so_before_any_work(
+    command: str,
+    lacking: str,
+    extra: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "clip.mp4").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, lacking, None)
+    assert main(command.split()) == 2
+    told = f'magvit: {lacking} not found, which this needs: pip install "magvit[{extra}]"\n'
+    assert capsys.readouterr().err == told
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_help_of_training_needs_no_extra() -> None:
+    """Past bug: a traceback."""
+    without = "import sys; sys.modules.update(lightning=None, av=None, PIL=None); from magvit.cli import main"
+    script = f"{without}; print(main(['train', 'tokenizer', 'debug', '--help']))"
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert shown.endswith("\n0\n")

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -182,7 +183,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"temperature": float("nan")}, "temperature is nan"),
     ({"video": torch.rand(3, 7, 16, 16)}, "7 frames"),
     ({"video": torch.rand(3, 8, 16, 16) * 255}, "expected \\[0, 1\\]"),
-    ({"video": torch.zeros(3, 8, 16, 16, dtype=torch.uint8)}, "uint8"),
+    ({"video": torch.zeros(3, 8, 16, 16, dtype=torch.int16)}, "int16, expected floating .*, or uint8"),
+    ({"task": "frame_interpolation", "video": torch.rand(3, 16, 16)}, "is a picture, expected a video of at least 8"),
     ({"video": torch.rand(8, 16)}, "expected \\[B, 3, T, H, W\\]"),
     ({"video": torch.rand(1, 8, 16, 16)}, "expected \\[B, 3, T, H, W\\]"),
 ]
@@ -431,3 +433,71 @@ def test_an_autoregressive_model_is_a_folder_too(pipe: MagvitPipeline, tmp_path:
     ):
         with pytest.raises(ValueError, match=words):
             loaded(**arguments)
+
+
+def test_labels_and_seeds_of_any_kind_of_number(pipe: MagvitPipeline) -> None:
+    expected = pipe("CG", label=[1, 2], seed=[3, 4], num_steps=2).tokens
+    for label, seed in (
+        (np.array([1, 2]), np.array([3, 4])),
+        (torch.tensor([1, 2]), torch.tensor([3, 4])),
+        ([np.int64(1), torch.tensor(2)], (np.int32(3), 4)),
+        (("run", np.str_("jump")), range(3, 5)),
+    ):
+        assert torch.equal(pipe("CG", label=label, seed=seed, num_steps=2, num_samples=np.int64(1)).tokens, expected)
+    assert torch.equal(pipe("CG", label=np.int64(1), seed=np.int64(3), num_steps=2).tokens, expected[:1])
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        *(({"label": wrong}, r"label is .*, expected 0 to 2 or") for wrong in (1.0, np.float32(1), torch.tensor(3))),
+        ({"label": np.array(["fly"])}, "label is 'fly', expected 0 to 2 or a class name"),
+        ({"seed": 0.5}, "seed is 0.5, expected a whole number of at least 0"),
+        ({"seed": "a"}, "seed is 'a', expected a whole number"),
+        ({"seed": []}, "there are 0 seeds for 1 clips"),
+        ({"num_samples": 1.5}, "num_samples is 1.5, expected a whole number of at least 1"),
+    ],
+)
+def test_other_labels_and_numbers_are_refused(pipe: MagvitPipeline, argument: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        pipe("CG", **({"label": 1} | argument))
+
+
+def test_precision_by_its_usual_names() -> None:
+    pipe = tiny_pipeline()
+    for name, precision in (("bf16", "bfloat16"), (torch.float32, "float32"), ("fp32", "float32")):
+        assert MagvitPipeline(pipe.config, pipe.tokenizer, pipe.transformer, name).precision == precision
+    assert pipe.to(torch.bfloat16).precision == pipe.to("cpu").precision == "bfloat16"
+    assert pipe.to("cpu", torch.float32).precision == "float32"
+    assert pipe.to(dtype=torch.bfloat16).precision == "bfloat16"
+    for wrong in ("fp16", torch.float16):
+        with pytest.raises(ValueError, match=r"precision is .*16.*, expected float32 or bfloat16"):
+            MagvitPipeline(pipe.config, pipe.tokenizer, pipe.transformer, wrong)
+    with pytest.raises(ValueError, match=r"precision is torch.float16, expected float32 or bfloat16"):
+        pipe.to(torch.float16)
+
+
+def test_a_pipeline_says_what_it_is(pipe: MagvitPipeline) -> None:
+    told = repr(pipe)
+    for words in ("MagvitPipeline on cpu in float32", "clips of 8x16x16 at 8 fps", "2x4x4 tokens of 32 codes"):
+        assert words in told
+    assert "transformer of 0." in told
+    assert "3 classes" in told
+
+
+def test_a_picture_is_all_that_frame_prediction_needs(pipe: MagvitPipeline, tmp_path: Path) -> None:
+    picture = random_clip(frames=1)
+    made = pipe("CFP", picture[:, 0], label=1, keep_given=True, num_steps=2)
+    assert torch.equal(made.video[0, :, :1], picture)
+    assert torch.equal(made.tokens, pipe("CFP", picture.expand(3, 8, 16, 16), label=1, num_steps=2).tokens)
+    two_frames = MagvitPipeline(replace(pipe.config, condition_frames=2), pipe.tokenizer, pipe.transformer)
+    for call in (
+        lambda: two_frames("FP", picture),
+        lambda: pipe("OPC", picture),
+        lambda: pipe.reconstruct(picture[:, 0]),
+    ):
+        with pytest.raises(
+            ValueError, match="is a picture, expected a video of at least 8 frames: a picture is enough"
+        ):
+            call()

@@ -15,10 +15,10 @@ from magvit.cli.data import Prepare
 from magvit.data.datasets import ClipFolder
 from magvit.data.loader import DataConfig, TrainingClips
 from magvit.data.manifest import Record, load_manifest
-from magvit.data.prepare import duplicates, prepare
+from magvit.data.prepare import divided, duplicates, prepare
 from magvit.data.records import read_record
 from magvit.data.sampling import ClipIdentity
-from magvit.data.sources import SOURCES, bair
+from magvit.data.sources import SOURCES, Listing, Problem, bair
 from magvit.video import count_frames, probe, write_video
 
 DATA = Path(os.environ.get("MAGVIT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -183,12 +183,44 @@ def test_limit_and_no_hashes(tmp_path):
         ("ucf", {}, "unknown data set 'ucf', expected one of ucf101, "),
         ("folder", {"limit": 0}, "limit is 0, expected at least 1"),
         ("folder", {"workers": -1}, "workers is -1, expected at least 0"),
+        ("folder", {"validation_share": 1.0}, "validation_share is 1.0, expected a number of at least 0 and below 1"),
         ("folder", {"min_frames": 0}, "min_frames is 0, expected at least 1"),
     ],
 )
 def test_wrong_options(tmp_path, name, options, message):
     with pytest.raises(ValueError, match=message):
         prepare(name, tmp_path, tmp_path / "out", **options)
+
+
+def test_your_own_clips_are_split_by_their_names(tmp_path):
+    """Some of the files, the same when others come and go; all clips of a file together; more with a larger share."""
+
+    def split(names, share):
+        records = tuple(Record(name, start=start) for name in names for start in (None, 1.5))
+        done = divided(Listing(tmp_path, (), records, (Problem("missing", names[0], "", ""),)), share)
+        assert done.problems[0].split == done.records[0].split
+        found = {kind: {one.path for one in done.records if one.split == kind} for kind in ("train", "validation")}
+        assert found["train"] | found["validation"] == {*names}
+        assert not found["train"] & found["validation"]
+        return found
+
+    names = [f"a/{index}.mp4" for index in range(1000)]
+    before, fewer = split(names, 0.2), split(names[::2], 0.2)
+    assert 150 < len(before["validation"]) < 250
+    assert fewer == {kind: paths & {*names[::2]} for kind, paths in before.items()}
+    assert before["validation"] < split(names, 0.5)["validation"]
+    with pytest.raises(ValueError, match=r"validation_share is 1e-05, and of 20 files one split would be empty"):
+        split(names[:20], 1e-5)
+
+
+def test_splits_of_your_own_clips_are_trained_on(tmp_path):
+    for index in range(6):
+        write_video(tmp_path / "clips" / f"{index}.mp4", torch.rand(3, 2, 16, 16))
+    done = prepare("folder", tmp_path / "clips", tmp_path / "out", min_frames=1, validation_share=0.5)
+    assert 0 < done.listed["train"] == len(TrainingClips(DataConfig((2, 16, 16), str(tmp_path / "out")), seed=0)) < 6
+    assert rows_of(tmp_path / "out")["validation"][0] == str(6 - done.listed["train"])
+    with pytest.raises(ValueError, match=r"validation_share is 0.2, but the clips have splits: test, train"):
+        prepare("ucf101", published.ucf101(tmp_path / "ucf"), tmp_path / "out", validation_share=0.2)
 
 
 def test_by_command(tmp_path, capsys):

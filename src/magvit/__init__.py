@@ -1,6 +1,6 @@
 """MAGVIT, the Masked Generative Video Transformer (Yu et al., CVPR 2023, arXiv 2212.05199), in PyTorch.
 
-`import magvit` is quick: the public classes are imported when they are first asked for.
+`import magvit` is quick: the public names are imported when they are first asked for.
 """
 
 from importlib import import_module
@@ -9,15 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from magvit.pipeline import MagvitPipeline
+    from magvit.tasks import TASKS
     from magvit.tokenizer.model import VideoTokenizer
     from magvit.transformer import MaskedTransformer
+    from magvit.video import read_video, write_video
 
-__all__ = ["MagvitPipeline", "MaskedTransformer", "VideoTokenizer", "__version__"]
+__all__ = [
+    "TASKS",
+    "MagvitPipeline",
+    "MaskedTransformer",
+    "VideoTokenizer",
+    "__version__",
+    "read_video",
+    "write_video",
+]
 
 _HOME = {
     "MagvitPipeline": "magvit.pipeline",
     "MaskedTransformer": "magvit.transformer",
+    "TASKS": "magvit.tasks",
     "VideoTokenizer": "magvit.tokenizer.model",
+    "read_video": "magvit.video",
+    "write_video": "magvit.video",
 }
 
 try:
@@ -33,4 +46,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted(__all__)

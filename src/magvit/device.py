@@ -1,9 +1,12 @@
-"""The device that somebody asks for, once it is known to be there, and the memory of this process."""
+"""The device and the precision that somebody asks for, once known to be there, and the memory of this process."""
 
 import ctypes
 import sys
+from typing import Literal
 
 import torch
+
+Precision = Literal["float32", "bfloat16"]
 
 
 def usable_device(name: str | torch.device) -> torch.device:
@@ -22,6 +25,19 @@ def usable_device(name: str | torch.device) -> torch.device:
     if device.type == "meta":
         raise ValueError("device 'meta' cannot be used here: it holds no numbers")
     return device
+
+
+def usable_precision(name: str | torch.dtype) -> Precision:
+    """What the networks work in, by one of its names.
+
+    Raises:
+        ValueError: it is another.
+    """
+    if name in ("float32", "fp32", torch.float32):
+        return "float32"
+    if name in ("bfloat16", "bf16", torch.bfloat16):
+        return "bfloat16"
+    raise ValueError(f"precision is {name!r}, expected float32 or bfloat16")
 
 
 def keep_freed_memory() -> None:

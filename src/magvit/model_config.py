@@ -2,14 +2,16 @@
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from magvit import storage
 from magvit.autoregressive import AutoregressiveConfig
+from magvit.data.user_clips import VideoSource, user_clips
 from magvit.decoding import Decoding
+from magvit.shapes import Video
 from magvit.storage import CONFIG
 from magvit.tasks import MaskMode, Task, TaskFamily, Vocabulary, get_task, sequence_length
 from magvit.tokenizer import TokenizerConfig
@@ -153,6 +155,50 @@ class ModelConfig:
         length = sequence_length(vocabulary, num_tokens, mode)
         if transformer.max_length < length:
             raise ValueError(f"clips make sequences of {length} tokens, the transformer takes {transformer.max_length}")
+
+    def generator_for(self, task: Task) -> MaskedGenerator | AutoregressiveGenerator:
+        """Stage 2; ValueError for a model that has none."""
+        if self.generator is None:
+            raise ValueError(f"this model holds a tokenizer only, so it cannot do {task.name}")
+        return self.generator
+
+    def decoding(self, task: Task, **options: Any) -> Decoding:
+        """How a task is decoded, with some options of `Decoding` changed. Raises as `MagvitPipeline.decoding`."""
+        return self.generator_for(task).decoding_of(task).changed(**options)
+
+    def check(self, task: Task, decoding: Decoding) -> None:
+        """ValueError for a task or a guidance that the model never learnt, and for more steps than tokens."""
+        self.generator_for(task).check(task, decoding)
+        decoding.check(math.prod(self.tokenizer.latent_shape(self.clip_shape)))
+
+    def check_request(
+        self,
+        task: Task,
+        decoding: Decoding,
+        has_video: bool,
+        labels: Sequence[Label | None],
+        num_samples: int = 1,
+        seeds: Sequence[int] = (0,),
+    ) -> None:
+        """All that can be wrong with what a pipeline is asked for, before anything is loaded or read.
+
+        Raises:
+            ValueError: one sentence.
+        """
+        self.check(task, decoding)
+        if has_video != task.needs_video:
+            wanted = "takes no video, but one is given" if has_video else "needs a video"
+            raise ValueError(f"{task.name} {wanted}")
+        for label in labels:
+            self.class_number(task, label)
+        for name, value, least in (("num_samples", num_samples, 1), *(("seed", seed, 0) for seed in seeds)):
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} is {value!r}, expected a whole number of at least {least}")
+
+    def clips(self, source: VideoSource, task: Task | None = None) -> Video:
+        """A user's clips as the model takes them, see `user_clips`; for prediction from one frame a picture will do."""
+        from_one = task is not None and task.family == "frame_prediction" and self.condition_frames == 1
+        return user_clips(source, self.clip_shape, from_one)
 
     def class_number(self, task: Task, label: Label | None) -> int | None:
         """The number of a label that goes with a task; None where the model is fed no class.

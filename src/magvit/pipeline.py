@@ -12,27 +12,25 @@ import contextlib
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from magvit import hub
-from magvit.data.transforms import fit_clip
+from magvit.data.user_clips import VideoSource
 from magvit.decoding import Decoding, DecodingStep
-from magvit.device import usable_device
+from magvit.device import usable_device, usable_precision
 from magvit.generation import Transformer, generate, make_transformer
-from magvit.model_config import Generator, Label, MaskedGenerator, ModelConfig
+from magvit.model_config import Label, MaskedGenerator, ModelConfig
 from magvit.seeds import generator_for
-from magvit.shapes import Grid, TokenMask, Tokens, Video, check_video
+from magvit.shapes import Grid, TokenMask, Tokens, Video
 from magvit.tasks import Condition, Task, get_task, sequence_length
 from magvit.tokenizer import VideoTokenizer
-from magvit.video import read_video
 
 T = TypeVar("T")
-Precision = Literal["float32", "bfloat16"]
-VideoSource = str | Path | Tensor
-"""A video file, or float RGB `B C T H W` or `C T H W` in [0, 1]."""
+Several = Sequence[Any] | np.ndarray | np.generic | torch.Tensor
+"""Numbers of any library."""
 
 
 class GenerationOutput(NamedTuple):
@@ -62,27 +60,44 @@ class MagvitPipeline:
         config: ModelConfig,
         tokenizer: VideoTokenizer,
         transformer: Transformer | None = None,
-        precision: Precision = "float32",
+        precision: str | torch.dtype = "float32",
     ) -> None:
-        if precision not in get_args(Precision):
-            raise ValueError(f"precision is {precision!r}, expected float32 or bfloat16")
         if (transformer and transformer.config) != (config.generator and config.generator.transformer):
             raise ValueError("the config describes another transformer than the one that is given")
         self.config = config
         self.tokenizer = tokenizer.eval()
         self.transformer = None if transformer is None else transformer.eval()
-        self.precision = precision
+        self.precision = usable_precision(precision)
+
+    def __repr__(self) -> str:
+        config, networks = self.config, {"tokenizer": self.tokenizer, "transformer": self.transformer}
+        grid = "x".join(map(str, config.tokenizer.latent_shape(config.clip_shape)))
+        clips = f"clips of {'x'.join(map(str, config.clip_shape))} at {config.fps:g} fps"
+        sizes = [
+            f"{name} of {sum(parameter.numel() for parameter in network.parameters()) / 1e6:.2f} million parameters"
+            for name, network in networks.items()
+            if network is not None
+        ]
+        learnt = config.generator.tasks if config.generator else ("no task, as there is no transformer",)
+        learnt = learnt or ("tasks that its config does not tell",)
+        return (
+            f"{type(self).__name__} on {self.device} in {self.precision}\n"
+            f"  {clips} as {grid} tokens of {config.tokenizer.codebook_size} codes\n"
+            f"  {', '.join(sizes)}\n"
+            f"  {', '.join(learnt)}; {len(config.classes)} classes"
+        )
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, device: str | torch.device = "cpu", precision: Precision = "float32"
+        cls, name: str | Path, device: str | torch.device = "cpu", precision: str | torch.dtype = "float32"
     ) -> "MagvitPipeline":
         """Load a model folder: a local path, the name of a packaged model, or a hub id `user/name`.
 
         Raises:
             OSError: it is not there.
-            ValueError: something in it is wrong, or the device is unknown.
+            ValueError: something in it is wrong, or the device or precision is unknown.
         """
+        usable_precision(precision)
         where = usable_device(device)
         folder = hub.resolve(name)
         config = ModelConfig.load(folder)
@@ -109,9 +124,13 @@ class MagvitPipeline:
         """Where the networks are."""
         return next(self.tokenizer.parameters()).device
 
-    def to(self, device: str | torch.device) -> "MagvitPipeline":
-        """Move the networks; returns the pipeline."""
-        where = usable_device(device)
+    def to(
+        self, device: str | torch.device | torch.dtype | None = None, dtype: torch.dtype | None = None
+    ) -> "MagvitPipeline":
+        """Move the networks, or change the precision that they work in; returns the pipeline."""
+        dtype = device if isinstance(device, torch.dtype) else dtype
+        self.precision = self.precision if dtype is None else usable_precision(dtype)
+        where = self.device if isinstance(device, torch.dtype | None) else usable_device(device)
         self.tokenizer.to(where)
         if self.transformer is not None:
             self.transformer.to(where)
@@ -122,13 +141,13 @@ class MagvitPipeline:
         self,
         task: str,
         video: VideoSource | None = None,
-        label: Label | Sequence[Label] | None = None,
+        label: Label | Several | None = None,
         *,
         condition: Condition | None = None,
         decoding: Decoding | None = None,
-        num_samples: int = 1,
+        num_samples: int | np.integer = 1,
         keep_given: bool = False,
-        seed: int | Sequence[int] = 0,
+        seed: int | Several = 0,
         callback: Callable[[DecodingStep], None] | None = None,
         **options: Any,
     ) -> GenerationOutput:
@@ -155,40 +174,36 @@ class MagvitPipeline:
         """
         chosen = get_task(task)
         decoding = (decoding or self.decoding(task)).changed(**options)
-        self.check(chosen, decoding)
-        latent_shape = self.config.tokenizer.latent_shape(self.config.clip_shape)
         if video is not None and condition is not None:
             raise ValueError("a video and a condition are given, expected one of them")
-        if (has_video := video is not None or condition is not None) != chosen.needs_video:
-            wanted = "takes no video, but one is given" if has_video else "needs a video"
-            raise ValueError(f"{chosen.name} {wanted}")
-        labels = [self.config.class_number(chosen, one) for one in _list(label)]
-        for name, value, least in (("num_samples", num_samples, 1), ("seed", min(_list(seed)), 0)):
-            if value < least:
-                raise ValueError(f"{name} is {value}, expected at least {least}")
+        labels, seeds, (samples,) = _list(label), _list(seed), _list(num_samples)
+        given = video is not None or condition is not None
+        self.config.check_request(chosen, decoding, given, labels, samples, seeds)
+        labels = [self.config.class_number(chosen, one) for one in labels]
+        latent_shape = self.config.tokenizer.latent_shape(self.config.clip_shape)
 
         if condition is None:
-            count = max(len(labels), len(_list(seed)))
-            clip = torch.zeros(count, 3, *self.config.clip_shape) if video is None else self.prepare(video)
+            count = max(len(labels), len(seeds))
+            clip = torch.zeros(count, 3, *self.config.clip_shape) if video is None else self.prepare(video, chosen)
             condition = chosen.condition(clip.to(self.device), latent_shape, self.config.condition_frames)
         self.check_condition(condition, latent_shape)
         count = len(condition.cond_video)
-        labels = [one for one in _for_each("labels", labels, count) for _ in range(num_samples)]
-        seeds = _for_each("seeds", _list(seed), count)
-        cond_tokens = self.encode_condition(condition).repeat_interleave(num_samples, 0)
+        labels = [one for one in _for_each("labels", labels, count) for _ in range(samples)]
+        seeds = _for_each("seeds", seeds, count)
+        cond_tokens = self.encode_condition(condition).repeat_interleave(samples, 0)
         tokens = self.generate_tokens(
             chosen,
             cond_tokens,
-            condition.cond_token_mask.to(self.device).repeat_interleave(num_samples, 0),
+            condition.cond_token_mask.to(self.device).repeat_interleave(samples, 0),
             labels,
             decoding,
-            [generator_for(one, sample) for one in seeds for sample in range(num_samples)],
+            [generator_for(one, sample) for one in seeds for sample in range(samples)],
             callback,
         )
-        cond_video = condition.cond_video.to(self.device).repeat_interleave(num_samples, 0)
+        cond_video = condition.cond_video.to(self.device).repeat_interleave(samples, 0)
         made = self.decode_tokens(tokens)
         if keep_given:
-            made = torch.where(condition.cond_mask.to(self.device).repeat_interleave(num_samples, 0), cond_video, made)
+            made = torch.where(condition.cond_mask.to(self.device).repeat_interleave(samples, 0), cond_video, made)
         return GenerationOutput(made, tokens, cond_video)
 
     def decoding(self, task: str, **options: Any) -> Decoding:
@@ -198,32 +213,26 @@ class MagvitPipeline:
             ValueError: there is no such task, the model holds a tokenizer only, or an option is out of range.
             TypeError: there is no such option.
         """
-        chosen = get_task(task)
-        return self._generator(chosen).decoding_of(chosen).changed(**options)
+        return self.config.decoding(get_task(task), **options)
 
     def check(self, task: Task, decoding: Decoding) -> None:
         """ValueError for a task or a guidance that the model never learnt, and for more steps than tokens."""
-        self._generator(task).check(task, decoding)
-        decoding.check(math.prod(self.config.tokenizer.latent_shape(self.config.clip_shape)))
+        self.config.check(task, decoding)
 
     # --- The four steps ----------------------------------------------------------------------------------------------
 
-    def prepare(self, video: VideoSource) -> Video:
+    def prepare(self, video: VideoSource, task: Task | None = None) -> Video:
         """The first `T` frames at the model's size, on its device, fitted by the one rule of `fit_clip`.
+
+        Args:
+            video: see `magvit.data.user_clips`.
+            task: what it is for; a picture will do to predict frames from one.
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: it is no video, has fewer than `T` frames, or the tensor is not in [0, 1].
+            ValueError: it is no video, has fewer than `T` frames, or the pixels have other values or axes.
         """
-        frames = self.config.clip_shape[0]
-        if isinstance(video, Tensor):
-            clip = video[None] if video.ndim == 4 else video
-            check_video(clip)
-            if clip.shape[2] < frames:
-                raise ValueError(f"the video has {clip.shape[2]} frames, this model needs {frames}")
-        else:
-            clip = read_video(video, num_frames=frames)[None]
-        return fit_clip(clip.float(), self.config.clip_shape).clamp(0, 1).to(self.device)
+        return self.config.clips(video, task).to(self.device)
 
     @torch.inference_mode()
     def encode_condition(self, condition: Condition) -> Tokens:
@@ -248,7 +257,7 @@ class MagvitPipeline:
         assert self.transformer is not None
         with self.autocast():
             return generate(
-                self._generator(task),
+                self.config.generator_for(task),
                 self.transformer,
                 task,
                 labels,
@@ -272,11 +281,6 @@ class MagvitPipeline:
         with self.autocast():
             return self.tokenizer.reconstruct(clip)
 
-    def _generator(self, task: Task) -> Generator:
-        if self.config.generator is None:
-            raise ValueError(f"this model holds a tokenizer only, so it cannot do {task.name}")
-        return self.config.generator
-
     def check_condition(self, condition: Condition, latent_shape: Grid) -> None:
         """ValueError for a condition of another shape, or one that shows more than the transformer can read."""
         found = tuple(condition.cond_video.shape[1:]), tuple(condition.cond_token_mask.shape[1:])
@@ -297,7 +301,10 @@ class MagvitPipeline:
 
 
 def _list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    """One value or several as a list, those of arrays and tensors as Python's own."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    return [one.item() if hasattr(one, "item") else one for one in values]
 
 
 def _for_each(what: str, values: list[T], count: int) -> list[T]:

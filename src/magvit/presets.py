@@ -20,7 +20,7 @@ TOKENIZERS: dict[str, TokenizerConfig] = {
     "2dvq-l-64": replace(_64, dims=2, base_channels=128),
 }
 
-_D128 = DiscriminatorConfig()
+_D128 = DiscriminatorConfig(clip_shape=(16, 128, 128))
 _D64 = DiscriminatorConfig(channel_multipliers=(2, 4, 4, 4), clip_shape=(16, 64, 64))
 
 # The discriminator each tokenizer is trained against, under the tokenizer's name.

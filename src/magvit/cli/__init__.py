@@ -9,12 +9,14 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr
+from difflib import get_close_matches
 from typing import Protocol, runtime_checkable
 
 import tyro
 
+from magvit import __version__
 from magvit.cli.commands import Demo, Generate, Presets, Reconstruct, TrainHelp
 from magvit.cli.convert import Official
 from magvit.cli.data import Prepare
@@ -32,25 +34,20 @@ class Command(Protocol):
         """Run the command."""
 
 
-app = tyro.extras.SubcommandApp()
-app.command(name="demo")(Demo)
-app.command(name="generate")(Generate)
-app.command(name="reconstruct")(Reconstruct)
-app.command(name="presets")(Presets)
-app.command(name="train")(TrainHelp)
-app.command(name="evaluate")(Evaluate)
-app.command(name="compare")(Compare)
-app.command(name="doctor")(Doctor)
-app.command(name="shard")(Shard)
-app.command(name="tokenize")(Tokenize)
-
-data = tyro.extras.SubcommandApp()
-data.command(name="prepare")(Prepare)
-app.command(data, name="data", help="Prepare data sets for training.")
-
-convert = tyro.extras.SubcommandApp()
-convert.command(name="official")(Official)
-app.command(convert, name="convert", help="Make model folders of other projects' checkpoints.")
+COMMANDS: Mapping[str, Callable[..., Command]] = {
+    "demo": Demo,
+    "generate": Generate,
+    "reconstruct": Reconstruct,
+    "presets": Presets,
+    "train": TrainHelp,
+    "evaluate": Evaluate,
+    "compare": Compare,
+    "doctor": Doctor,
+    "shard": Shard,
+    "tokenize": Tokenize,
+    "data prepare": Prepare,
+    "convert official": Official,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,19 +78,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse_arguments(arguments: list[str]) -> Command:
-    """The command that was asked for. What tyro says about wrong arguments, a box of lines, becomes one ValueError."""
+    """The command that was asked for.
+
+    Raises:
+        ValueError: there is no such command, or its arguments are wrong; one sentence.
+        SystemExit: help or the version was asked for, and printed.
+    """
+    if arguments == ["--version"]:
+        print(f"magvit {__version__}")
+        raise SystemExit(0)
+    commands, asks_help = COMMANDS, {"-h", "--help"} & {*arguments}
+    if arguments[:1] == ["train"]:  # its options are made of the recipes, which need torch
+        from magvit.cli import train
+
+        commands = train.commands(basic=bool(asks_help))
+    words: list[str] = []
+    while (name := " ".join(words)) not in commands:
+        inside = {other: command for other, command in commands.items() if other.split()[: len(words)] == words}
+        known = list(dict.fromkeys(other.split()[len(words)] for other in inside))
+        word = next(iter(arguments[len(words) :]), None)
+        if word in ("-h", "--help", "--help-all"):
+            print(_listing(name, inside))
+            raise SystemExit(0)
+        if word not in known:
+            found = f"unknown command {f'{name} {word}'.strip()!r}" if word else "no command is given"
+            if near := get_close_matches(word or "", known, 1):
+                raise ValueError(f"{found}: did you mean {near[0]}?")
+            raise ValueError(f"{found}, expected one of {', '.join(known)}")
+        words.append(word)
+    return _parsed(commands[name], f"magvit {name}", arguments[len(words) :])
+
+
+def _listing(name: str, commands: Mapping[str, Callable[..., Command]]) -> str:
+    """One line for each command."""
+    width = max(map(len, commands)) + 2
+    lines = [f"  • {other:{width}}{(command.__doc__ or '').splitlines()[0]}" for other, command in commands.items()]
+    usage = ["usage: magvit", name, "COMMAND ..."]
+    about = "MAGVIT, the Masked Generative Video Transformer: ten video tasks with one model."
+    more = "magvit COMMAND --help explains a command, magvit --version tells the version."
+    return "\n".join([" ".join(filter(None, usage)), "", about, "", *lines, "", more])
+
+
+def _parsed(command: Callable[..., Command], prog: str, arguments: list[str]) -> Command:
+    """The command with its options. What tyro says about wrong ones, a box of lines, becomes one ValueError."""
+    arguments = ["--help" if word == "--help-all" else word for word in arguments]
     box = io.StringIO()
     try:
         with redirect_stderr(box):
-            if arguments[:1] == ["train"]:  # its options are made of the recipes, which need torch
-                from magvit.cli.train import app as train
-
-                return train.cli(prog="magvit train", args=arguments[1:])
-            return app.cli(
-                prog="magvit",
-                description="Masked Generative Video Transformer: ten video tasks with one model.",
-                args=arguments,
-            )
+            return tyro.cli(command, prog=prog, args=arguments)
     except SystemExit as end:
         if end.code in (0, None):
             raise

@@ -6,7 +6,16 @@ from pathlib import Path
 from tyro.conf import OmitArgPrefixes
 
 from magvit.cli.decoding import DecodingOptions
-from magvit.cli.shell import check_folder, check_output, load_pipeline, progress, write_samples
+from magvit.cli.shell import (
+    check_extra,
+    check_folder,
+    check_input,
+    check_output,
+    load_config,
+    load_pipeline,
+    progress,
+    write_samples,
+)
 
 
 @dataclass(frozen=True)
@@ -37,17 +46,27 @@ class Demo:
     def run(self) -> None:
         """Run the demo."""
         check_folder(self.output)
+        check_input(self.input)
+        check_extra("demo", "av", "PIL")
         from magvit.demo import run_demo
-        from magvit.tasks import TEN_TASKS
+        from magvit.tasks import TEN_TASKS, get_task
 
+        config = load_config(self.model)
+        label = _number_or_name(self.label, config.classes)
+        decodings = {task: config.decoding(task, num_steps=self.num_steps) for task in map(get_task, TEN_TASKS)}
+        for task, decoding in decodings.items():
+            if config.classes or not task.class_conditional:
+                labels = [(label or 0) if task.class_conditional else None]
+                config.check_request(task, decoding, task.needs_video, labels, seeds=[self.seed])
+        if self.input is not None:
+            config.clips(self.input)
         pipe = load_pipeline(self.model, self.device)
-        steps = [pipe.decoding(name, num_steps=self.num_steps).num_steps for name in TEN_TASKS]
-        with progress(sum(steps)) as callback:
+        with progress(sum(decoding.num_steps for decoding in decodings.values())) as callback:
             run_demo(
                 pipe,
                 self.output,
                 self.input,
-                label=_number_or_name(self.label, pipe.config.classes),
+                label=label,
                 num_steps=self.num_steps,
                 seed=self.seed,
                 callback=callback,
@@ -70,7 +89,7 @@ class Generate:
     output: Path
     """.mp4, .gif, .webp or .png with the samples side by side, or a folder for an .mp4 of each sample."""
     input: Path | None = None
-    """The clip to predict from or to edit."""
+    """The clip to predict from or to edit; a picture will do to predict frames."""
     label: str | None = None
     """Class number or name, for the class-conditional tasks."""
     model: str = "magvit-tiny"
@@ -89,13 +108,21 @@ class Generate:
     def run(self) -> None:
         """Generate and write."""
         check_output(self.output)
+        check_input(self.input)
+        check_extra("video", "av", "PIL")
+        from magvit.tasks import get_task
+
+        task, config = get_task(self.task), load_config(self.model)
+        label = _number_or_name(self.label, config.classes)
+        decoding = config.decoding(task, **asdict(self.decoding))
+        config.check_request(task, decoding, self.input is not None, [label], self.num_samples, [self.seed])
+        clip = None if self.input is None else config.clips(self.input, task)
         pipe = load_pipeline(self.model, self.device)
-        decoding = pipe.decoding(self.task, **asdict(self.decoding))
         with progress(decoding.num_steps) as callback:
             result = pipe(
                 self.task,
-                self.input,
-                _number_or_name(self.label, pipe.config.classes),
+                clip,
+                label,
                 decoding=decoding,
                 num_samples=self.num_samples,
                 keep_given=self.keep_given,
@@ -132,12 +159,15 @@ class Reconstruct:
         check_output(self.output)
         if self.tokens is not None:
             check_output(self.tokens, (".npz",))
+        check_input(self.input)
+        check_extra("video", "av", "PIL")
         import numpy as np
 
         from magvit.storage import written_whole
 
+        clip = load_config(self.model).clips(self.input)
         pipe = load_pipeline(self.model, self.device)
-        ids = pipe.tokenizer.encode(pipe.prepare(self.input))
+        ids = pipe.tokenizer.encode(clip.to(pipe.device))
         write_samples(self.output, pipe.tokenizer.decode(ids), pipe.config.fps)
         if self.tokens is not None:
             self.tokens.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +178,7 @@ class Reconstruct:
 
 @dataclass(frozen=True)
 class Presets:
-    """List the packaged models, the tasks, the named sizes of the paper, the training recipes, and the protocols.
+    """List the packaged models, tasks, sizes of the paper, training recipes and protocols.
 
     For example
 
@@ -188,16 +218,10 @@ class Presets:
 
 @dataclass(frozen=True)
 class TrainHelp:
-    """Train a tokenizer or a transformer by a recipe.
-
-    For example
-
-        magvit train tokenizer debug --output runs/debug-tokenizer
-        magvit train transformer debug --tokenizer runs/debug-tokenizer/model --output runs/debug
-    """
+    """Train a tokenizer or a transformer by a recipe."""
 
     def run(self) -> None:
-        """Never reached: `magvit train` has a parser of its own, and this entry stands for it in the list."""
+        """Never reached: the commands of `magvit train` are in a table of their own, for which this entry stands."""
 
 
 def _number_or_name(label: str | None, classes: tuple[str, ...]) -> int | str | None:

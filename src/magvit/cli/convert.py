@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from magvit.cli.shell import check_folder
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Official:
-    """Make a model folder of official (Flax) checkpoints: a tokenizer, and a transformer trained on its tokens.
+    """Make a model folder of official (Flax) checkpoints.
 
     For example
 
@@ -23,12 +23,12 @@ class Official:
         magvit convert official vqgan.npz models/magvit-b-cg-ucf101 --transformer maskgvt.npz
     """
 
-    checkpoint: Positional[Path]
+    checkpoint: Annotated[Positional[Path], arg(metavar="CHECKPOINT")]
     """Parameters of the tokenizer: .npz or Flax msgpack, see magvit.interop.checkpoint."""
-    output_dir: Positional[Path]
+    output_dir: Annotated[Positional[Path], arg(metavar="OUTPUT")]
     """Model folder to write."""
     transformer: Path | None = None
-    """Parameters of the transformer; without them the folder holds a tokenizer only."""
+    """Parameters of the transformer trained on its tokens; without them the folder holds a tokenizer only."""
     clip_shape: tuple[int, int, int] = (16, 128, 128)
     """Frames, height and width of the clips the model was trained on."""
     condition_frames: int = 1

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 if TYPE_CHECKING:
     from magvit.doctor import Result
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Doctor:
-    """Say what is wrong with an installation, a run folder or a set of clips, and what to do about it.
+    """Say what is wrong with an installation, a run or a set of clips, and what to do.
 
     One line for each thing looked at: ok, warning or error; its name; what was found. The exit code is 0 if there was
     no error, 1 if there was one, and 2 if there is nothing to look at. For example
@@ -24,7 +24,7 @@ class Doctor:
         magvit doctor prepared/ucf101 --split test --limit 200
     """
 
-    folder: Positional[str | None] = None
+    folder: Annotated[Positional[str | None], arg(metavar="[FOLDER]")] = None
     """A run folder, a model folder, or clips: a folder of videos, a prepared data set, shards (here or behind a URL), a
     token cache. Without one, the installation."""
     clip_shape: tuple[int, int, int] = (16, 128, 128)

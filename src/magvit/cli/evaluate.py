@@ -5,12 +5,12 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from magvit.cli.decoding import DecodingOptions
-from magvit.cli.shell import check_folder
+from magvit.cli.shell import check_extra, check_folder, load_config
 
 if TYPE_CHECKING:
     import torch
@@ -113,11 +113,15 @@ class Evaluate:
 
     def _check(self) -> None:
         check_folder(self.output)
+        check_extra("video", "av", "PIL")
         if sum(subject is not None for subject in (self.model, self.fake, self.baseline)) != 1:
             raise ValueError("give one of --model, --baseline, and a folder of clips to be measured (--fake)")
         for name, least in (("batch_size", 1), ("devices", 1), ("num_workers", 0), ("num_samples", 1), ("num_real", 1)):
             if (value := getattr(self, name)) is not None and value < least:
                 raise ValueError(f"{name} is {value}, expected at least {least}")
+        for name in ("i3d", "c3d", "lpips", "features", "statistics"):
+            if (path := getattr(self, name)) is not None and not Path(path).exists():
+                raise FileNotFoundError(f"--{name} {path} does not exist")
         if not 0 <= self.part[0] < self.part[1]:
             raise ValueError(f"part is {self.part[0]} of {self.part[1]}, expected 0 to N - 1 of N")
         if self.devices > 1 and (self.part[1] > 1 or ":" in self.device):
@@ -127,7 +131,7 @@ class Evaluate:
         """What is asked for, its networks on a device."""
         from magvit.data.loader import DataConfig, clips_of
         from magvit.evaluation.evaluate import Evaluation
-        from magvit.evaluation.metrics import load_networks
+        from magvit.evaluation.metrics import load_networks, metrics_named
         from magvit.evaluation.networks import WeightFiles
         from magvit.evaluation.protocols import adapted
         from magvit.evaluation.published import protocol_named
@@ -139,8 +143,9 @@ class Evaluate:
             wanted = "a folder of clips (--fake)" if published.subject == "folder" else "a model or a baseline"
             raise ValueError(f"protocol {published.name} is for {wanted}")
         protocol, notes = adapted(published, vars(self) | vars(self.decoding), self.allow_fewer)
-        pipe = MagvitPipeline.from_pretrained(self.model, device, self.precision) if self.model else None
-        shape = protocol.clip_shape or (pipe.config.clip_shape if pipe else None)
+        metrics_named(protocol.metrics)
+        model = load_config(self.model) if self.model else None
+        shape = protocol.clip_shape or (model.clip_shape if model else None)
         if shape is None:
             raise ValueError("the protocol has no clip shape: give --clip-shape FRAMES HEIGHT WIDTH")
         real = protocol.real
@@ -148,9 +153,10 @@ class Evaluate:
         clips = clips_of(config, self.data)
         if self.fake is not None:
             subject = of_folder(clips_of(config, self.fake))
-        elif pipe is None:
+        elif self.model is None:
             subject = of_baseline(str(self.baseline), protocol, clips)
         else:
+            pipe = MagvitPipeline.from_pretrained(self.model, device, self.precision)
             subject = of_pipeline(pipe, protocol, clips.classes, str(self.model))
             protocol = replace(protocol, condition_frames=pipe.config.condition_frames)
         files = WeightFiles(self.i3d, self.c3d, self.lpips, self.features)
@@ -208,14 +214,16 @@ def _compute_part(number: int, command: Evaluate, count: int, threads: int) -> N
 
 @dataclass(frozen=True)
 class Compare:
-    """Show two results side by side, and warn of all that keeps them from being compared. For example
+    """Show two results side by side, and warn of what keeps them from being compared.
 
-    magvit compare eval/mine eval/theirs
+    For example
+
+        magvit compare eval/mine eval/theirs
     """
 
-    a: Positional[Path]
+    a: Annotated[Positional[Path], arg(metavar="A")]
     """results.json, or the folder that holds it."""
-    b: Positional[Path]
+    b: Annotated[Positional[Path], arg(metavar="B")]
     """Another."""
 
     def run(self) -> None:

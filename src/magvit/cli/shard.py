@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from magvit.cli.shell import check_folder
+from magvit.cli.shell import check_extra, check_folder
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Store clips in shards: a few tar files of small videos, quick to read, which train as the folder did.
+    """Store clips in shards: a few tar files of small videos, which train as the folder did.
 
     For example
 
@@ -34,6 +34,7 @@ class Shard:
     def run(self) -> None:
         """Write the shards."""
         check_folder(self.output)
+        check_extra("video", "av")
         from magvit.data.datasets import load_clips
         from magvit.data.shard_writer import write_shards
 

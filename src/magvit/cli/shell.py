@@ -3,12 +3,14 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from magvit.model_config import ModelConfig
     from magvit.pipeline import MagvitPipeline
 
 VIDEO_SUFFIXES = (".mp4", ".gif", ".webp", ".png")
@@ -46,6 +48,28 @@ def check_folder(folder: Path) -> None:
             pass
     except OSError as error:
         raise OSError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def check_input(path: Path | None) -> None:
+    """Refuse, before anything is loaded, an input that is not there. OSError: one sentence."""
+    if path is not None:
+        path.stat()  # raises the system's own error
+        if path.is_dir():
+            raise IsADirectoryError(f"input {path} is a folder, expected a video or picture file")
+
+
+def check_extra(extra: str, *modules: str) -> None:
+    """Refuse, before anything is loaded, what needs an extra that is not installed. ImportError: one sentence."""
+    if lacking := [module for module in modules if find_spec(module) is None]:
+        raise ImportError(f'{" and ".join(lacking)} not found, which this needs: pip install "magvit[{extra}]"')
+
+
+def load_config(model: str) -> "ModelConfig":
+    """What the model is, so that a request can be checked before its weights are loaded."""
+    from magvit import hub
+    from magvit.model_config import ModelConfig
+
+    return ModelConfig.load(hub.resolve(model))
 
 
 def load_pipeline(model: str, device: str) -> "MagvitPipeline":

@@ -17,7 +17,7 @@ DATA = ("clip_shape", "stride", "target_fps", "short_side", "flip", "labels", "s
 
 @dataclass(frozen=True)
 class Tokenize:
-    """Store the tokens of clips, and of what the tasks show of them, so that stage 2 trains without the tokenizer.
+    """Store tokens of clips, and of what tasks show of them, for stage 2 to train on.
 
     The settings are those of a transformer recipe, and what is given here has to be given to the training as well:
 

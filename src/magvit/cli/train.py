@@ -1,88 +1,113 @@
-"""`magvit train`: each recipe is a sub-command whose options are all the fields of its run config."""
+"""`magvit train`: each recipe is a command whose options are all the fields of its run config."""
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, make_dataclass, replace
 from inspect import cleandoc
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, get_type_hints
 
-import tyro
+from tyro.conf import Suppress, arg
 
-from magvit.cli.shell import check_folder
+from magvit.cli.shell import check_extra, check_folder
 from magvit.device import keep_freed_memory
 from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
-from magvit.training.config import TokenizerRun, TransformerRun
-from magvit.training.engine import THIS_MACHINE, Machine, is_first_process
-from magvit.training.guards import TrainingStopped
-from magvit.training.train_tokenizer import train_tokenizer
-from magvit.training.train_transformer import train_transformer
+from magvit.training.config import THIS_MACHINE, Machine, TokenizerRun, TransformerRun
 
-Run = TypeVar("Run", TokenizerRun, TransformerRun)
+Run = TokenizerRun | TransformerRun
+SHOWN = ("loop", "data", "tokenizer", "tasks", "token_cache", "init_from")
+"""The fields of a run that `--help` shows; of these a tokenizer's size is left out as well."""
 
 
 @dataclass(frozen=True)
 class Train:
     """One training run, ready to start."""
 
-    start: Callable[[], Path]
+    config: Run
     output: Path
+    resume: bool
+    machine: Machine
 
     def run(self) -> None:
         """Train. Exit code 1 if the run stopped because its numbers went wrong."""
         check_folder(self.output)
+        check_extra("train", "lightning")
+        from magvit.training.engine import is_first_process
+        from magvit.training.guards import TrainingStopped
+        from magvit.training.train_tokenizer import train_tokenizer
+        from magvit.training.train_transformer import train_transformer
+
         keep_freed_memory()
+        options: dict[str, Any] = {"resume": self.resume, "machine": self.machine}
         try:
-            self.start()
+            if isinstance(self.config, TokenizerRun):
+                train_tokenizer(self.config, self.output, **options)
+            else:
+                train_transformer(self.config, self.output, **options)
         except TrainingStopped as stopped:
             if is_first_process():  # the others end quietly: the launcher kills us when one of them fails first
                 print(f"magvit: {stopped}", file=sys.stderr)
                 raise SystemExit(1) from None
 
 
-def command(recipe: Callable[[], Run], train: Callable[..., Path], default_output: Path) -> Callable[..., Train]:
+def command(recipe: Callable[[], Run], default_output: Path, basic: bool) -> Callable[..., Train]:
     """The command of one recipe: its config's fields become options, with the recipe's values as defaults."""
-    default: Run = recipe()
+    default: Any = recipe()
+    if basic:
+        default = _shown(type(default))(**vars(default))
+    if isinstance(default, TokenizerRun):  # unless an option says otherwise, this follows the data's clip shape
+        object.__setattr__(default, "discriminator", replace(default.discriminator, clip_shape=None))
 
     def parse(
-        config: Run = default,  # type: ignore[assignment]
         output: Path = default_output,
         data: str | None = None,
         resume: bool = False,
         seed: int | None = None,
+        num_workers: int | None = None,
         machine: Machine = THIS_MACHINE,
+        config: Any = default,
     ) -> Train:
         """Filled in below.
 
         Args:
-            config: The run.
             output: Run folder: model/, checkpoints/, samples/, metrics.jsonl.
             data: Folder of clips, classes in sub-folders, or folder or URL of shards; short for --data.folder.
             resume: Go on from the newest checkpoint in the run folder, or start if there is none.
             seed: Short for --loop.seed.
+            num_workers: Short for --loop.num-workers.
             machine: Where to run.
+            config: The run.
         """
         if data is not None:
             config = replace(config, data=config.data.from_folder(data))
-        if seed is not None:
-            config = replace(config, loop=replace(config.loop, seed=seed))
-        return Train(lambda: train(config, output, resume=resume, machine=machine), output)
+        short: dict[str, Any] = {"seed": seed, "num_workers": num_workers}
+        loop = replace(config.loop, **{name: value for name, value in short.items() if value is not None})
+        return Train(replace(config, loop=loop), output, resume, machine)
 
-    parse.__annotations__["config"] = Annotated[type(default), tyro.conf.arg(name="")]
-    parse.__annotations__["machine"] = Annotated[Machine, tyro.conf.arg(name="")]
-    parse.__doc__ = cleandoc(recipe.__doc__ or "") + cleandoc(parse.__doc__ or "").removeprefix("Filled in below.")
+    parse.__annotations__["config"] = Annotated[type(default), arg(name="")]
+    parse.__annotations__["machine"] = Annotated[Machine, arg(name="")]
+    more = "\n\n--help-all shows all options, which are all the fields of the run." if basic else ""
+    parse.__doc__ = (
+        cleandoc(recipe.__doc__ or "") + more + cleandoc(parse.__doc__ or "").removeprefix("Filled in below.")
+    )
     return parse
 
 
-app = tyro.extras.SubcommandApp()
-_tokenizer, _transformer = tyro.extras.SubcommandApp(), tyro.extras.SubcommandApp()
-app.command(_tokenizer, name="tokenizer", help="Stage 1, by one of the recipes.")
-app.command(_transformer, name="transformer", help="Stage 2, by one of the recipes.")
-for _name, _stage1 in TOKENIZER_RECIPES.items():
-    _tokenizer.command(name=_name)(
-        command(
-            _stage1, train_tokenizer, Path("runs") / (f"{_name}-tokenizer" if _name in TRANSFORMER_RECIPES else _name)
-        )
-    )
-for _name, _stage2 in TRANSFORMER_RECIPES.items():
-    _transformer.command(name=_name)(command(_stage2, train_transformer, Path("runs") / _name))
+def _shown(kind: type) -> type:
+    """A run config of which the help shows the basic fields alone."""
+    hints = get_type_hints(kind)
+    shown = [name for name in SHOWN if name != "tokenizer" or hints[name] is str]
+    hidden = [field for field in fields(kind) if field.name not in shown]
+    made = [(field.name, Annotated[hints[field.name], Suppress], field) for field in hidden]
+    return make_dataclass(kind.__name__, made, bases=(kind,), frozen=True)
+
+
+def commands(basic: bool) -> dict[str, Callable[..., Train]]:
+    """By their names, without `magvit`. For `--help`, `basic` ones hide what is seldom changed."""
+    made: dict[str, Callable[..., Train]] = {}
+    for name, stage_1 in TOKENIZER_RECIPES.items():
+        output = Path("runs") / (f"{name}-tokenizer" if name in TRANSFORMER_RECIPES else name)
+        made[f"train tokenizer {name}"] = command(stage_1, output, basic)
+    for name, stage_2 in TRANSFORMER_RECIPES.items():
+        made[f"train transformer {name}"] = command(stage_2, Path("runs") / name, basic)
+    return made

@@ -35,17 +35,17 @@ class DataConfig:
     classes.
     """
 
-    clip_shape: Grid = (16, 128, 128)
-    folder: str | None = None
-    synthetic_share: float = 0.0
-    synthetic: SyntheticName | tuple[SyntheticName, ...] = "shapes"
-    stride: int = 1
+    clip_shape: Grid = (16, 128, 128)  # frames, height and width
+    folder: str | None = None  # folder of clips, classes in sub-folders; or a list, a prepared data set, shards
+    synthetic_share: float = 0.0  # share of drawn clips; 1: no folder is needed
+    synthetic: SyntheticName | tuple[SyntheticName, ...] = "shapes"  # which drawn clips; several take turns
+    stride: int = 1  # step between the frames of a clip
     target_fps: float | None = None  # resample the folder's videos to so many frames a second; None: as stored
-    short_side: int | None = None
+    short_side: int | None = None  # shorter side of the videos before the crop; None: that of the crop
     flip: bool = True  # mirror every other clip of the folder
     labels: bool = True  # sub-folders are classes
     split: str = "train"  # of a prepared folder that has splits
-    cache: bool = False
+    cache: bool = False  # keep all videos in memory, resized; for small sets
     fps: float = 8.0  # at which results are played
 
     def __post_init__(self) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from magvit.data.manifest import Manifest, Record, save_manifest
 from magvit.data.records import part
 from magvit.data.sampling import frames_between
-from magvit.data.sources import SOURCES, DataSet, Problem
+from magvit.data.sources import SOURCES, DataSet, Listing, Problem
 from magvit.storage import check_kind, check_space, written_whole
 from magvit.video import TooFewFrames, count_frames, probe, read_frames
 from magvit.video.images import read_image
@@ -50,6 +50,7 @@ def prepare(
     limit: int | None = None,
     workers: int = 0,
     hashes: bool = True,
+    validation_share: float = 0.0,
     bar: Progress = lambda results, total: results,
 ) -> Prepared:
     """Read a data set of one of the `SOURCES`, try every clip, and write the files above into `output`.
@@ -62,6 +63,7 @@ def prepare(
         limit: try so many clips, evenly spaced over the lists; None is all.
         workers: threads that decode; 0 works in this one.
         hashes: read the files once more for their SHA-256, which finds the same clip in two splits.
+        validation_share: share of the files that make a split `validation`, the others `train`; of sets without splits.
         bar: wraps the results, of which there will be the given number, to show progress.
 
     Raises:
@@ -73,8 +75,12 @@ def prepare(
     for option, value, least in (("min_frames", min_frames, 1), ("limit", limit, 1), ("workers", workers, 0)):
         if value is not None and value < least:
             raise ValueError(f"{option} is {value}, expected at least {least}")
+    if not 0 <= validation_share < 1:
+        raise ValueError(f"validation_share is {validation_share}, expected a number of at least 0 and below 1")
     check_kind(output, "prepared data")
     listing = SOURCES[name].read(source.absolute())
+    if validation_share:
+        listing = divided(listing, validation_share)
     listed = Counter(record.split for record in listing.records)
     listed += Counter(problem.split for problem in listing.problems if problem.kind == "missing")
     chosen = _evenly(listing.records, limit)
@@ -100,6 +106,30 @@ def prepare(
         tried = len(chosen) if len(chosen) < len(listing.records) else None
         path.write_text(counts_table(prepared, SOURCES[name], tried), encoding="utf-8")
     return prepared
+
+
+def divided(listing: Listing, validation_share: float) -> Listing:
+    """The listing with the splits train and validation.
+
+    A file's split is a function of its path alone: it stays what it is when files come and go, and a larger share adds
+    to the validation set. All clips of one file are in one split.
+
+    Raises:
+        ValueError: it has splits already, or so few files that a split would be empty.
+    """
+    if splits := sorted({record.split for record in listing.records} - {""}):
+        raise ValueError(f"validation_share is {validation_share}, but the clips have splits: {', '.join(splits)}")
+
+    def split(path: str) -> str:
+        drawn = int.from_bytes(hashlib.sha256(path.encode()).digest()[:8], "big") / 2**64
+        return "validation" if drawn < validation_share else "train"
+
+    records = tuple(replace(record, split=split(record.path)) for record in listing.records)
+    if len({record.split for record in records}) < 2:
+        files = len({record.path for record in records})
+        raise ValueError(f"validation_share is {validation_share}, and of {files} files one split would be empty")
+    problems = tuple(replace(problem, split=split(problem.path)) for problem in listing.problems)
+    return replace(listing, records=records, problems=problems)
 
 
 def inspect_record(

@@ -21,7 +21,8 @@ class Decoding:
         mask_schedule: share of tokens left masked over the steps, see `magvit.tasks.schedule`.
         mask_temperature: randomness of the order in which tokens are fixed, annealed to 0; for order "confidence".
         temperature: randomness of the tokens themselves; 0 takes the likeliest.
-        top_k, top_p: sample among the likeliest tokens only; 0 is off.
+        top_k: sample among so many of the likeliest tokens; 0 is off.
+        top_p: sample among the likeliest tokens that make up this probability; 0 is off.
         guidance_scale: g of `logits + g * (logits - unconditional logits)`; 0 is off, as in the paper.
         guidance_schedule: share of `guidance_scale` over the steps, see `magvit.decoding.guidance`.
         order: which tokens are fixed first, see `magvit.decoding.orders`; "confidence" is the paper's.

@@ -30,7 +30,7 @@ def tokenizer() -> TokenizerRun:
             codebook_dim=8,
             norm_groups=4,
         ),
-        discriminator=DiscriminatorConfig(base_channels=4, channel_multipliers=(2, 2), clip_shape=DATA.clip_shape),
+        discriminator=DiscriminatorConfig(base_channels=4, channel_multipliers=(2, 2)),
         losses=TokenizerLossConfig(perceptual_weight=0.0),
         generator_optimizer=OptimizerConfig(1e-3, warmup_steps=10),
         discriminator_optimizer=OptimizerConfig(1e-4, warmup_steps=10),

@@ -45,7 +45,7 @@ def tokenizer_run(
         ),
         data=data,
         tokenizer=TOKENIZERS[size],
-        discriminator=replace(DISCRIMINATORS[size], clip_shape=data.clip_shape),
+        discriminator=replace(DISCRIMINATORS[size], clip_shape=None),
         generator_optimizer=optimizer,
         discriminator_optimizer=optimizer,
         ema_decay=0.999,

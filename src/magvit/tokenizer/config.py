@@ -19,19 +19,19 @@ class TokenizerConfig:
     around them.
     """
 
-    dims: Literal[2, 3] = 3
-    base_channels: int = 64
-    channel_multipliers: tuple[int, ...] = (1, 2, 2, 4)
-    temporal_downsample: tuple[bool, ...] = (True, True, False)
-    num_res_blocks: int = 2
-    codebook_size: int = 1024
-    codebook_dim: int = 256
-    padding: Padding = "reflect"
-    decoder_padding: Padding | None = None
-    normalize_latents: bool = False
-    norm_groups: int = 32
-    haar: Grid = optional((1, 1, 1))
-    linear_path: bool = optional(False)
+    dims: Literal[2, 3] = 3  # 2: every frame by itself
+    base_channels: int = 64  # width of the first level
+    channel_multipliers: tuple[int, ...] = (1, 2, 2, 4)  # widths of the levels, in base_channels; each halves the frame
+    temporal_downsample: tuple[bool, ...] = (True, True, False)  # which steps between levels halve time as well
+    num_res_blocks: int = 2  # residual blocks in each level
+    codebook_size: int = 1024  # codes
+    codebook_dim: int = 256  # numbers in a code
+    padding: Padding = "reflect"  # of convolutions: reflect in the paper, zero in the release
+    decoder_padding: Padding | None = None  # of the decoder's, where they differ
+    normalize_latents: bool = False  # compare directions of latents and codes alone
+    norm_groups: int = 32  # of group normalization
+    haar: Grid = optional((1, 1, 1))  # blocks of pixels (time, height, width) whose Haar coefficients networks work on
+    linear_path: bool = optional(False)  # a way around the networks by principal components of blocks
 
     def __post_init__(self) -> None:
         """Raise ValueError for sizes that make no network."""

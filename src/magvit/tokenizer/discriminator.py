@@ -20,19 +20,19 @@ class DiscriminatorConfig:
     Defaults are those of 3D-VQ-B for 16x128x128 clips. `resample="blur"` is the official option `blur_resample`.
     """
 
-    dims: Literal[2, 3] = 3
-    base_channels: int = 64
-    channel_multipliers: tuple[int, ...] = (2, 4, 4, 4, 4)
-    clip_shape: Grid = (16, 128, 128)
-    resample: Literal["average", "blur"] = "average"
-    padding: Padding = "zero"
+    dims: Literal[2, 3] = 3  # 2: every frame by itself
+    base_channels: int = 64  # width before the first block
+    channel_multipliers: tuple[int, ...] = (2, 4, 4, 4, 4)  # widths after the blocks, in base_channels
+    clip_shape: Grid | None = None  # frames, height and width; None: those of the data
+    resample: Literal["average", "blur"] = "average"  # how blocks halve their input
+    padding: Padding = "zero"  # of convolutions
 
     def __post_init__(self) -> None:
         """Raise ValueError for sizes that make no network."""
         for name, sizes in (
             ("base_channels", (self.base_channels,)),
             ("channel_multipliers", self.channel_multipliers),
-            ("clip_shape", self.clip_shape),
+            ("clip_shape", self.clip_shape or (1,)),
         ):
             if min(sizes, default=0) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
@@ -65,7 +65,9 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: DiscriminatorConfig):
         super().__init__()
-        self.config = config
+        if config.clip_shape is None:
+            raise ValueError("the discriminator's clip_shape is None, expected frames, height and width")
+        self.config, self.clip_shape = config, config.clip_shape
         widths = [config.base_channels * m for m in config.channel_multipliers]
         self.conv_in = Conv(config.dims, 3, config.base_channels, padding=config.padding)
         self.blocks = nn.ModuleList(
@@ -74,7 +76,7 @@ class Discriminator(nn.Module):
         )
         self.conv_out = Conv(config.dims, widths[-1], widths[-1], padding=config.padding)
         cells = 1
-        for size in config.clip_shape[3 - config.dims :]:
+        for size in self.clip_shape[3 - config.dims :]:
             cells *= -(-size // 2 ** len(widths))
         self.dense = nn.Linear(cells * widths[-1], widths[-1])
         self.head = nn.Linear(widths[-1], 1)
@@ -90,7 +92,7 @@ class Discriminator(nn.Module):
         Raises:
             ValueError: if the clip is not of the shape the dense layers were made for.
         """
-        shape, wanted = tuple(video.shape[2:]), self.config.clip_shape
+        shape, wanted = tuple(video.shape[2:]), self.clip_shape
         fixed = 3 - self.config.dims  # there may be any number of single frames
         if shape[fixed:] != wanted[fixed:]:
             raise ValueError(f"clip has shape {shape}, the discriminator takes {wanted}")

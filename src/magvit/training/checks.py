@@ -112,6 +112,8 @@ def check_metrics(line: Line, history: Sequence[Line], num_steps: int | None = N
     if broken := [name for name, value in line.items() if not math.isfinite(value)]:
         message = f"{few(broken)} not finite at step {line.get('step', 0):.0f}: go back to an earlier checkpoint"
         return [Finding("error", "not_finite", message)]
+    quantized = "codebook_usage" in line  # losses of an autoencoder, before `quantizer_start`, are no measure
+    history = [each for each in history if ("codebook_usage" in each) == quantized]
     told = {name: check(line, history) for name, check in CHECKS.items()}
     told["learning_rate"] = _no_learning_rate(line, history, num_steps)
     return [Finding("warning", name, message) for name, message in told.items() if message]

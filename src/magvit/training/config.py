@@ -1,7 +1,7 @@
 """What a training run consists of. A recipe is a function that returns one of the two run configs."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -25,18 +25,18 @@ class LoopConfig:
     A step is one optimizer update on `global_batch_size` clips, taken in pieces of `micro_batch_size` (None: at once).
     """
 
-    num_steps: int
-    global_batch_size: int
-    micro_batch_size: int | None = None
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
-    channels_last: bool = True  # of convolutions, on GPUs
-    seed: int = 0
-    num_workers: int = 0
+    num_steps: int  # optimizer updates
+    global_batch_size: int  # clips in a step, of all processes
+    micro_batch_size: int | None = None  # clips at once on each device: fewer take less memory and more time
+    precision: Literal["float32", "bfloat16"] = "bfloat16"  # of the networks; weights and losses stay float32
+    channels_last: bool = True  # memory order of convolutions, on GPUs
+    seed: int = 0  # of everything random in the run
+    num_workers: int = 0  # processes that read clips, for each device
     rematerialize: int = 0  # levels (stage 1) or layers (stage 2), the largest first, whose activations are recomputed
-    log_every: int = 50
-    sample_every: int = 1000
-    checkpoint_every: int = 1000
-    keep_checkpoints: int = 2
+    log_every: int = 50  # steps between lines of metrics.jsonl
+    sample_every: int = 1000  # steps between samples
+    checkpoint_every: int = 1000  # steps between checkpoints
+    keep_checkpoints: int = 2  # the newest so many
     wandb: str | None = None  # project to log to as well, where that package is installed
 
     def __post_init__(self) -> None:
@@ -59,20 +59,17 @@ class LoopConfig:
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """A small evaluation during training: the central clips of some videos, logged as `eval/TASK/METRIC`.
-
-    `metrics` are names that `magvit evaluate` takes; those that need weights take them from `i3d`, `c3d`, `lpips`.
-    """
+    """A small evaluation during training: the central clips of some videos, logged as `eval/TASK/METRIC`."""
 
     every: int = 0  # steps; 0: never
-    metrics: tuple[str, ...] = ("psnr", "ssim")
-    num_samples: int = 32
+    metrics: tuple[str, ...] = ("psnr", "ssim")  # names that `magvit evaluate` takes
+    num_samples: int = 32  # videos whose central clips are done
     tasks: tuple[str, ...] = ()  # of a transformer; without any, the first task of the run
     data: str | None = None  # clips to evaluate on; None: those of the training
     split: str | None = None  # of them, where they are a prepared set; None: that of the training
-    i3d: str | None = None
-    c3d: str | None = None
-    lpips: str | None = None
+    i3d: str | None = None  # weights of I3D; None: the usual download
+    c3d: str | None = None  # weights of C3D
+    lpips: str | None = None  # weights of LPIPS; None: the usual download
 
     def __post_init__(self) -> None:
         """Raise ValueError for values that cannot be evaluated."""
@@ -86,27 +83,27 @@ class TokenizerLossConfig:
     """Weights of the tokenizer's losses (paper appendix; official `vqgan3d_ucf101`).
 
     LeCam is in the paper and off in the official release (`lecam_weight=0`). A weight of 0 switches a term off;
-    `adversarial_weight=0` leaves out the discriminator altogether. `perceptual_weights` is the network's file (None:
-    the usual download). The entropy and LeCam losses are of the mean over the whole step's clips (`global`), whatever
-    the number of processes and pieces, or over each piece by itself (`local`: the official trainer, per device).
+    `adversarial_weight=0` leaves out the discriminator altogether. The entropy and LeCam losses are of the mean over
+    the whole step's clips (`global`), whatever the number of processes and pieces, or over each piece by itself
+    (`local`: the official trainer, per device).
     """
 
-    reconstruction: Literal["l1", "l2"] = "l2"
-    perceptual: PerceptualNetwork | Literal["none"] = "resnet50"
-    perceptual_weights: str | None = None
-    perceptual_weight: float = 0.1
-    adversarial_weight: float = 0.1
-    adversarial: Adversarial = "non-saturating"
-    r1_weight: float = 10.0
+    reconstruction: Literal["l1", "l2"] = "l2"  # mean absolute or squared difference
+    perceptual: PerceptualNetwork | Literal["none"] = "resnet50"  # network that compares frames
+    perceptual_weights: str | None = None  # its file; None: the usual download
+    perceptual_weight: float = 0.1  # of the perceptual loss
+    adversarial_weight: float = 0.1  # of what the discriminator says; 0: without one
+    adversarial: Adversarial = "non-saturating"  # the form of the adversarial loss
+    r1_weight: float = 10.0  # of the discriminator's gradient penalty
     r1_interval: int = 1  # the penalty every so many steps, with so many times the weight
-    lecam_weight: float = 0.001
-    commitment_weight: float = 0.25
-    codebook_weight: float = 1.0
-    entropy_weight: float = 0.1
-    entropy_temperature: float = 0.01
+    lecam_weight: float = 0.001  # of the LeCam regularization; 0 in the official release
+    commitment_weight: float = 0.25  # pulls latents to their codes
+    codebook_weight: float = 1.0  # pulls codes to their latents
+    entropy_weight: float = 0.1  # makes each choice of a code sure, and all codes used
+    entropy_temperature: float = 0.01  # of the choices in the entropy loss
     entropy_boost: float = 0.0  # extra entropy weight, as a multiple, that fades out over entropy_boost_steps
-    entropy_boost_steps: int = 1
-    batch_statistics: Literal["global", "local"] = "global"
+    entropy_boost_steps: int = 1  # see entropy_boost
+    batch_statistics: Literal["global", "local"] = "global"  # entropy and LeCam losses: of a step's clips, or a piece's
 
     def __post_init__(self) -> None:
         """Raise ValueError for values that cannot train."""
@@ -119,7 +116,25 @@ class TokenizerLossConfig:
 
 @dataclass(frozen=True)
 class TokenizerRun:
-    """Stage 1: everything `train_tokenizer` needs to know."""
+    """Stage 1: everything `train_tokenizer` needs to know.
+
+    Attributes:
+        loop: how long and how wide.
+        data: clips.
+        tokenizer: size.
+        discriminator: size; its clip shape is the data's unless it is given.
+        losses: weights.
+        generator_optimizer: of the tokenizer.
+        discriminator_optimizer: of the discriminator.
+        ema_decay: of the average of the weights, which is the model.
+        init_from: model to start from: a tokenizer like this one, or its 2D sibling, which is inflated.
+        inflation: of 2D kernels: central puts them in the middle of time, average spreads them.
+        codebook_init: how codes begin; latents: as those of the first clips, kmeans: as their means.
+        quantizer_start: steps as an autoencoder before that; then the codebook is started anew from latents.
+        condition_share: share of the clips that are shown as a task's condition video, as stage 2 will show them.
+        train: all; or decoder: the tokens of init_from stay as they are.
+        evaluation: on the way.
+    """
 
     kind: ClassVar[Kind] = "tokenizer run"
     loop: LoopConfig
@@ -130,17 +145,20 @@ class TokenizerRun:
     generator_optimizer: OptimizerConfig = OptimizerConfig()
     discriminator_optimizer: OptimizerConfig = OptimizerConfig()
     ema_decay: float = 0.999
-    init_from: str | None = None  # model to start from: a tokenizer like this one, or its 2D sibling, which is inflated
+    init_from: str | None = None
     inflation: Literal["central", "average"] = "central"
-    codebook_init: Literal["uniform", "latents", "kmeans"] = "uniform"  # latents: of the first clips, or their means
-    quantizer_start: int = 0  # steps as an autoencoder before that; then the codebook is started anew from latents
-    condition_share: float = 0.0  # of the clips that are shown as a task's condition video, as stage 2 will show them
-    train: Literal["all", "decoder"] = "all"  # decoder: the tokens of `init_from` stay as they are
+    codebook_init: Literal["uniform", "latents", "kmeans"] = "uniform"
+    quantizer_start: int = 0
+    condition_share: float = 0.0
+    train: Literal["all", "decoder"] = "all"
     evaluation: EvaluationConfig = EvaluationConfig()
 
     def __post_init__(self) -> None:
         """Raise ValueError where the parts do not fit each other."""
         self.tokenizer.latent_shape(self.data.clip_shape)
+        if self.discriminator.clip_shape is None:
+            fitting = replace(self.discriminator, clip_shape=self.data.clip_shape)
+            object.__setattr__(self, "discriminator", fitting)
         if self.quantizer_start < 0:
             raise ValueError(f"quantizer_start is {self.quantizer_start}, expected 0 or more")
         if self.quantizer_start and self.codebook_init == "uniform":
@@ -160,36 +178,59 @@ class TokenizerRun:
 class TransformerRun:
     """Stage 2: everything `train_transformer` needs to know.
 
-    Each clip draws one of `tasks` (uniformly, or by `task_weights`), and its own mask ratio unless `ratio_per_batch`
-    (the official trainer's way). `losses` selects the regions of Eq. 3 that are trained.
+    Attributes:
+        loop: how long and how wide.
+        data: clips.
+        tokenizer: model folder, packaged name, or hub id.
+        tasks: what is learnt: each clip draws one of them.
+        token_cache: folder written by magvit tokenize, read in place of clips and tokenizer.
+        task_weights: how often each task is drawn; without them all alike.
+        condition_frames: frames given by the frame tasks.
+        label_dropout: share of clips whose class is not told, so that guidance has something to compare with.
+        size: of the transformer.
+        block: layers: the paper's, or modern ones; see `TransformerConfig`.
+        num_segments: 2 marks the condition tokens that stand in for unknown ones; 0: as in the released models.
+        mask_mode: how the condition is read; commit is the paper's.
+        mask_schedule: distribution of the mask ratios.
+        ratio_per_batch: one mask ratio for all clips of a step, as in the official trainer, and not one for each.
+        stratified_ratios: the mask ratios of a step's clips are spread evenly, so that steps differ less.
+        losses: the regions of Eq. 3 that are trained.
+        label_smoothing: of the cross-entropy.
+        task_tokens: without them a single-task model, whose prefix is the class token alone.
+        separate_inpainting_token: inpainting has a task token of its own, or that of outpainting.
+        optimizer: of the transformer.
+        ema_decay: of the average of the weights; 0: none, as in the paper.
+        decoding: how the model decodes unless it is told otherwise.
+        task_decoding: the same for single tasks.
+        evaluation: on the way.
     """
 
     kind: ClassVar[Kind] = "transformer run"
     loop: LoopConfig
     data: DataConfig
-    tokenizer: str  # model folder, packaged name or hub id
+    tokenizer: str
     tasks: tuple[str, ...]
-    token_cache: str | None = None  # folder written by `magvit tokenize`, read in place of clips and tokenizer
+    token_cache: str | None = None
     task_weights: tuple[float, ...] = ()
     condition_frames: int = 1
-    label_dropout: float = 0.0  # share of clips whose class is not told, so that guidance has something to compare with
+    label_dropout: float = 0.0
     size: TransformerSize = TransformerSize()
-    block: Literal["bert", "modern"] = "bert"  # see `TransformerConfig`
-    num_segments: int = 0  # 2: mark the condition tokens that stand in for unknown ones; 0: as in the released models
+    block: Literal["bert", "modern"] = "bert"
+    num_segments: int = 0
     mask_mode: MaskMode = "commit"
     mask_schedule: str = "cosine"
     ratio_per_batch: bool = False
-    stratified_ratios: bool = False  # those of a step's clips are spread evenly, so that steps differ less
+    stratified_ratios: bool = False
     losses: tuple[LossRegion, ...] = ("refine", "mask", "reconstruct")
     label_smoothing: float = 1e-4
-    task_tokens: bool = True  # False: a single-task model, whose prefix is the class token alone
+    task_tokens: bool = True
     separate_inpainting_token: bool = True
     optimizer: OptimizerConfig = field(
         default=OptimizerConfig(betas=(0.9, 0.96), weight_decay=0.045, clip_norm=1.0, warmup_steps=5000)
     )
-    ema_decay: float = 0.0  # 0: no average, as in the paper
-    decoding: Decoding = Decoding()  # how the model decodes unless it is told otherwise
-    task_decoding: tuple[TaskDecoding, ...] = ()  # the same for single tasks
+    ema_decay: float = 0.0
+    decoding: Decoding = Decoding()
+    task_decoding: tuple[TaskDecoding, ...] = ()
     evaluation: EvaluationConfig = EvaluationConfig()
 
     def __post_init__(self) -> None:
@@ -221,3 +262,29 @@ class TransformerRun:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a number in [0, 1]")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay}, expected a number in [0, 1)")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a run runs; the same run on another machine is the same run.
+
+    Attributes:
+        device: auto, cpu, cuda or mps.
+        devices: processes on each node. Under torchrun its own numbers count instead.
+        nodes: machines.
+        strategy: ddp gives every process the whole network, fsdp shares out the transformer's layers (stage 2).
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for counts below one."""
+        for name in ("devices", "nodes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+
+
+THIS_MACHINE = Machine()

@@ -4,7 +4,6 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar, cast
 
 import torch
@@ -20,38 +19,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from magvit.data.loader import TrainingClips, make_loader
 from magvit.data.token_cache import TokenCache
 from magvit.seeds import generator_for
-from magvit.training.config import LoopConfig
+from magvit.training.config import THIS_MACHINE, LoopConfig, Machine
 from magvit.training.optim import OptimizerConfig, adamw, clip_gradients, set_learning_rate
 
 M = TypeVar("M", bound=nn.Module)
 
 PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where a run runs; the same run on another machine is the same run.
-
-    Attributes:
-        device: auto, cpu, cuda or mps.
-        devices: processes on each node. Under torchrun its own numbers count instead.
-        nodes: machines.
-        strategy: ddp gives every process the whole network, fsdp shares out the transformer's layers (stage 2).
-    """
-
-    device: str = "auto"
-    devices: int = 1
-    nodes: int = 1
-    strategy: Literal["ddp", "fsdp"] = "ddp"
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for counts below one."""
-        for name in ("devices", "nodes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-
-
-THIS_MACHINE = Machine()
 
 
 def launch(loop: LoopConfig, machine: Machine = THIS_MACHINE) -> Fabric:

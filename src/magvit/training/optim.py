@@ -15,11 +15,11 @@ FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")  # where AdamW updates all tensors
 class OptimizerConfig:
     """AdamW with linear warm-up and cosine decay to zero. Defaults are the tokenizer's; the transformer's differ."""
 
-    learning_rate: float = 1e-4
-    betas: tuple[float, float] = (0.0, 0.99)
-    weight_decay: float = 0.0
-    clip_norm: float | None = None
-    warmup_steps: int = 0
+    learning_rate: float = 1e-4  # the highest, at the end of the warm-up
+    betas: tuple[float, float] = (0.0, 0.99)  # of Adam's two means
+    weight_decay: float = 0.0  # of matrices
+    clip_norm: float | None = None  # longest gradient; None: not clipped
+    warmup_steps: int = 0  # steps in which the learning rate rises
 
     def __post_init__(self) -> None:
         """Raise ValueError for values that cannot train."""

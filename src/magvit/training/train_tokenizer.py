@@ -55,10 +55,10 @@ def train_tokenizer(
     if machine.strategy != "ddp":
         raise ValueError(f"strategy is {machine.strategy}, expected ddp: only transformers can be shared out")
     loop, losses = config.loop, config.losses
+    clips = TrainingClips(config.data, loop.seed)
     distance = None
     if losses.perceptual != "none" and losses.perceptual_weight:
         distance = perceptual.load(losses.perceptual, losses.perceptual_weights)
-    clips = TrainingClips(config.data, loop.seed)
     fabric = launch(loop, machine)
     torch.manual_seed(loop.seed)
     tokenizer = VideoTokenizer(config.tokenizer)

@@ -47,6 +47,8 @@ def write_video(path: str | os.PathLike[str], video: Tensor, fps: float | int = 
         raise ValueError(f"{path.name} ends in {path.suffix}, expected {known}, or no suffix for a folder of frames")
     if not (math.isfinite(fps) and fps > 0):
         raise ValueError(f"fps is {fps}, expected a positive number")
+    if not isinstance(video, Tensor):
+        raise ValueError(f"video is of type {type(video).__name__}, expected a tensor C T H W or B C T H W")
     clips = video[None] if video.ndim == 4 else video
     if clips.numel() == 0:
         raise ValueError(f"video has shape {tuple(video.shape)}, expected at least one pixel")
