@@ -252,7 +252,7 @@ def test_a_picture_comes_to_life(pipe: MagvitPipeline, source: Any, tmp_path: Pa
         ("CG", {"label": 1}, "takes no video"),
         ("free", {}, "has no region of its own"),
         ("FI", {"duration": 0.25}, "makes none"),
-        ("FP", {"duration": 0.1}, "nothing is left to make"),
+        ("FP", {"duration": 0.1}, "leaves nothing to make"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:the clip has")

@@ -85,7 +85,7 @@ def test_a_run_goes_on_from_the_last_one(pipe: MagvitPipeline, monkeypatch: pyte
     (whole,) = made()
     assert whole.video.shape == (1, 3, 28, 16, 28)
     monkeypatch.setattr(windows, "RUN_LOGITS", 32 * 28 * 4)
-    assert runs(pipe, (7, 4, 7)) == [(0, 3), (3, 6)]
+    assert runs(pipe.config, (7, 4, 7)) == [(0, 3), (3, 6)]
     parts = made(seen.append)
     assert [(part.first, part.video.shape[2]) for part in parts] == [(0, 12), (12, 16)]
     first, second = seen[DECODING.num_steps - 1], seen[-1]

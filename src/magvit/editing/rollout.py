@@ -6,6 +6,7 @@ import torch
 
 from magvit.decoding import Decoding
 from magvit.editing.windows import Asked, Made, StepDone, make_runs
+from magvit.model_config import ModelConfig
 from magvit.pipeline import MagvitPipeline
 from magvit.shapes import Video
 from magvit.tasks import TASKS, Task
@@ -36,7 +37,7 @@ def roll_out(
     still = known[:, :, -1:].expand(-1, -1, length, -1, -1)
     first = start - known.shape[2]
     while start < stop:
-        known = known[:, :, -condition_length(pipe, task) :]
+        known = known[:, :, -condition_length(pipe.config, task) :]
         count = known.shape[2]
         clip = torch.cat([known, known[:, :, -1:].expand(-1, -1, length - count, -1, -1)], 2)
         if count <= pipe.config.condition_frames:
@@ -53,11 +54,11 @@ def roll_out(
         first = start = start + length - count
 
 
-def condition_length(pipe: MagvitPipeline, task: Task) -> int:
+def condition_length(config: ModelConfig, task: Task) -> int:
     """From how many frames a window goes on: as many as the task gives, or half a window for a model that takes any."""
-    return pipe.config.clip_shape[0] // 2 if takes_any(pipe, task) else pipe.config.condition_frames
+    return config.clip_shape[0] // 2 if takes_any(config, task) else config.condition_frames
 
 
-def takes_any(pipe: MagvitPipeline, task: Task) -> bool:
+def takes_any(config: ModelConfig, task: Task) -> bool:
     """Whether the model has learnt the task `free`, which can stand in for another one, but for a class."""
-    return pipe.config.generator is not None and "free" in pipe.config.generator.tasks and not task.class_conditional
+    return config.generator is not None and "free" in config.generator.tasks and not task.class_conditional

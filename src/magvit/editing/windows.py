@@ -21,7 +21,7 @@ from torch import Tensor
 
 from magvit.decoding import Decoding, DecodingStep, Logits, decode
 from magvit.generation import masked_logits_fn
-from magvit.model_config import MaskedGenerator
+from magvit.model_config import MaskedGenerator, ModelConfig
 from magvit.pipeline import MagvitPipeline
 from magvit.shapes import Grid, TokenMask, Tokens, Video
 from magvit.tasks import Condition, Task, apply_mask
@@ -142,7 +142,8 @@ def generate_windows(
     config, transformer = pipe.config.generator, pipe.transformer
     assert isinstance(config, MaskedGenerator)
     assert isinstance(transformer, MaskedTransformer)
-    given, window = condition.cond_token_mask.to(pipe.device), token_window(pipe)
+    given = condition.cond_token_mask.to(pipe.device)
+    window = pipe.config.tokenizer.latent_shape(pipe.config.clip_shape)
     tiling = Tiling.over(_grid(given), window)
     pixels = Tiling.over(_grid(given), window, pipe.config.tokenizer.strides)
     mask_token_id, mask_mode = config.vocabulary.mask_token_id, config.mask_mode
@@ -219,12 +220,12 @@ def make_runs(
         ask: what is known of frames `start` to `stop`.
     """
     stride = pipe.config.tokenizer.strides[0]
-    all_tokens = Tiling.over(grid, token_window(pipe))
-    all_pixels = Tiling.over(grid, token_window(pipe), pipe.config.tokenizer.strides)
+    window = pipe.config.tokenizer.latent_shape(pipe.config.clip_shape)
+    all_tokens, all_pixels = Tiling.over(grid, window), Tiling.over(grid, window, pipe.config.tokenizer.strides)
     times = all_tokens.starts[0]
     before: Tensor | None = None
     pending: Tensor | None = None
-    for first, stop in runs(pipe, grid):
+    for first, stop in runs(pipe.config, grid):
         tiling, pixels = all_tokens.run(first, stop), all_pixels.run(first, stop)
         begin = times[first] * stride
         asked = ask(begin, begin + pixels.grid[0])
@@ -244,19 +245,14 @@ def make_runs(
         yield Made(begin, done[:, :3], None if asked.guess is None else done[:, 3:])
 
 
-def runs(pipe: MagvitPipeline, grid: Grid) -> list[tuple[int, int]]:
+def runs(config: ModelConfig, grid: Grid) -> list[tuple[int, int]]:
     """Which windows along time are decoded together, as (first, stop)."""
-    window = token_window(pipe)
-    numbers_of_a_step = grid[1] * grid[2] * pipe.config.tokenizer.codebook_size
+    window = config.tokenizer.latent_shape(config.clip_shape)
+    numbers_of_a_step = grid[1] * grid[2] * config.tokenizer.codebook_size
     further = RUN_LOGITS // numbers_of_a_step - window[0]  # positions beyond the first window's
     size = 1 + max(further // max(window[0] // 2, 1), 0)
     count = len(Tiling.over(grid, window).starts[0])
     return [(first, min(first + size, count)) for first in range(0, count, size)]
-
-
-def token_window(pipe: MagvitPipeline) -> Grid:
-    """The model's own grid of tokens."""
-    return pipe.config.tokenizer.latent_shape(pipe.config.clip_shape)
 
 
 def _settled(before: Tensor, length: int) -> tuple[Tokens, TokenMask]:
