@@ -104,3 +104,13 @@ def write_samples(output: Path, video: "Tensor", fps: float) -> None:
         for index, sample in enumerate(video):
             write_video(output / f"sample_{index:03d}.mp4", sample, fps)
     print(f"wrote {output}")
+
+
+def number_or_name(label: str | None, classes: tuple[str, ...]) -> int | str | None:
+    """A label as typed: a class name if there is one like it, else a number if it is one."""
+    if label is None or label in classes:
+        return label
+    try:
+        return int(label)
+    except ValueError:
+        return label

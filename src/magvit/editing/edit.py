@@ -114,7 +114,11 @@ def plan_edit(
     names = [name for name, value in asked.items() if value is not None]
     if len(names) > 1:
         raise ValueError(f"{' and '.join(names)} are given, expected one of them")
+    if not chosen.needs_video:
+        raise ValueError(f"{chosen.name} takes no video, but one is given")
+    number = config.class_number(chosen, label)
     opened = _opened(config, source)
+    canvas = _canvas(config, opened, size)
     stretch = Stretch.of(opened, start, None if opened.is_picture else duration, target_fps)
     total, length = len(stretch), config.clip_shape[0]
     if isinstance(region, str):
@@ -124,7 +128,6 @@ def plan_edit(
     elif given_frames is not None:
         text = given_frames if isinstance(given_frames, str) else ",".join(map(str, given_frames))
         region = parse_frames(text, total)
-    canvas = _canvas(config, opened, size)
     rolls = region is None and chosen.family == "frame_prediction"
     if rolls and opened.is_picture:
         total = length if duration is None else round(duration * stretch.fps)
@@ -145,7 +148,7 @@ def plan_edit(
         exact=own and total == length,
         bare=size == "model",
         keep_given=keep_given,
-        label=config.class_number(chosen, label),
+        label=number,
         decoding=_decoding(config, used, decoding),
         seed=seed,
     )
