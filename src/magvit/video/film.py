@@ -50,7 +50,9 @@ class Film:
         }
         self.durations: dict[int, int] = {}  # ticks, by the time of frames that are being encoded
         self.last = -1
-        options = {"fflags": "bitexact"} | ({"movflags": "faststart"} if suffix == ".mp4" else {})
+        options = {"fflags": "bitexact"}
+        if suffix == ".mp4":
+            options |= {"movflags": "faststart", "movie_timescale": str(self.tick.denominator)}
         with ExitStack() as resources:
             self.container = av.open(f"file:{path}", "w", format=FORMATS[suffix], options=options)
             resources.callback(self.container.close)

@@ -168,7 +168,7 @@ def count_frames(path: str | os.PathLike[str]) -> int:
     path = Path(path)
     if (known := probe(path).num_frames) is not None:
         return known
-    with open_container(path, threads=1) as (container, stream), plain_errors(path, "is damaged"):
+    with opened(path, threads=1) as (container, stream), plain_errors(path, "is damaged"):
         return sum(1 for packet in container.demux(stream) if packet.size)
 
 
@@ -184,7 +184,7 @@ def plain_errors(path: Path, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def open_container(path: Path, threads: int) -> Iterator[tuple[Any, Any]]:
+def opened(path: Path, threads: int) -> Iterator[tuple[Any, Any]]:
     """Open a file with FFmpeg and choose its video stream."""
     av = import_av()
     options = {
@@ -228,7 +228,7 @@ def open_video(path: Path, threads: int, start: int = 0) -> Iterator[tuple[Video
         with _open_webp(path) as (info, frames):
             yield info, 0, frames
         return
-    with open_container(path, threads) as (container, stream):
+    with opened(path, threads) as (container, stream):
         try:
             found = frames_from(container, stream, start)
         except Exception as error:  # the beginning may be whole, or will say what is wrong

@@ -11,35 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
 from magvit.storage import written_whole
-from magvit.video.animations import IMAGE_DESCRIPTION, Gif, Webp
 from magvit.video.film import Film
-from magvit.video.reading import open_container, plain_errors
-from magvit.video.source import Source, numbered_pictures
+from magvit.video.picture_files import IMAGE_DESCRIPTION, Folder, Gif, Webp
+from magvit.video.reading import opened, plain_errors
+from magvit.video.source import Seconds, Source, numbered_pictures
 from magvit.video.writing import check_folder, error_reason, import_image, move_in_place
-
-
-class _Folder:
-    """Numbered PNG pictures."""
-
-    def __init__(self, path: Path, comment: str):
-        self.path, self.count, self.comment = path, 0, comment
-
-    def add(self, pixels: np.ndarray, begin: Fraction, end: Fraction) -> None:
-        from PIL.PngImagePlugin import PngInfo
-
-        text = PngInfo()
-        if self.comment:
-            text.add_text("Comment", self.comment)
-        import_image().fromarray(pixels).save(self.path / f"frame_{self.count:06d}.png", pnginfo=text)
-        self.count += 1
-
-    def finish(self) -> None:
-        pass
-
 
 _LARGEST_SIDE = {".mp4": 16384, ".mkv": 16384, ".webm": 16384, ".gif": 65535, ".webp": 16383, "": 2**31}
 _ANIMATIONS: dict[str, type[Gif] | type[Webp]] = {".gif": Gif, ".webp": Webp}
@@ -87,10 +68,10 @@ class Sink:
         path: str | os.PathLike[str],
         height: int,
         width: int,
-        fps: Fraction | float | int,
-        sound: tuple[Source, float | Fraction, float | Fraction] | None = None,
+        fps: Seconds,
+        sound: tuple[Source, Seconds, Seconds] | None = None,
         metadata: dict[str, Any] | None = None,
-        duration: float | Fraction | None = None,
+        duration: Seconds | None = None,
     ):
         self.path = Path(os.path.abspath(path))
         suffix = self.path.suffix.lower()
@@ -102,8 +83,10 @@ class Sink:
         most = _LARGEST_SIDE[suffix]
         if not 1 <= min(height, width) <= max(height, width) <= most:
             raise ValueError(f"frames are {width}x{height}, expected 1 to {most} pixels a side for {self.path.name}")
-        if not 0 < fps < 1e6:
-            raise ValueError(f"fps is {fps}, expected a positive number")
+        if not 0.001 <= fps <= 1000:
+            raise ValueError(f"fps is {fps}, expected a number from 0.001 to 1000")
+        if duration is not None and not duration > 0:
+            raise ValueError(f"duration is {duration}, expected a positive number of seconds")
         self.shape = (height, width, 3)
         self.fps = fps if isinstance(fps, Fraction) else Fraction(fps).limit_denominator(1001)
         self.sound = sound and (sound[0], Fraction(sound[1]), Fraction(sound[2]))
@@ -121,7 +104,7 @@ class Sink:
             self._resources = resources.pop_all()
         return self
 
-    def write(self, frame: UInt8[Tensor, "3 H W"], time: float | Fraction | None = None) -> None:
+    def write(self, frame: UInt8[Tensor, "3 H W"], time: Seconds | None = None) -> None:
         """Add a frame, of 8-bit RGB.
 
         Args:
@@ -130,13 +113,14 @@ class Sink:
                 `1 / fps` after the frame before.
 
         Raises:
-            ValueError: another size than said, or a time not after the frame before.
+            ValueError: another size than said or not uint8, or a time not after the frame before.
             OSError: the file cannot be written.
         """
-        pixels = np.ascontiguousarray(frame.permute(1, 2, 0).cpu().numpy())
-        if pixels.shape != self.shape:
-            found, expected = ("{1}x{0}".format(*shape) for shape in (pixels.shape, self.shape))
-            raise ValueError(f"frame {self.num_frames} is {found}, expected {expected}")
+        height, width, _ = self.shape
+        if frame.dtype != torch.uint8 or frame.shape != (3, height, width):
+            found = f"{frame.dtype} of shape {tuple(frame.shape)}"
+            raise ValueError(f"frame {self.num_frames} is {found}, expected torch.uint8 of shape {(3, height, width)}")
+        pixels = np.array(frame.permute(1, 2, 0).cpu().numpy(), order="C")  # a copy: it is written at the next frame
         begin = Fraction(0) if self._held is None else self._held[1] + 1 / self.fps
         if time is not None:
             begin = Fraction(time) - (0 if self._held is None else self._first)
@@ -152,10 +136,10 @@ class Sink:
         self._held = pixels, begin
         self.num_frames += 1
 
-    def _begin(self, path: Path, resources: ExitStack) -> Film | Gif | Webp | _Folder:
+    def _begin(self, path: Path, resources: ExitStack) -> Film | Gif | Webp | Folder:
         suffix, size = path.suffix.lower(), self.shape[:2]
         if path.is_dir():
-            return _Folder(path, self.comment)
+            return Folder(path, self.comment)
         if suffix in _ANIMATIONS:
             return _ANIMATIONS[suffix](resources.enter_context(path.open("wb")), *size, self.comment)
         return resources.enter_context(closing(Film(path, *size, self.fps, self.comment, self.sound)))
@@ -202,7 +186,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         with plain_errors(path, "cannot be read"), import_image().open(picture) as image:
             comment = image.info.get("comment") or image.info.get("Comment") or image.getexif().get(IMAGE_DESCRIPTION)
     else:
-        with open_container(path, threads=1) as (container, _):
+        with opened(path, threads=1) as (container, _):
             comment = next((text for name, text in container.metadata.items() if name.lower() == "comment"), None)
     with suppress(ValueError):
         metadata = json.loads(comment or "null")

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from fractions import Fraction
 from typing import Any
 
-from magvit.video.reading import open_container, plain_errors
+from magvit.video.reading import opened, plain_errors
 from magvit.video.source import Source
 
 ENCODERS = {"mp4": "aac", "mov": "aac", "webm": "libopus"}
@@ -30,7 +30,7 @@ class Sound:
         self.end = self.begin + duration if start + duration < source.duration - 0.001 else math.inf
         self.unheard = output.format.name in ("mp4", "mov")  # they can say what not to play
         with ExitStack() as resources:
-            self.container, _ = resources.enter_context(open_container(source.path, threads=1))
+            self.container, _ = resources.enter_context(opened(source.path, threads=1))
             streams = [stream for stream in self.container.streams.audio if stream.codec_context is not None]
             self.tracks = {stream.index: _track(output, stream) for stream in streams}
             self.packets = self._packets(streams)
@@ -72,12 +72,12 @@ class _Copied:
 
     def __init__(self, output: Any, stream: Any):
         self.stream = output.add_stream_from_template(stream)
+        self.tick = Fraction(1, stream.codec_context.sample_rate)  # some files' own are a packet long
 
     def moved(self, packet: Any, begin: Fraction) -> Iterator[Any]:
-        ticks = round(begin / packet.time_base)
-        packet.pts -= ticks
-        packet.dts = packet.pts  # sound is never reordered
-        packet.stream = self.stream
+        packet.duration = round((packet.duration or 0) * packet.time_base / self.tick)
+        packet.pts = packet.dts = round((packet.pts * packet.time_base - begin) / self.tick)  # sound is never reordered
+        packet.time_base, packet.stream = self.tick, self.stream
         yield packet
 
     def rest(self) -> Iterator[Any]:
@@ -90,12 +90,16 @@ class _Encoded:
     def __init__(self, output: Any, stream: Any, encoder: str):
         context, rates = stream.codec_context, _RATES[encoder]
         rate = context.sample_rate if context.sample_rate in rates else 48000
-        self.stream = output.add_stream(encoder, rate=rate, layout=context.layout.name)
+        layout = context.layout.name
+        if layout.endswith(" channels"):  # the file does not say which
+            layout = "mono" if context.layout.nb_channels == 1 else "stereo"
+        self.stream = output.add_stream(encoder, rate=rate, layout=layout)
 
     def moved(self, packet: Any, begin: Fraction) -> Iterator[Any]:
         for frame in packet.decode():
             if frame.pts is not None:
-                frame.pts -= round(begin / frame.time_base)
+                tick = Fraction(1, frame.sample_rate)
+                frame.pts, frame.time_base = round((frame.pts * frame.time_base - begin) / tick), tick
             yield from self.stream.encode(frame)
 
     def rest(self) -> Iterator[Any]:

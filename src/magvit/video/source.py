@@ -18,15 +18,18 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from magvit.video.animations import webp_durations
 from magvit.video.frame_pixels import Converter, display
 from magvit.video.images import IMAGE_SUFFIXES, image_size, read_image
-from magvit.video.reading import open_container, open_video, plain_errors
+from magvit.video.picture_files import webp_durations
+from magvit.video.reading import open_video, opened, plain_errors
 from magvit.video.sample_counts import frames_by_header
 from magvit.video.seeking import Inexact
 
 PICTURE_RATE = Fraction(8)
 """Frames per second of pictures, which do not tell: the rate of `write_video`."""
+
+Seconds = Fraction | float | int
+"""A time or a rate; fractions are exact."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Source:
         path: the file, or the folder of numbered pictures.
         height, width: pixels of a frame as shown, with rotation and pixel aspect ratio applied.
         fps: frames per second, the mean of a variable rate.
-        num_frames: by the header or by counting packets, of which a damaged file may hold fewer; None if unknown.
+        num_frames: by the header or by counting packets; a damaged file may hold fewer that can be decoded.
         duration: seconds from the first frame's time to the end of the last.
         has_sound: whether there is sound that can be copied or decoded.
         is_picture: whether it is one still picture.
@@ -47,7 +50,7 @@ class Source:
     height: int
     width: int
     fps: Fraction
-    num_frames: int | None
+    num_frames: int
     duration: float
     has_sound: bool = False
     is_picture: bool = False
@@ -57,7 +60,7 @@ class Source:
     """The files of frames that are pictures; empty for videos and animations."""
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], fps: Fraction | float | int = PICTURE_RATE) -> "Source":
+    def open(cls, path: str | os.PathLike[str], fps: Seconds = PICTURE_RATE) -> "Source":
         """Look at a file or folder, without decoding more than one frame.
 
         Args:
@@ -105,17 +108,22 @@ class Source:
         return self._still(start, stop) if self.pictures else self._moving(start, stop)
 
     def _still(self, start: int, stop: int | None) -> Iterator[tuple[Fraction, Callable[[], Tensor]]]:
-        for index, picture in list(enumerate(self.pictures))[start:stop]:
-            yield index / self.fps, partial(_picture, picture)
+        count = len(self.pictures)
+        for index in range(start, count if stop is None else min(stop, count)):
+            yield index / self.fps, partial(_picture, self.pictures[index])
 
     def _moving(self, start: int, stop: int | None) -> Iterator[tuple[Fraction, Callable[[], Tensor]]]:
+        convert = None
         for seek in (True, False):
+            if stop is not None and start >= stop:
+                return
             try:
                 for time, frame in self._decoded(start, seek):
-                    if stop is not None and start >= stop:
-                        return
                     start += 1  # should times turn out inexact, those frames were right, and the others follow
-                    yield time, partial(self._pixels, frame)
+                    convert = convert or self._converter(frame)
+                    yield time, partial(self._pixels, convert, frame)
+                    if start == stop:
+                        return
                 return
             except Inexact:
                 continue
@@ -139,11 +147,15 @@ class Source:
         regular = round(time * self.fps) / self.fps
         return regular if abs(regular - time) <= frame.time_base / 2 else time
 
-    def _pixels(self, frame: Any) -> UInt8[Tensor, "3 H W"]:
+    def _converter(self, frame: Any) -> Converter:
+        """One for all frames: to look at the side data of each, as it does, would keep them in memory for long."""
+        convert = Converter(frame, None)
+        size = (self.height, self.width) if convert.transpose else (self.width, self.height)
+        convert.width, convert.height = size
+        return convert
+
+    def _pixels(self, convert: Converter, frame: Any) -> UInt8[Tensor, "3 H W"]:
         with plain_errors(self.path, "has frames that cannot be converted to RGB"):
-            convert = Converter(frame, None)
-            size = (self.height, self.width) if convert.transpose else (self.width, self.height)
-            convert.width, convert.height = size
             return torch.from_numpy(convert(frame)).permute(2, 0, 1)
 
 
@@ -199,7 +211,7 @@ def _of_video(path: Path) -> Source:
         duration, still = sum(times, Fraction(0)), len(times) == 1
         fps = len(times) / duration
         return Source(path, info.height, info.width, fps, len(times), float(duration), is_picture=still)
-    with open_container(path, threads=1) as (container, stream):
+    with opened(path, threads=1) as (container, stream):
         average = stream.average_rate or stream.guessed_rate or Fraction(25)
         fps = average if average > 0 else Fraction(25)
         listed = {"mov", "avi"} & set(container.format.name.split(","))  # the others' headers tell of their beginning
@@ -207,13 +219,16 @@ def _of_video(path: Path) -> Source:
         begin = first.pts * first.time_base if first.pts is not None and first.time_base else Fraction(0)
         aspect = stream.sample_aspect_ratio or Fraction(1)
         has_sound = any(sound.codec_context is not None for sound in container.streams.audio)
-        duration = count / fps if count else Fraction(0)
         if count is None:
             with plain_errors(path, "is damaged"):
                 count, end = _counted(container, stream, 1 / fps)
-            measured = count / (end - begin) if end > begin else fps
-            fps = fps if abs(measured / fps - 1) < 0.01 else measured.limit_denominator(1001)
-            duration = end - begin if end > begin else count / fps
+            length, rounding = end - begin, 1.5 * stream.time_base
+        else:
+            length, rounding = (stream.duration or 0) * stream.time_base, Fraction(3, 2000)  # edits count milliseconds
+        duration = count / fps
+        if length > 0 and abs(length - duration) > rounding:
+            duration = length
+            fps = fps if listed else (count / duration).limit_denominator(1001)
     aspect = 1 / aspect if turned else aspect  # of a pixel as shown
     width, height = round(info.width * max(aspect, 1)), round(info.height / min(aspect, 1))
     is_picture = count == 1 and not has_sound

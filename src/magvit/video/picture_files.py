@@ -1,4 +1,4 @@
-"""GIF and WebP animations, written frame by frame: neither Pillow nor FFmpeg does so without keeping all of them."""
+"""GIF and WebP animations and folders of pictures, frame by frame; Pillow and FFmpeg keep all frames of animations."""
 
 import io
 import struct
@@ -87,6 +87,27 @@ class Webp:
         length = self.file.tell()
         self.file.seek(4)
         self.file.write(struct.pack("<I", length - 8))
+
+
+class Folder:
+    """Numbered PNG pictures."""
+
+    def __init__(self, path: Path, comment: str):
+        self.image = import_image()
+        self.path, self.count, self.comment = path, 0, comment
+
+    def add(self, pixels: np.ndarray, begin: Fraction, end: Fraction) -> None:
+        """Add a frame `H W 3`; a folder does not tell times."""
+        from PIL.PngImagePlugin import PngInfo
+
+        text = PngInfo()
+        if self.comment:
+            text.add_text("Comment", self.comment)
+        self.image.fromarray(pixels).save(self.path / f"frame_{self.count:06d}.png", pnginfo=text)
+        self.count += 1
+
+    def finish(self) -> None:
+        """Nothing is left to write."""
 
 
 def webp_durations(path: Path) -> list[Fraction]:
