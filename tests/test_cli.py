@@ -353,6 +353,10 @@ LATER = {"weights": (magvit.MagvitPipeline, "from_pretrained"), "perceptual": (p
         ("demo --label fly", "label is 'fly'"),
         ("demo --num-steps 0", "num_steps is 0"),
         ("train tokenizer folder", "no data: give a folder of clips"),
+        ("train tokenizer debug --init-from nowhere", 'no model "nowhere"'),
+        ("train tokenizer debug --output {}", "is a model, expected a tokenizer run"),
+        ("data prepare folder {} prepared", "is a model, expected clips"),
+        ("compare {} {}", "is a model, expected an evaluation"),
         ("train tokenizer folder --data nowhere", "nowhere does not exist"),
         ("train transformer folder --tokenizer magvit-tiny", "no data: give a folder of clips"),
         ("train transformer folder --tokenizer magvit-tiny --data nowhere", "nowhere does not exist"),
@@ -366,7 +370,12 @@ LATER = {"weights": (magvit.MagvitPipeline, "from_pretrained"), "perceptual": (p
     ],
 )
 def test_cheap_checks_come_first(
-    command: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    model: str,
+    command: str,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Past bug: each of these loaded a model, or downloaded weights, first."""
 
@@ -377,7 +386,7 @@ def test_cheap_checks_come_first(
         monkeypatch.setattr(home, name, load)
     (tmp_path / "text.mp4").write_text("no video")
     monkeypatch.chdir(tmp_path)
-    assert main(command.split()) == 2
+    assert main(command.replace("{}", model).split()) == 2
     assert words in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["text.mp4"]
 
@@ -417,3 +426,24 @@ def test_help_of_training_needs_no_extra() -> None:
     script = f"{without}; print(main(['train', 'tokenizer', 'debug', '--help']))"
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert shown.endswith("\n0\n")
+
+
+@pytest.mark.parametrize(
+    "command", ["shard --data .", "tokenize --data .", "evaluate --fake . --data .", "train tokenizer debug"]
+)
+def test_resume_is_an_option_of_all_work_that_can_be_gone_on_with(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert parse_arguments([*command.split(), "--output", str(tmp_path), "--resume"]).resume  # type: ignore[attr-defined]
+    if not command.startswith("train"):  # which looks for checkpoints
+        (tmp_path / "config.json").write_text("{}")
+        assert main([*command.split(), "--output", str(tmp_path), "--no-resume"]) == 2
+        assert "holds work that was begun: go on with --resume, or" in capsys.readouterr().err
+
+
+def test_a_terminal_that_knows_few_letters_gets_the_help_too() -> None:
+    """Past bug: an error, in place of the help."""
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "magvit", "--help"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "demo " in done.stdout

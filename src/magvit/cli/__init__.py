@@ -59,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     standard error, and 130 an interruption. A bug keeps its traceback;
     `MAGVIT_DEBUG=1` shows those of wrong input too. A warning is one line on standard error.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what a terminal cannot show is no reason to fail
     warnings.formatwarning = lambda message, *_: f"magvit: {message}\n"
     try:
         parse_arguments(list(sys.argv[1:] if arguments is None else arguments)).run()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from magvit.cli.decoding import DecodingOptions
-from magvit.cli.shell import check_extra, check_folder, load_config
+from magvit.cli.shell import check_extra, check_folder, check_resume, load_config
 
 if TYPE_CHECKING:
     import torch
@@ -101,6 +101,9 @@ class Evaluate:
     """How samples are drawn. What is not given is as the protocol says; as the model's config says, where the protocol
     leaves that open."""
 
+    resume: bool = True
+    """Go on with what the output folder holds; --no-resume refuses one in which work was begun."""
+
     def run(self) -> None:
         """Evaluate, and print the table."""
         self._check()
@@ -113,6 +116,7 @@ class Evaluate:
 
     def _check(self) -> None:
         check_folder(self.output)
+        check_resume(self.output, self.resume)
         check_extra("video", "av", "PIL")
         if sum(subject is not None for subject in (self.model, self.fake, self.baseline)) != 1:
             raise ValueError("give one of --model, --baseline, and a folder of clips to be measured (--fake)")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from magvit.cli.shell import check_extra, check_folder
+from magvit.cli.shell import check_extra, check_folder, check_resume
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,13 @@ class Shard:
     num_workers: int = 0
     """Processes that read and encode clips."""
 
+    resume: bool = True
+    """Go on with what the output folder holds; --no-resume refuses one in which work was begun."""
+
     def run(self) -> None:
         """Write the shards."""
         check_folder(self.output)
+        check_resume(self.output, self.resume)
         check_extra("video", "av")
         from magvit.data.datasets import load_clips
         from magvit.data.shard_writer import write_shards

@@ -50,6 +50,12 @@ def check_folder(folder: Path) -> None:
         raise OSError(f"cannot write to {folder}: {error.strerror}") from error
 
 
+def check_resume(folder: Path, resume: bool) -> None:
+    """Refuse a folder in which work was begun, unless it is to be gone on with. ValueError: one sentence."""
+    if not resume and (folder / "config.json").exists():
+        raise ValueError(f"{folder} holds work that was begun: go on with --resume, or choose another output")
+
+
 def check_input(path: Path | None) -> None:
     """Refuse, before anything is loaded, an input that is not there. OSError: one sentence."""
     if path is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from magvit.cli.shell import check_folder
+from magvit.cli.shell import check_folder, check_resume
 
 if TYPE_CHECKING:
     from magvit.training.config import TransformerRun
@@ -74,9 +74,13 @@ class Tokenize:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps, ..."""
 
+    resume: bool = True
+    """Go on with what the output folder holds; --no-resume refuses one in which work was begun."""
+
     def run(self) -> None:
         """Write the tokens."""
         check_folder(self.output)
+        check_resume(self.output, self.resume)
         from magvit.device import usable_device
         from magvit.training.cache_tokens import cache_tokens
 

@@ -11,7 +11,9 @@ from tyro.conf import Suppress, arg
 
 from magvit.cli.shell import check_extra, check_folder
 from magvit.device import keep_freed_memory
+from magvit.hub import resolve
 from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
+from magvit.storage import check_kind
 from magvit.training.config import THIS_MACHINE, Machine, TokenizerRun, TransformerRun
 
 Run = TokenizerRun | TransformerRun
@@ -32,6 +34,9 @@ class Train:
         """Train. Exit code 1 if the run stopped because its numbers went wrong."""
         check_folder(self.output)
         check_extra("train", "lightning")
+        check_kind(self.output, self.config.kind)
+        if isinstance(self.config, TokenizerRun) and self.config.init_from:
+            resolve(self.config.init_from)
         from magvit.training.engine import is_first_process
         from magvit.training.guards import TrainingStopped
         from magvit.training.train_tokenizer import train_tokenizer

@@ -22,7 +22,6 @@ from magvit.data.records import count_record, rate_of_record, read_record
 from magvit.data.sources import folder
 from magvit.seeds import generator_for
 from magvit.shapes import Grid
-from magvit.storage import kind_of, spoken
 from magvit.video import TooFewFrames
 
 
@@ -143,8 +142,6 @@ def load_clips(data: Path, split: str = "") -> Manifest:
         OSError: it is not there.
         ValueError: there are none, or none of the split.
     """
-    if (kind := kind_of(data)) not in (None, "prepared data"):
-        raise ValueError(f"{data} is {spoken(kind)}, expected clips")
     if is_manifest(data):
         manifest = load_manifest(data)
         if not manifest.root.is_dir():

@@ -14,7 +14,7 @@ from magvit.pipeline import MagvitPipeline
 from magvit.training.checkpoint import read_checkpoint
 from magvit.training.checks import check_metrics, check_schedule
 from magvit.training.config import TokenizerRun, TransformerRun
-from magvit.training.log import METRICS, WARNINGS, read_records
+from magvit.training.log import METRICS, WARNINGS, is_written, read_records
 from magvit.training.optim import OptimizerConfig
 from magvit.typed_json import config_from_dict
 
@@ -119,7 +119,7 @@ def _metrics(folder: Path, num_steps: int | None, checkpoint: int) -> Iterator[R
     if not lines:
         yield Result("warning", "metrics", f"{path} has no line yet")
         return
-    yield _state(lines, num_steps, time.time() - path.stat().st_mtime, checkpoint)
+    yield _state(lines, num_steps, time.time() - path.stat().st_mtime, checkpoint, is_written(folder))
     first: dict[str, tuple[int, Result]] = {}
     for record in read_records(folder / WARNINGS):
         result = Result(record["severity"], record["name"], record["message"])
@@ -131,7 +131,9 @@ def _metrics(folder: Path, num_steps: int | None, checkpoint: int) -> Iterator[R
         yield result._replace(message=f"since step {step}: {result.message}")
 
 
-def _state(lines: list[dict[str, Any]], num_steps: int | None, age: float, checkpoint: int) -> Result:
+def _state(
+    lines: list[dict[str, Any]], num_steps: int | None, age: float, checkpoint: int, is_written: bool | None
+) -> Result:
     """Finished, running or interrupted. A run that logs nothing for five times as long as a line takes is not running.
 
     Args:
@@ -139,6 +141,7 @@ def _state(lines: list[dict[str, Any]], num_steps: int | None, age: float, check
         num_steps: length of the run.
         age: seconds since the last line.
         checkpoint: step of the newest one.
+        is_written: whether a process writes there, if that is known.
     """
     last = lines[-1]
     step = last["step"]
@@ -148,7 +151,7 @@ def _state(lines: list[dict[str, Any]], num_steps: int | None, age: float, check
     if num_steps and step >= num_steps:
         return Result("ok", "state", f"finished: {where}")
     ago = str(timedelta(seconds=round(age)))
-    if age < 60 + 5 * _seconds_a_line(lines):
+    if is_written is not False and age < 60 + 5 * _seconds_a_line(lines):
         return Result("ok", "state", f"running: {where}, {ago} ago")
     again = f"step {checkpoint}" if checkpoint else "the beginning, as there is no checkpoint"
     message = f"interrupted: {where}, {ago} ago: the same command with --resume goes on from {again}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from magvit.evaluation.metrics import METRICS, Metric
-from magvit.storage import written_whole
+from magvit.storage import check_kind, written_whole
 
 JSON, TABLE = "results.json", "results.md"
 
@@ -72,7 +72,10 @@ class Results:
             OSError: it is not there.
             ValueError: it is something else.
         """
-        path = Path(path) / JSON if Path(path).is_dir() else Path(path)
+        path = Path(path)
+        if path.is_dir():
+            check_kind(path, "evaluation")
+            path = path / JSON
         try:
             values = json.loads(path.read_text(encoding="utf-8"), object_hook=_infinite)
             values["scores"] = tuple(

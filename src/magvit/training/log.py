@@ -4,9 +4,11 @@ where that package is installed, and Weights & Biases where the run names a proj
 
 import importlib
 import json
+import os
 import sys
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,11 @@ from tqdm import tqdm
 from magvit.storage import written_whole
 from magvit.video import write_video
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
 METRICS, WARNINGS, EVALUATIONS = "metrics.jsonl", "warnings.jsonl", "evaluations.jsonl"
 
 
@@ -24,6 +31,33 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     """The objects of a `.jsonl` file, none if there is no file. A line that a crash cut short is left out."""
     lines = path.read_text().splitlines(True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("}\n")]
+
+
+def is_written(folder: Path) -> bool | None:
+    """Whether a process writes the records of a run folder; None where that cannot be known."""
+    try:
+        os.close(_lock(folder))
+    except BlockingIOError:
+        return True
+    except (OSError, AttributeError):
+        return None
+    return False
+
+
+def _lock(folder: Path) -> int:
+    """A handle that holds the lock of a folder until it is closed, or its process ends however that may be.
+
+    Raises:
+        BlockingIOError: another process holds it.
+        OSError, AttributeError: the disk or the system has no locks of folders.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
 
 
 class RunLog:
@@ -47,6 +81,9 @@ class RunLog:
     ):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self._held: int | None = None
+        with suppress(OSError, AttributeError):
+            self._held = _lock(folder)
         self.history: list[dict[str, Any]] = self._kept(METRICS, resume_step)
         self._kept(EVALUATIONS, resume_step)
         self._known = {record["name"] for record in self._kept(WARNINGS, resume_step)}
@@ -115,6 +152,9 @@ class RunLog:
 
     def close(self) -> None:
         """Flush everything."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
         if self.events:
             self.events.close()
         if self.wandb:

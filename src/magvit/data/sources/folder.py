@@ -21,6 +21,7 @@ from typing import Any
 
 from magvit.data.manifest import Record
 from magvit.data.sources.listing import VIDEO_SUFFIXES, Listing, Problem, files_below, split_name
+from magvit.storage import kind_of, spoken
 from magvit.typed_json import parse_json, read_json_lines
 from magvit.video.images import IMAGE_SUFFIXES
 
@@ -33,11 +34,13 @@ def read(source: Path) -> Listing:
 
     Raises:
         OSError: it is not there.
-        ValueError: there are no videos in the folder, or the list cannot be understood.
+        ValueError: there are no videos in the folder, it is another of ours, or the list cannot be understood.
         ImportError: a .parquet list, and pyarrow is not installed.
     """
     if source.is_file():
         return _listed(source)
+    if kind := kind_of(source):
+        raise ValueError(f"{source} is {spoken(kind)}, expected clips")
     files = [path.relative_to(source) for path in files_below(source)]
     chosen = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
     if all(path.suffix.lower() in (".gif", ".webp") for path in chosen):
