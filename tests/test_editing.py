@@ -57,6 +57,7 @@ def test_a_stretch_is_the_frames_that_are_shown_then(source: Any) -> None:
     assert part.numbers == (5, 6, 7, 8, 9, 10)
     assert part.times == tuple(Fraction(i, 10) for i in range(6))
     assert (part.start, part.duration, part.fps) == (Fraction(1, 2), Fraction(3, 5), 10)
+    assert Stretch.of(clip, 0.5, 0.57).duration == Fraction(3, 5)  # past bug: the last frame was cut short
     assert Stretch.of(clip, target_fps=4).numbers == (0, 2, 5, 7, 10, 12, 15, 17)
     assert Stretch.of(clip, 1.0, target_fps=20).numbers == tuple(10 + i // 2 for i in range(20))
     assert Stretch.of(clip).ends(20) == 2

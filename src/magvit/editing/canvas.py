@@ -58,26 +58,27 @@ class Stretch:
         times: list[Fraction] = []
         for time in source.times():
             if end is not None and time >= end:
+                end = time  # the last frame is shown whole
                 break
             times.append(time)
-        if end is None:
-            end = max(times[-1] + 1 / source.fps, Fraction(source.duration).limit_denominator(10**6))
+        else:
+            end = Fraction(source.duration).limit_denominator(10**6)
         first = next((number for number, time in enumerate(times) if time >= begin), None)
         if first is None:
             raise ValueError(f"start is {start:g} seconds, and {source.path} is {source.duration:.2f} seconds long")
-        length = min(end, times[-1] + 1 / source.fps) - times[first]
+        length = max(end - times[first], times[-1] - times[first])
         if target_fps is None:
             numbers = tuple(range(first, len(times)))
             shown = tuple(times[number] - times[first] for number in numbers)
             return cls(source, numbers, shown, source.fps, times[first], length)
         fps = Fraction(target_fps).limit_denominator(1001)
-        shown = tuple(number / fps for number in range(max(int(length * fps), 1)))
+        shown = tuple(number / fps for number in range(max(round(length * fps), 1)))
         chosen, at = [], first
         for time in shown:
             while at + 1 < len(times) and times[at + 1] - times[first] <= time:
                 at += 1
             chosen.append(at)
-        return cls(source, tuple(chosen), shown, fps, times[first], length)
+        return cls(source, tuple(chosen), shown, fps, times[first], len(shown) / fps)
 
     def __len__(self) -> int:
         return len(self.numbers)
