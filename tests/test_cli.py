@@ -17,6 +17,7 @@ from magvit.cli import COMMANDS as COMMAND_TABLE
 from magvit.cli import main, parse_arguments
 from magvit.cli.decoding import DecodingOptions
 from magvit.decoding import Decoding
+from magvit.editing.edit import edit
 from magvit.interop import official
 from magvit.model_config import MaskedGenerator
 from magvit.pipeline import MagvitPipeline as Pipeline
@@ -46,6 +47,7 @@ def run(*arguments: object) -> int:
 COMMANDS = [
     "demo",
     "generate",
+    "extend",
     "reconstruct",
     "encode",
     "decode",
@@ -131,20 +133,42 @@ def test_the_number_of_workers_has_one_name_everywhere() -> None:
         assert parse_arguments([*start.split(), "--num-workers", "7"]).num_workers == 7  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp", ".png"])
-def test_generate_a_file(
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".gif", ".webp", ".png"])
+def test_a_clip_comes_back_at_its_size(
     model: str, clip: str, tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "new" / f"out{suffix}"
     common = ("--model", model, "--num-steps", 2, "--num-samples", 2, "--device", "cpu")
-    assert run("generate", "--task", "OPC", "--input", clip, "--output", output, *common) == 0
+    assert run("generate", "--task", "FP", "--input", clip, "--output", output, *common) == 0
+    assert sorted(path.name for path in output.parent.iterdir()) == [f"out_000{suffix}", f"out_001{suffix}"]
+    found = read_video(output.with_stem("out_000"))
+    assert found.shape == ((3, 1, 20, 8 * 30) if suffix == ".png" else (3, 10, 20, 30))
+    shown = capsys.readouterr()
+    assert f"wrote {output.with_stem('out_001')}: 10 frames of 30x20 at 8 fps" in shown.out
+    assert not shown.err
+
+
+def test_clips_without_an_input_are_one_file_side_by_side(model: str, tmp_path: Path) -> None:
+    output = tmp_path / "new" / "out.mp4"
+    assert run("generate", "--task", "UG", "--model", model, "--output", output, "--num-samples", 2) == 0
     assert [path.name for path in output.parent.iterdir()] == [output.name]
     _, height, width = CLIP_SHAPE
-    if suffix != ".png":
-        assert read_video(output).shape[2:] == (height, 2 * width)
-    shown = capsys.readouterr()
-    assert str(output) in shown.out
-    assert not shown.err
+    assert read_video(output).shape[2:] == (height, 2 * width)
+
+
+def test_extend(model: str, clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "longer.webp"
+    how = ("--duration", 1, "--label", "walk", "--num-steps", 2, "--model", model, "--size", "20")
+    assert run("extend", "--input", clip, "--output", output, *how) == 0
+    assert read_video(output).shape == (3, 18, 20, 30)
+    for wrong, words in (
+        ("--duration=0", "duration is 0"),
+        ("--size=big", "size is 'big'"),
+        ("--seed=-1", "seed is -1"),
+    ):
+        assert run("extend", "--input", clip, "--output", tmp_path / "o.mp4", *how, wrong) == 2
+        assert words in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [output.name]
 
 
 def test_generate_a_folder_with_a_file_for_each_sample(model: str, tmp_path: Path) -> None:
@@ -154,21 +178,16 @@ def test_generate_a_folder_with_a_file_for_each_sample(model: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("kept", [(), ("--no-keep-given",)])
-def test_generate_is_what_the_pipeline_gives(model: str, clip: str, tmp_path: Path, kept: tuple[str, ...]) -> None:
+def test_generate_takes_the_options_of_sampling(model: str, clip: str, tmp_path: Path, kept: tuple[str, ...]) -> None:
     output = tmp_path / "out.webp"
     options = ("--num-steps", 3, "--seed", 4, "--guidance-scale", 1.5, "--top-k", 5, "--mask-schedule", "uniform")
     more = ("--temperature", 0.7, "--mask-temperature", 2.0, "--top-p", 0.9, "--label", 2, *kept)
     more += ("--order", "random", "--guidance-schedule", "linear")
     assert run("generate", "--task", "CFP", "--input", clip, "--model", model, "--output", output, *options, *more) == 0
-    expected = Pipeline.from_pretrained(model)(
-        "CFP",
-        clip,
-        2,
-        keep_given=not kept,
+    decoding = Decoding(
         order="random",
         guidance_schedule="linear",
         num_steps=3,
-        seed=4,
         guidance_scale=1.5,
         top_k=5,
         mask_schedule="uniform",
@@ -176,8 +195,33 @@ def test_generate_is_what_the_pipeline_gives(model: str, clip: str, tmp_path: Pa
         mask_temperature=2.0,
         top_p=0.9,
     )
-    write_video(tmp_path / "expected.webp", expected.video[0])
-    assert output.read_bytes() == (tmp_path / "expected.webp").read_bytes()
+    pipe, expected, named = Pipeline.from_pretrained(model), tmp_path / "expected.webp", {"metadata": {"model": model}}
+    edit(pipe, "CFP", clip, expected, label=2, keep_given=not kept, seed=4, decoding=decoding, **named)
+    assert output.read_bytes() == expected.read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore:this model has not learnt to fill any region")
+def test_generate_takes_the_options_of_editing(model: str, clip: str, tmp_path: Path) -> None:
+    output, expected = tmp_path / "out.webp", tmp_path / "expected.webp"
+    options = ("--start", 0.25, "--duration", 1, "--target-fps", 16, "--region", "0,0,.5,1:.5,0,1,1", "--size", 20)
+    common = ("--model", model, "--num-steps", 1, "--output", output)
+    assert run("generate", "--task", "IPC", "--input", clip, *common, *options) == 0
+    pipe = Pipeline.from_pretrained(model)
+    done = edit(
+        pipe,
+        "IPC",
+        clip,
+        expected,
+        start=0.25,
+        duration=1,
+        target_fps=16,
+        region="0,0,.5,1:.5,0,1,1",
+        size=20,
+        decoding=pipe.decoding("IPC", num_steps=1),
+        metadata={"model": model},
+    )
+    assert (done.num_frames, done.fps) == (16, 16)
+    assert output.read_bytes() == expected.read_bytes()
 
 
 def test_a_warning_is_one_line(tmp_path: Path) -> None:
@@ -360,12 +404,16 @@ LATER = {"weights": (magvit.MagvitPipeline, "from_pretrained"), "perceptual": (p
     ("command", "words"),
     [
         ("generate --task FP --input nowhere.mp4 --output o.mp4", "nowhere.mp4: No such file"),
-        ("generate --task FP --input . --output o.mp4", "input . is a folder"),
+        ("generate --task FP --input . --output o.mp4", ". is a folder without numbered pictures"),
         ("generate --task FP --input text.mp4 --output o.mp4", "text.mp4 is not a video"),
         ("generate --task juggling --output o.mp4", "unknown task 'juggling'"),
         ("generate --task CG --label fly --output o.mp4", "label is 'fly'"),
+        ("generate --task UG --region 0,0,1,1 --output o.mp4", "there is no input"),
+        ("extend --input nowhere.mp4 --duration 1 --output o.mp4", "nowhere.mp4: No such file"),
+        ("extend --input text.mp4 --duration 1 --output o.mp4", "text.mp4 is not a video"),
         ("generate --task UG --num-steps 9999 --output o.mp4", "num_steps is 9999"),
         ("generate --task UG --num-samples 0 --output o.mp4", "num_samples is 0"),
+        ("generate --task UG --batch-size 0 --output o.mp4", "batch_size is 0"),
         ("generate --task UG --seed -1 --output o.mp4", "seed is -1"),
         ("reconstruct --input nowhere.mp4 --output o.mp4", "nowhere.mp4: No such file"),
         ("reconstruct --input text.mp4 --output o.mp4", "text.mp4 is not a video"),

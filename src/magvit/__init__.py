@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from magvit.editing.edit import edit, extend
     from magvit.pipeline import MagvitPipeline
     from magvit.tasks import TASKS
     from magvit.tokenizer.model import VideoTokenizer
@@ -20,6 +21,8 @@ __all__ = [
     "MaskedTransformer",
     "VideoTokenizer",
     "__version__",
+    "edit",
+    "extend",
     "read_video",
     "write_video",
 ]
@@ -29,6 +32,8 @@ _HOME = {
     "MaskedTransformer": "magvit.transformer",
     "TASKS": "magvit.tasks",
     "VideoTokenizer": "magvit.tokenizer.model",
+    "edit": "magvit.editing.edit",
+    "extend": "magvit.editing.edit",
     "read_video": "magvit.video",
     "write_video": "magvit.video",
 }

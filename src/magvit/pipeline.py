@@ -181,8 +181,8 @@ class MagvitPipeline:
         if video is not None and condition is not None:
             raise ValueError("a video and a condition are given, expected one of them")
         labels, seeds, (samples,) = _list(label), _list(seed), _list(num_samples)
-        given = video is not None or condition is not None
-        self.config.check_request(chosen, decoding, given, labels, samples, seeds)
+        has_input = video is not None or condition is not None
+        self.config.check_request(chosen, decoding, has_input, labels, samples, seeds)
         for name, value, least in (("first_sample", first_sample, 0), ("batch_size", batch_size, 1)):
             if value < least:
                 raise ValueError(f"{name} is {value}, expected at least {least}")
@@ -193,7 +193,7 @@ class MagvitPipeline:
             count = max(len(labels), len(seeds))
             clip = torch.zeros(count, 3, *self.config.clip_shape) if video is None else self.prepare(video, chosen)
             condition = chosen.condition(clip.to(self.device), latent_shape, self.config.condition_frames)
-        self._check_condition(condition, latent_shape)
+        self.check_condition(condition, latent_shape)
         count = len(condition.cond_video)
         labels, seeds = _for_each("labels", labels, count), _for_each("seeds", seeds, count)
         cond_video, cond_mask = condition.cond_video.to(self.device), condition.cond_mask.to(self.device)
@@ -202,17 +202,10 @@ class MagvitPipeline:
         tokens, videos = [], []
         for batch in (asked[start : start + batch_size] for start in range(0, len(asked), batch_size)):
             rows = [row for row, _ in batch]
-            tokens.append(
-                self.generate_tokens(
-                    chosen,
-                    cond_tokens[rows],
-                    condition.cond_token_mask[rows].to(self.device),
-                    [labels[row] for row in rows],
-                    decoding,
-                    [generator_for(seeds[row], number) for row, number in batch],
-                    callback,
-                )
-            )
+            given = cond_tokens[rows], condition.cond_token_mask[rows].to(self.device)
+            generators = [generator_for(seeds[row], number) for row, number in batch]
+            told = [labels[row] for row in rows]
+            tokens.append(self.generate_tokens(chosen, *given, told, decoding, generators, callback))
             made = self.decode_tokens(tokens[-1])
             videos.append(torch.where(cond_mask[rows], cond_video[rows], made) if keep_given else made)
         return GenerationOutput(torch.cat(videos), torch.cat(tokens), cond_video.repeat_interleave(samples, 0))
@@ -246,7 +239,7 @@ class MagvitPipeline:
         """Tokens of the condition video; all 0, without any work, where nothing is given."""
         if not condition.cond_token_mask.any():
             return torch.zeros(condition.cond_token_mask.shape, dtype=torch.long, device=self.device)
-        with self._autocast():
+        with self.autocast():
             return self.tokenizer.encode(condition.cond_video.to(self.device))
 
     @torch.inference_mode()
@@ -262,7 +255,7 @@ class MagvitPipeline:
     ) -> Tokens:
         """A grid of tokens for each condition and label (None: the unconditional class), drawn by its own generator."""
         assert self.transformer is not None
-        with self._autocast():
+        with self.autocast():
             return generate(
                 self.config.generator_for(task),
                 self.transformer,
@@ -278,17 +271,17 @@ class MagvitPipeline:
     @torch.inference_mode()
     def decode_tokens(self, tokens: Tokens) -> Video:
         """The pixels of tokens, in [0, 1]."""
-        with self._autocast():
+        with self.autocast():
             return self.tokenizer.decode(tokens)
 
     @torch.inference_mode()
     def reconstruct(self, video: VideoSource) -> Video:
         """A clip through the tokenizer and back: `B C T H W` in [0, 1]. Input and errors as in `prepare`."""
         clip = self.prepare(video)
-        with self._autocast():
+        with self.autocast():
             return self.tokenizer.reconstruct(clip)
 
-    def _check_condition(self, condition: Condition, latent_shape: Grid) -> None:
+    def check_condition(self, condition: Condition, latent_shape: Grid) -> None:
         """ValueError for a condition of another shape, or one that shows more than the transformer can read."""
         found = tuple(condition.cond_video.shape[1:]), tuple(condition.cond_token_mask.shape[1:])
         expected = (3, *self.config.clip_shape), latent_shape
@@ -302,7 +295,8 @@ class MagvitPipeline:
                 takes = f"this transformer takes {generator.transformer.max_length}"
                 raise ValueError(f"the condition gives {given} tokens, which makes sequences of {length}; {takes}")
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """What the networks run under: bfloat16 where that is this pipeline's precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
 

@@ -21,6 +21,7 @@ from magvit.cli.commands import Demo, Generate, Presets, Reconstruct, TrainHelp
 from magvit.cli.convert import Official
 from magvit.cli.data import Prepare
 from magvit.cli.doctor import Doctor
+from magvit.cli.editing import Extend
 from magvit.cli.evaluate import Compare, Evaluate
 from magvit.cli.shard import Shard
 from magvit.cli.shell import is_told, sentence
@@ -39,6 +40,7 @@ class Command(Protocol):
 COMMANDS: Mapping[str, Callable[..., Command]] = {
     "demo": Demo,
     "generate": Generate,
+    "extend": Extend,
     "reconstruct": Reconstruct,
     "encode": Encode,
     "decode": Decode,

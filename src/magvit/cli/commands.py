@@ -6,13 +6,16 @@ from pathlib import Path
 from tyro.conf import OmitArgPrefixes
 
 from magvit.cli.decoding import DecodingOptions
+from magvit.cli.editing import SUFFIXES, EditOptions, parse_size, write_edits
 from magvit.cli.shell import (
+    VIDEO_SUFFIXES,
     check_extra,
     check_folder,
     check_input,
     check_output,
     load_config,
     load_pipeline,
+    number_or_name,
     progress,
     write_samples,
 )
@@ -52,7 +55,7 @@ class Demo:
         from magvit.tasks import TEN_TASKS, get_task
 
         config = load_config(self.model)
-        label = _number_or_name(self.label, config.classes)
+        label = number_or_name(self.label, config.classes)
         decodings = {task: config.decoding(task, num_steps=self.num_steps) for task in map(get_task, TEN_TASKS)}
         for task, decoding in decodings.items():
             if config.classes or not task.class_conditional:
@@ -87,51 +90,68 @@ class Generate:
     task: str
     """A task's name or the paper's code: frame_prediction or FP, outpainting_central or OPC, ..."""
     output: Path
-    """.mp4, .gif, .webp or .png with the samples side by side, or a folder for an .mp4 of each sample."""
+    """.mp4, .gif, .webp or .png; with an input also .mkv or .webm; or a folder for an .mp4 of each sample."""
     input: Path | None = None
-    """The clip to predict from or to edit; a picture will do to predict frames."""
+    """The clip to predict from or to edit: a video, a picture, or a folder of numbered pictures. It comes back at its
+    size and rate, with its sound and what was made in it; a .png is a strip of frames."""
     label: str | None = None
     """Class number or name, for the class-conditional tasks."""
     model: str = "magvit-tiny"
     """Model folder, packaged name, or hub id."""
     num_samples: int = 1
-    """Number of results."""
+    """Number of results, with an input as numbered files, without one side by side."""
     batch_size: int = 8
-    """Results that are computed at once."""
+    """Results that are computed at once, without an input."""
     keep_given: bool = True
     """Put the given pixels back over the result; --no-keep-given shows what the model makes of them."""
     seed: int = 0
     """The same seed gives the same result."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps, ..."""
+    editing: OmitArgPrefixes[EditOptions] = EditOptions()
+    """Which part of the input is edited, and how large the model sees it."""
     decoding: OmitArgPrefixes[DecodingOptions] = DecodingOptions()
     """How tokens are drawn. What is not given is as the model's config says for the task."""
 
     def run(self) -> None:
         """Generate and write."""
-        check_output(self.output)
-        check_input(self.input)
+        check_output(self.output, SUFFIXES if self.input else (*VIDEO_SUFFIXES, ""))
         check_extra("video", "av", "PIL")
+        from magvit.editing.edit import plan_edit
         from magvit.tasks import get_task
 
         task, config = get_task(self.task), load_config(self.model)
-        label = _number_or_name(self.label, config.classes)
+        label = number_or_name(self.label, config.classes)
         decoding = config.decoding(task, **asdict(self.decoding))
-        config.check_request(task, decoding, self.input is not None, [label], self.num_samples, [self.seed])
-        clip = None if self.input is None else config.clips(self.input, task)
+        if self.input is not None:
+            plan = plan_edit(
+                config,
+                task.name,
+                self.input,
+                **asdict(self.editing) | {"size": parse_size(self.editing.size)},
+                label=label,
+                decoding=decoding,
+                keep_given=self.keep_given,
+                seed=self.seed,
+            )
+            write_edits(plan, self.output, self.model, self.device, self.num_samples)
+            return
+        config.check_request(task, decoding, False, [label], self.num_samples, [self.seed])
+        if self.editing != EditOptions():
+            raise ValueError("there is no input, which --start, --region and the like are about")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size is {self.batch_size}, expected at least 1")
         pipe = load_pipeline(self.model, self.device)
         starts = range(0, self.num_samples, self.batch_size)
         with progress(decoding.num_steps * len(starts)) as callback:
             made = (
                 pipe(
                     self.task,
-                    clip,
-                    label,
+                    label=label,
                     decoding=decoding,
                     num_samples=min(self.batch_size, self.num_samples - start),
                     first_sample=start,
                     batch_size=self.batch_size,
-                    keep_given=self.keep_given,
                     seed=self.seed,
                     callback=callback,
                 ).video
@@ -230,13 +250,3 @@ class TrainHelp:
 
     def run(self) -> None:
         """Never reached: the commands of `magvit train` are in a table of their own, for which this entry stands."""
-
-
-def _number_or_name(label: str | None, classes: tuple[str, ...]) -> int | str | None:
-    """A label as typed: a class name if there is one like it, else a number if it is one."""
-    if label is None or label in classes:
-        return label
-    try:
-        return int(label)
-    except ValueError:
-        return label

@@ -166,3 +166,13 @@ def sentence(error: BaseException) -> str:
     if "DataLoader worker process" in str(error):  # torch tells the worker's traceback; its last line is the error
         return str(error).rstrip().rsplit("\n", 1)[-1].partition(": ")[2]
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def number_or_name(label: str | None, classes: tuple[str, ...]) -> int | str | None:
+    """A label as typed: a class name if there is one like it, else a number if it is one."""
+    if label is None or label in classes:
+        return label
+    try:
+        return int(label)
+    except ValueError:
+        return label

@@ -59,7 +59,7 @@ def fit_clip(video: Float[Tensor, "*B C T H W"], clip_shape: Grid) -> Float[Tens
     height, width = video.shape[-2:]
     scale = max(size[0] / height, size[1] / width)
     covering = max(round(height * scale), size[0]), max(round(width * scale), size[1])
-    return center_crop(_resize(video[..., :length, :, :], covering), (size[0], size[1]))
+    return center_crop(resize(video[..., :length, :, :], covering), (size[0], size[1]))
 
 
 def decoded_side(info: VideoInfo, clip_shape: Grid) -> int | None:
@@ -73,7 +73,8 @@ def decoded_side(info: VideoInfo, clip_shape: Grid) -> int | None:
     return min(side, max(*clip_shape[1:], math.isqrt(LARGE_PICTURE // 2 * side**2 // pixels)))
 
 
-def _resize(video: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(video: Tensor, size: tuple[int, int]) -> Tensor:
+    """A float video `... C T H W` at another height and width: bilinear, antialiased."""
     if video.shape[-2:] == size:
         return video
     frames = rearrange(video, "... t h w -> (...) t h w")

@@ -67,6 +67,7 @@ def decode(
     mask_mode: MaskMode = "commit",
     generators: Sequence[torch.Generator] | None = None,
     callback: Callable[[DecodingStep], None] | None = None,
+    settled: tuple[Tokens, TokenMask] | None = None,
     reproduce_last_token_bug: bool = False,
 ) -> Tokens:
     """Generate a batch of token grids (Algorithm 1).
@@ -81,6 +82,7 @@ def decode(
         generators: one per sample, so that a sample does not depend on the rest of its batch. On the CPU they give the
             same numbers whatever the device. Not needed if both temperatures are 0.
         callback: called after each step.
+        settled: tokens made before, and where they stand: they are known from the start and stay.
         reproduce_last_token_bug: keep the official rule to the letter: at least one token is marked for another
             prediction even after the last step, and when a single token is unknown, all become unknown again.
 
@@ -92,8 +94,10 @@ def decode(
 
     num_tokens, order = cond_tokens[0].numel(), get_order(decoding.order)
     maskable = maskable_positions(cond_token_mask, mask_mode)
-    num_maskable = maskable.flatten(1).sum(1)
-    tokens, masked = cond_tokens, maskable
+    tokens = cond_tokens
+    if settled is not None:
+        tokens, maskable = torch.where(settled[1], settled[0], cond_tokens), maskable & ~settled[1]
+    num_maskable, masked = maskable.flatten(1).sum(1), maskable
     for step in range(decoding.num_steps):
         grids = apply_mask(
             tokens, masked, cond_tokens, cond_token_mask, mask_token_id=mask_token_id, mask_mode=mask_mode

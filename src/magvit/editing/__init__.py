@@ -1,1 +1,1 @@
-"""Beyond one clip: any length, any size, and back into files."""
+"""Beyond one clip: a user's own video of any length and size, with the unknown part made and put back into it."""

@@ -67,7 +67,7 @@ REGIONS: dict[Region, tuple[AxisRule, AxisRule]] = {  # (rows, columns)
 
 
 @dataclass(frozen=True)
-class _Box:
+class Box:
     """A region of one grid: in frame `i`, rows `top[i]` to `bottom[i]` and columns `left[i]` to `right[i]`."""
 
     top: Int[Tensor, "T 1"]
@@ -77,7 +77,13 @@ class _Box:
     rows: Int[Tensor, " H"]
     columns: Int[Tensor, " W"]
 
+    def frames(self, start: int, stop: int) -> "Box":
+        """The same region in frames `start` to `stop` alone."""
+        part = slice(start, stop)
+        return Box(self.top[part], self.bottom[part], self.left[part], self.right[part], self.rows, self.columns)
+
     def contains(self) -> Bool[Tensor, "T H W"]:
+        """True inside."""
         in_rows = (self.rows >= self.top) & (self.rows < self.bottom)
         in_columns = (self.columns >= self.left) & (self.columns < self.right)
         return in_rows[:, :, None] & in_columns[:, None, :]
@@ -91,13 +97,14 @@ class _Box:
 
 
 @cache  # they come from the host, and nobody changes them
-def _box(region: Region, grid: Grid, device: torch.device) -> _Box:
+def region_box(region: Region, grid: Grid, device: torch.device) -> Box:
+    """A region in a grid of frames, rows and columns."""
     frames, height, width = grid
     row_rule, column_rule = REGIONS[region]
     spans = (*row_rule(height, frames), *column_rule(width, frames))
     top, bottom, left, right = (torch.tensor(span, device=device)[:, None] for span in spans)
     rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
-    return _Box(top, bottom, left, right, rows, columns)
+    return Box(top, bottom, left, right, rows, columns)
 
 
 # --- Conditions ----------------------------------------------------------------------------------------------------
@@ -145,8 +152,8 @@ def frame_interpolation(video: Video, latent_shape: Grid, frames: int = 1) -> Co
 
 def outpainting(video: Video, latent_shape: Grid, region: Region, padding: Padding = "edge") -> Condition:
     """The region is given; around it each frame is the region's nearest pixel ("edge") or zero ("constant")."""
-    box = _box(region, _grid(video), video.device)
-    latent_box = _box(region, latent_shape, video.device)
+    box = region_box(region, _grid(video), video.device)
+    latent_box = region_box(region, latent_shape, video.device)
     inside = box.contains()
     cond_video = box.extend_edges(video) if padding == "edge" else torch.where(inside, video, 0.0)
     return _condition(cond_video, inside, latent_box.contains(), latent_shape)
@@ -154,8 +161,8 @@ def outpainting(video: Video, latent_shape: Grid, region: Region, padding: Paddi
 
 def inpainting(video: Video, latent_shape: Grid, region: Region) -> Condition:
     """Everything but the region is given; the region is zero."""
-    outside = ~_box(region, _grid(video), video.device).contains()
-    latent_outside = ~_box(region, latent_shape, video.device).contains()
+    outside = ~region_box(region, _grid(video), video.device).contains()
+    latent_outside = ~region_box(region, latent_shape, video.device).contains()
     return _condition(torch.where(outside, video, 0.0), outside, latent_outside, latent_shape)
 
 

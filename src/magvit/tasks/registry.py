@@ -31,6 +31,8 @@ class Task:
         class_conditional: whether the class token says the label (otherwise it is the unconditional one).
         needs_video: whether the task is conditioned on a clip.
         rule: the condition as a function of video, latent shape and number of condition frames.
+        region: of out- and inpainting, what is kept or made.
+        padding: what stands where nothing is given.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Task:
     class_conditional: bool
     needs_video: bool
     rule: ConditionRule
+    region: Region | None = None
+    padding: Padding = "constant"
 
     def condition(self, video: Video, latent_shape: Grid, num_frames: int = 1) -> Condition:
         """What the task shows of a video; see `magvit.tasks.conditions`.
@@ -58,12 +62,18 @@ def _generate(video: Video, latent_shape: Grid, num_frames: int) -> Condition:
     return nothing(video, latent_shape)
 
 
-def _outpaint(region: Region, padding: Padding) -> ConditionRule:
-    return lambda video, latent_shape, num_frames: outpainting(video, latent_shape, region, padding)
+def _outpainting(name: str, alias: str, region: Region, padding: Padding) -> Task:
+    def rule(video: Video, latent_shape: Grid, num_frames: int) -> Condition:
+        return outpainting(video, latent_shape, region, padding)
+
+    return Task(name, alias, "outpainting", False, True, rule, region, padding)
 
 
-def _inpaint(region: Region) -> ConditionRule:
-    return lambda video, latent_shape, num_frames: inpainting(video, latent_shape, region)
+def _inpainting(name: str, alias: str, region: Region) -> Task:
+    def rule(video: Video, latent_shape: Grid, num_frames: int) -> Condition:
+        return inpainting(video, latent_shape, region)
+
+    return Task(name, alias, "inpainting", False, True, rule, region)
 
 
 def _anything(video: Video, latent_shape: Grid, num_frames: int) -> Condition:
@@ -75,12 +85,12 @@ _TABLE = (
     # name, the paper's code, token family, says the class, needs a clip, condition
     Task("frame_prediction", "FP", "frame_prediction", False, True, frame_prediction),
     Task("frame_interpolation", "FI", "frame_interpolation", False, True, frame_interpolation),
-    Task("outpainting_central", "OPC", "outpainting", False, True, _outpaint("central", "edge")),
-    Task("outpainting_vertical", "OPV", "outpainting", False, True, _outpaint("vertical", "edge")),
-    Task("outpainting_horizontal", "OPH", "outpainting", False, True, _outpaint("horizontal", "edge")),
-    Task("outpainting_dynamic", "OPD", "outpainting", False, True, _outpaint("dynamic_vertical", "constant")),
-    Task("inpainting_central", "IPC", "inpainting", False, True, _inpaint("central")),
-    Task("inpainting_dynamic", "IPD", "inpainting", False, True, _inpaint("dynamic_central")),
+    _outpainting("outpainting_central", "OPC", "central", "edge"),
+    _outpainting("outpainting_vertical", "OPV", "vertical", "edge"),
+    _outpainting("outpainting_horizontal", "OPH", "horizontal", "edge"),
+    _outpainting("outpainting_dynamic", "OPD", "dynamic_vertical", "constant"),
+    _inpainting("inpainting_central", "IPC", "central"),
+    _inpainting("inpainting_dynamic", "IPD", "dynamic_central"),
     Task("class_generation", "CG", "full_generation", True, False, _generate),
     Task("class_frame_prediction", "CFP", "frame_prediction", True, True, frame_prediction),
     Task("unconditional", "UG", "full_generation", False, False, _generate),

@@ -1,0 +1,218 @@
+"""A user's own clip goes in and comes back with the unknown part made, or goes on beyond its end: `edit`, `extend`."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+from magvit.decoding import Decoding
+from magvit.editing.canvas import Canvas, Number, Stretch
+from magvit.editing.plan import NOTHING, AnyPath, Edited, Plan, Progress, stand_in
+from magvit.editing.regions import GivenFrames, Region, open_mask, parse_box, parse_frames, task_region
+from magvit.editing.rollout import condition_length
+from magvit.model_config import Label, ModelConfig
+from magvit.pipeline import MagvitPipeline
+from magvit.tasks import Task, get_task
+from magvit.video.source import Source
+
+Size = Literal["source", "model"] | int
+
+
+def edit(
+    pipe: MagvitPipeline,
+    task: str,
+    source: AnyPath | Source,
+    output: AnyPath,
+    *,
+    sample: int = 0,
+    callback: Progress | None = None,
+    metadata: Mapping[str, Any] = NOTHING,
+    **options: Any,
+) -> Edited:
+    """Make the unknown part of a clip and write the clip with it, at its size and rate, with its sound.
+
+    A clip of the model's own shape gives the tokens of `pipe(task, clip, seed=seed)`.
+
+    Args:
+        pipe: the model.
+        task, source, options: see `plan_edit`.
+        output, sample, callback, metadata: see `Plan.run`.
+
+    Raises:
+        ValueError, OSError: one sentence; nothing is written.
+    """
+    return plan_edit(pipe.config, task, source, **options).run(pipe, output, sample, callback, metadata)
+
+
+def extend(
+    pipe: MagvitPipeline,
+    source: AnyPath | Source,
+    output: AnyPath,
+    *,
+    duration: Number,
+    sample: int = 0,
+    callback: Progress | None = None,
+    metadata: Mapping[str, Any] = NOTHING,
+    **options: Any,
+) -> Edited:
+    """Go on where a clip ends: the clip as it is, and behind it so many seconds that frame prediction makes.
+
+    Args:
+        pipe: the model.
+        source, duration, options: see `plan_extension`.
+        output, sample, callback, metadata: see `Plan.run`.
+
+    Raises:
+        ValueError, OSError: one sentence; nothing is written.
+    """
+    return plan_extension(pipe.config, source, duration, **options).run(pipe, output, sample, callback, metadata)
+
+
+def plan_edit(
+    config: ModelConfig,
+    task: str,
+    source: AnyPath | Source,
+    *,
+    region: Region | str | None = None,
+    mask: AnyPath | None = None,
+    given_frames: str | Sequence[int] | None = None,
+    start: Number = 0,
+    duration: Number | None = None,
+    target_fps: Number | None = None,
+    label: Label | None = None,
+    decoding: Decoding | None = None,
+    keep_given: bool = True,
+    seed: int = 0,
+    size: Size = "source",
+) -> Plan:
+    """An edit, checked.
+
+    Args:
+        config: of the model.
+        task: a name or code of a task that takes a video. It says what is given, unless one of the next three does,
+            and which task token is used where the model does not know `free`.
+        source: a video, animation, picture or folder of numbered pictures.
+        region: a box `LEFT,TOP,RIGHT,BOTTOM`, or two (see `parse_box`), which outpainting keeps and other tasks make.
+        mask: a picture or video; white is made.
+        given_frames: numbers of the frames that are given, the others are made.
+        start, duration: the part of the source that is edited, in seconds. Frame prediction from a picture makes so
+            many seconds, or a clip.
+        target_fps: frames per second of the result, if other than the source's.
+        label: class number or name, for class-conditional tasks.
+        decoding: how tokens are drawn; without it as the model's config says for the task.
+        keep_given: what is given stays exactly the source's; otherwise the model's version of it is shown.
+        seed: the same seed gives the same result.
+        size: `source`, or the shorter side in pixels at which the model works before the result is put back into the
+            source; `model` writes what the model made as it is.
+
+    Raises:
+        ValueError, OSError: one sentence.
+    """
+    chosen = get_task(task)
+    asked = {"a region": region, "a mask": mask, "given frames": given_frames}
+    names = [name for name, value in asked.items() if value is not None]
+    if len(names) > 1:
+        raise ValueError(f"{' and '.join(names)} are given, expected one of them")
+    if not chosen.needs_video:
+        raise ValueError(f"{chosen.name} takes no video, but one is given")
+    number = config.class_number(chosen, label)
+    opened = _opened(config, source)
+    canvas = _canvas(config, opened, size)
+    stretch = Stretch.of(opened, start, None if opened.is_picture else duration, target_fps)
+    total, length = len(stretch), config.clip_shape[0]
+    if isinstance(region, str):
+        region = parse_box(region, opened.height, opened.width, chosen.family != "outpainting")
+    elif mask is not None:
+        region = open_mask(Path(mask), stretch.numbers)
+    elif given_frames is not None:
+        text = given_frames if isinstance(given_frames, str) else ",".join(map(str, given_frames))
+        region = parse_frames(text, total)
+    rolls = region is None and chosen.family == "frame_prediction"
+    if rolls and opened.is_picture:
+        total = length if duration is None else round(duration * stretch.fps)
+    grid, window = canvas.grid(config, total), config.tokenizer.latent_shape(config.clip_shape)
+    own = rolls or (region is None and grid[0] == window[0] and (chosen.region is None or grid == window))
+    known = region or task_region(chosen, total, min(config.condition_frames, len(stretch)))
+    if total < length and not rolls:
+        warnings.warn(f"the clip has {total} frames, this model needs {length}: its last one is held", stacklevel=2)
+    used = chosen if own else stand_in(config, chosen, known)
+    return Plan(
+        config=config,
+        task=used,
+        stretch=stretch,
+        canvas=canvas,
+        region=known,
+        total=total,
+        shown=range(len(known.numbers)) if rolls and isinstance(known, GivenFrames) else None,
+        exact=own and total == length,
+        bare=size == "model",
+        keep_given=keep_given,
+        label=number,
+        decoding=_decoding(config, used, decoding),
+        seed=seed,
+    )
+
+
+def plan_extension(
+    config: ModelConfig,
+    source: AnyPath | Source,
+    duration: Number,
+    *,
+    task: str = "frame_prediction",
+    label: Label | None = None,
+    decoding: Decoding | None = None,
+    seed: int = 0,
+    size: Size = "source",
+) -> Plan:
+    """An extension, checked.
+
+    Args:
+        duration: seconds that are added.
+        task: `frame_prediction` or `class_frame_prediction`.
+        config, source, label, decoding, seed, size: as for `plan_edit`.
+
+    Raises:
+        ValueError, OSError: one sentence.
+    """
+    chosen = get_task(task)
+    if chosen.family != "frame_prediction":
+        raise ValueError(f"task is {chosen.name}, expected frame_prediction or class_frame_prediction")
+    opened = _opened(config, source)
+    added = round(duration * opened.fps) if 0 < duration < 1e6 else 0
+    if added < 1:
+        raise ValueError(f"duration is {duration:g} seconds, expected at least a frame, {float(1 / opened.fps):g}")
+    stretch = Stretch.of(opened)
+    count = len(stretch)
+    return Plan(
+        config=config,
+        task=chosen,
+        stretch=stretch,
+        canvas=_canvas(config, opened, size),
+        region=GivenFrames(range(count)),
+        total=count + added,
+        shown=range(max(count - condition_length(config, chosen), 0), count),
+        exact=False,
+        bare=size == "model",
+        keep_given=True,
+        label=config.class_number(chosen, label),
+        decoding=_decoding(config, chosen, decoding),
+        seed=seed,
+    )
+
+
+def _opened(config: ModelConfig, source: AnyPath | Source) -> Source:
+    return source if isinstance(source, Source) else Source.open(source, Fraction(config.fps))
+
+
+def _canvas(config: ModelConfig, source: Source, size: Size) -> Canvas:
+    if size not in ("source", "model") and not isinstance(size, int):
+        raise ValueError(f"size is {size!r}, expected source, model, or a number of pixels")
+    return Canvas.of(config, source.height, source.width, size if isinstance(size, int) else None)
+
+
+def _decoding(config: ModelConfig, task: Task, decoding: Decoding | None) -> Decoding:
+    """ValueError for a task that the model never learnt, and for more steps than a clip has tokens."""
+    decoding = decoding or config.decoding(task)
+    config.check(task, decoding)
+    return decoding

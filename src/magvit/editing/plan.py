@@ -1,0 +1,197 @@
+"""What is to be done with a clip, all of it checked before a network is needed, and the doing of it, frame by frame.
+
+The source is read once for the model, small, and once more for what goes out, and no frame is held for longer than
+windows overlap. So memory does not grow with the length.
+"""
+
+import itertools
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from magvit.decoding import Decoding, DecodingStep
+from magvit.editing.canvas import Canvas, Stretch
+from magvit.editing.composite import as_frame, change, enlarge, put_back
+from magvit.editing.regions import GivenFrames, Region, condition_of
+from magvit.editing.rollout import condition_length, roll_out, takes_any
+from magvit.editing.windows import Asked, Made, make_runs, runs
+from magvit.model_config import ModelConfig
+from magvit.pipeline import MagvitPipeline
+from magvit.seeds import generator_for
+from magvit.tasks import TASKS, Task
+from magvit.video.sink import Sink
+
+AnyPath = str | os.PathLike[str]
+Progress = Callable[[int, int], None]
+"""`callback(done, total)`: decoding steps."""
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Edited:
+    """What was written: where, with which task, how large and long."""
+
+    output: Path
+    task: str
+    height: int
+    width: int
+    num_frames: int
+    fps: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """An edit that can be done.
+
+    Attributes:
+        config: of the model.
+        task: whose token is used.
+        stretch: the frames.
+        canvas: their size in the model.
+        region: what is given.
+        total: frames of the result.
+        shown: the frames that the first window of a roll-out begins with; None if windows are decoded together.
+        exact: whether the clip is one of the model's, and the task's own condition is asked of it.
+        bare: whether the result is written at the canvas's size, not put back into the source.
+        keep_given: whether what is given stays the source's.
+        label: class number.
+        decoding, seed: how tokens are drawn.
+    """
+
+    config: ModelConfig
+    task: Task
+    stretch: Stretch
+    canvas: Canvas
+    region: Region
+    total: int
+    shown: range | None
+    exact: bool
+    bare: bool
+    keep_given: bool
+    label: int | None
+    decoding: Decoding
+    seed: int
+
+    @property
+    def num_steps(self) -> int:
+        """Decoding steps of all windows."""
+        times = len(runs(self.config, self.canvas.grid(self.config, self.total)))
+        if self.shown is not None:
+            length = self.config.clip_shape[0]
+            beyond = self.total - self.shown.start - length
+            times = 1 + max(-(-beyond // (length - condition_length(self.config, self.task))), 0)
+        return times * self.decoding.num_steps
+
+    def run(
+        self,
+        pipe: MagvitPipeline,
+        output: AnyPath,
+        sample: int = 0,
+        callback: Progress | None = None,
+        metadata: Mapping[str, Any] = NOTHING,
+    ) -> Edited:
+        """Do it with the model, and write.
+
+        Args:
+            pipe: the model.
+            output: see `Sink`.
+            sample: another one is another result.
+            callback: called after each decoding step.
+            metadata: what the file is to say of itself beside task, seed and decoding.
+
+        Raises:
+            ValueError, OSError: the source is damaged, or the output cannot be written, which is then not there.
+        """
+        shown, source = self.stretch, self.stretch.source
+        height, width = (self.canvas.height, self.canvas.width) if self.bare else (source.height, source.width)
+        sound = (source, shown.start, shown.duration) if source.has_sound else None
+        told = {"task": self.task.name, "seed": self.seed, "sample": sample, "decoding": asdict(self.decoding)}
+        sink = Sink(output, height, width, shown.fps, sound, {**metadata, **told}, shown.ends(self.total))
+        counter = itertools.count(1)
+
+        def step(_: DecodingStep) -> None:
+            if callback:
+                callback(next(counter), self.num_steps)
+
+        with sink, torch.inference_mode():
+            for index, frame in enumerate(self._frames(self._made(pipe, sample, step))):
+                sink.write(frame, shown.time(index))
+        return Edited(sink.path, self.task.name, height, width, self.total, float(shown.fps))
+
+    # --- On the canvas -----------------------------------------------------------------------------------------------
+
+    def _made(self, pipe: MagvitPipeline, sample: int, step: Callable[[DecodingStep], None]) -> Iterator[Made]:
+        drawn = self.decoding, generator_for(self.seed, sample), step
+        if self.shown is not None:
+            known = self.canvas.clip(self.stretch.reader(), self.shown.start, self.shown.stop)
+            return roll_out(pipe, self.task, self.label, known, self.shown.stop, self.total, *drawn)
+        reader = self.stretch.reader()
+        small = lru_cache(2)(lambda index: self.canvas.fit(reader(index)))
+
+        def ask(start: int, stop: int) -> Asked:
+            if not isinstance(self.region, GivenFrames):
+                return Asked(self._condition(self.canvas.clip(reader, start, stop), start, stop))
+            frames = [self.region.guess(min(index, self.total - 1), small) for index in range(start, stop)]
+            guess = torch.stack(frames, 1)[None]
+            return Asked(self._condition(guess, start, stop), guess)
+
+        return make_runs(pipe, self.task, self.label, self.canvas.grid(self.config, self.total), ask, *drawn)
+
+    def _condition(self, clip: Tensor, start: int, stop: int) -> Any:
+        latent = self.config.tokenizer.latent_shape((stop - start, self.canvas.height, self.canvas.width))
+        if self.exact:
+            return self.task.condition(clip, latent, self.config.condition_frames)
+        known = self.region.known(start, min(stop, self.total), self.total, self.canvas.height, self.canvas.width)
+        known = known[torch.arange(stop - start).clamp(max=len(known) - 1)]  # past the end as in the last frame
+        return condition_of(self.task, clip, known, latent)
+
+    # --- Into the source ---------------------------------------------------------------------------------------------
+
+    def _frames(self, made: Iterator[Made]) -> Iterator[Tensor]:
+        """All frames of the result; those before the first that was made are the source's."""
+        reader, given = self.stretch.reader(), self.stretch.reader()
+        large = lru_cache(2)(lambda index: given(index).float() / 255)
+        done = 0
+        for part in made:
+            for index in range(done, part.first):
+                yield as_frame(self.canvas.fit(reader(index))) if self.bare else reader(index)
+            done = min(part.first + part.video.shape[2], self.total)
+            for index in range(part.first, done):
+                picture = part.video[0, :, index - part.first]
+                if not isinstance(self.region, GivenFrames) or index in self.region.numbers:
+                    yield self._frame(index, reader(index), picture)
+                elif self.bare:
+                    yield as_frame(picture)
+                else:
+                    assert part.guess is not None
+                    yield change(self.region.guess(index, large), picture, part.guess[0, :, index - part.first])
+
+    def _frame(self, index: int, source: Tensor, made: Tensor) -> Tensor:
+        """One of which something is given."""
+        if not self.keep_given:
+            return as_frame(made if self.bare else enlarge(made, *source.shape[1:]))
+        small = self.canvas.fit(source)
+        known, small_known = (
+            self.region.known(index, index + 1, self.total, *frame.shape[1:])[0] for frame in (source, small)
+        )
+        if self.bare:
+            return as_frame(torch.where(small_known, small, made))
+        return put_back(source, known, made, small, small_known)
+
+
+def stand_in(config: ModelConfig, task: Task, region: Region) -> Task:
+    """The task whose token a window gets where it does not see a task's own condition, and a line about it."""
+    if takes_any(config, task):
+        return TASKS["free"]
+    if task.name == "free":
+        task = TASKS["frame_interpolation" if isinstance(region, GivenFrames) else "inpainting_central"]
+    warnings.warn(f"this model has not learnt to fill any region: {task.name} stands in", stacklevel=4)
+    return task

@@ -1,0 +1,278 @@
+"""A clip goes in and comes back: at its size and rate, what was given untouched, the rest made."""
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from magvit.editing.canvas import Canvas, Stretch
+from magvit.editing.composite import blur, change, enlarge, put_back, spread
+from magvit.editing.edit import edit, extend
+from magvit.editing.regions import task_region
+from magvit.pipeline import MagvitPipeline
+from magvit.tasks import TASKS, get_task
+from magvit.video.sink import Sink, read_metadata
+from magvit.video.source import Source
+from tiny_model import random_clip, tiny_pipeline
+
+
+@pytest.fixture(scope="module")
+def pipe() -> MagvitPipeline:
+    return tiny_pipeline()
+
+
+def taught(pipe: MagvitPipeline, *tasks: str) -> MagvitPipeline:
+    config = replace(pipe.config, generator=replace(pipe.config.generator, tasks=tasks))
+    return MagvitPipeline(config, pipe.tokenizer, pipe.transformer)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Any:
+    """Makes a lossless source of noise."""
+
+    def make(frames: int, height: int = 16, width: int = 16, fps: int = 8) -> Source:
+        pixels = (random_clip(frames, height, width) * 255).round().byte()
+        with Sink(tmp_path / "clip", height, width, fps) as sink:
+            for frame in pixels.unbind(1):
+                sink.write(frame)
+        return Source.open(tmp_path / "clip", fps)
+
+    return make
+
+
+def frames_of(path: Path | Source) -> torch.Tensor:
+    source = path if isinstance(path, Source) else Source.open(path)
+    return torch.stack(list(source.frames()), 1)
+
+
+# --- which frames, and how large
+
+
+def test_a_stretch_is_the_frames_that_are_shown_then(source: Any) -> None:
+    clip = source(20, fps=10)
+    part = Stretch.of(clip, 0.5, 0.6)
+    assert part.numbers == (5, 6, 7, 8, 9, 10)
+    assert part.times == tuple(Fraction(i, 10) for i in range(6))
+    assert (part.start, part.duration, part.fps) == (Fraction(1, 2), Fraction(3, 5), 10)
+    assert Stretch.of(clip, 0.5, 0.57).duration == Fraction(3, 5)  # past bug: the last frame was cut short
+    assert Stretch.of(clip, target_fps=4).numbers == (0, 2, 5, 7, 10, 12, 15, 17)
+    assert Stretch.of(clip, 1.0, target_fps=20).numbers == tuple(10 + i // 2 for i in range(20))
+    assert Stretch.of(clip).ends(20) == 2
+    assert Stretch.of(clip).ends(25) == Fraction(5, 2)
+    all_frames, read = frames_of(clip), part.reader()
+    for index in (0, 1, 4, 5, 2, 9):  # in any order; past the end the last is held
+        assert torch.equal(read(index), all_frames[:, 5 + min(index, 5)])
+    for arguments, words in (((9,), "start is 9 seconds"), ((-1,), "start is -1"), ((0, 0), "duration is 0")):
+        with pytest.raises(ValueError, match=words):
+            Stretch.of(clip, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("size", "short_side", "expected"),
+    [
+        ((16, 16), None, (16, 16)),
+        ((1080, 1920), None, (16, 28)),
+        ((1920, 1080), None, (28, 16)),
+        ((10, 1000), None, (16, 1600)),
+        ((1080, 1920), 40, (40, 72)),
+    ],
+)
+def test_the_canvas_keeps_the_shape(pipe: MagvitPipeline, size: Any, short_side: Any, expected: Any) -> None:
+    canvas = Canvas.of(pipe.config, *size, short_side)
+    assert (canvas.height, canvas.width) == expected
+    with pytest.raises(ValueError, match="size is 8, expected at least 16"):
+        Canvas.of(pipe.config, *size, 8)
+
+
+# --- back into the source
+
+
+def test_nothing_is_carried_where_nothing_differs() -> None:
+    known = torch.zeros(20, 30, dtype=torch.bool)
+    known[:, :15] = True
+    assert not spread(torch.zeros(3, 20, 30), known, 5.0).any()
+    assert torch.allclose(blur(torch.ones(1, 40, 40), 2.0)[0, 20, 20], torch.ones(()))
+
+
+def test_colours_are_matched_at_the_seam_and_less_far_from_it() -> None:
+    known = torch.zeros(32, 64, dtype=torch.bool)
+    known[:, :24] = True
+    carried = spread(torch.full((3, 32, 64), 0.3) * known, known, 8.0)
+    assert torch.equal(carried[:, :, :24], torch.full((3, 32, 24), 0.3))
+    profile = carried[0, 16, 24:]
+    assert profile[0] > 0.25
+    assert profile[-1] < 0.02
+    assert (profile.diff() < 1e-6).all()
+
+
+def test_given_pixels_are_the_sources_and_the_seam_has_no_step() -> None:
+    ramp = torch.linspace(0, 1, 160).expand(3, 80, 160)
+    source = (ramp * 255).round().byte()
+    small = ramp[:, 2::5, 2::5]
+    known, small_known = torch.zeros(80, 160, dtype=torch.bool), torch.zeros(16, 32, dtype=torch.bool)
+    known[:, :80] = small_known[:, :16] = True
+    result = put_back(source, known, torch.full_like(small, 0.9), small, small_known)
+    assert torch.equal(result[:, :, :80], source[:, :, :80])
+    steps = result[:, 40].float().diff(dim=1).abs() / 255
+    assert steps[:, 79].max() < 0.03  # without matching it were 0.4
+    assert result[:, :, -1].float().mean() > 0.85 * 255
+
+
+def test_detail_stays_where_nothing_changes() -> None:
+    guess, small = torch.rand(3, 40, 60), torch.rand(3, 8, 12)
+    assert torch.equal(change(guess, small, small), (guess * 255).round().byte())
+    assert enlarge(small, 40, 60).shape == guess.shape
+    assert torch.allclose(enlarge(torch.full((3, 8, 12), -0.5), 40, 60), torch.tensor(-0.5))
+
+
+# --- the whole way
+
+
+@pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task.needs_video and name != "free"])
+@pytest.mark.parametrize("keep_given", [True, False])
+def test_a_clip_of_the_models_shape_gives_what_the_pipeline_gives(
+    pipe: MagvitPipeline, source: Any, tmp_path: Path, name: str, keep_given: bool
+) -> None:
+    clip = source(8)
+    label = "run" if TASKS[name].class_conditional else None
+    decoding = pipe.decoding(name, num_steps=3)
+    done = edit(
+        pipe, name, clip, tmp_path / "out", label=label, decoding=decoding, seed=4, size="model", keep_given=keep_given
+    )
+    expected = pipe(name, frames_of(clip).float() / 255, label, decoding=decoding, seed=4, keep_given=keep_given)
+    assert torch.equal(frames_of(done.output), (expected.video[0] * 255).round().byte())
+
+
+@pytest.mark.parametrize("name", ["FP", "FI", "OPC", "OPD", "IPC", "IPD"])
+def test_longer_and_larger_clips_come_back_whole(pipe: MagvitPipeline, source: Any, tmp_path: Path, name: str) -> None:
+    clip = source(27, 50, 90)
+    model = taught(pipe, *TASKS)
+    calls: list[tuple[int, int]] = []
+    done = edit(
+        model,
+        name,
+        clip,
+        tmp_path / "out",
+        decoding=pipe.decoding(name, num_steps=2),
+        callback=lambda *call: calls.append(call),
+    )
+    assert (done.height, done.width, done.num_frames, done.fps) == (50, 90, 27, 8)
+    assert done.task == ("frame_prediction" if name == "FP" else "free")
+    before, after = frames_of(clip), frames_of(done.output)
+    known = task_region(get_task(name), 27, 1).known(0, 27, 27, 50, 90).expand(27, 50, 90)
+    assert torch.equal(after[:, known], before[:, known])
+    assert (after[:, ~known] != before[:, ~known]).float().mean() > 0.5
+    assert [call[0] for call in calls] == list(range(1, calls[-1][1] + 1))
+    assert read_metadata(done.output)["seed"] == 0
+
+
+def test_a_short_clip_is_held_and_cut_back(pipe: MagvitPipeline, source: Any, tmp_path: Path) -> None:
+    clip = source(5)
+    with pytest.warns(UserWarning, match="the clip has 5 frames, this model needs 8: its last one is held"):
+        done = edit(pipe, "OPC", clip, tmp_path / "out", decoding=pipe.decoding("OPC", num_steps=1))
+    assert frames_of(done.output).shape == (3, 5, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("how", "instead"),
+    [
+        ({"region": "0,0,8,8"}, "inpainting_central"),
+        ({"mask": "mask"}, "inpainting_central"),
+        ({"given_frames": [0, 5]}, "frame_interpolation"),
+    ],
+)
+def test_any_region_by_free_or_by_the_nearest_task(
+    pipe: MagvitPipeline, source: Any, tmp_path: Path, how: dict[str, Any], instead: str
+) -> None:
+    clip = source(8)
+    made = torch.zeros(3, 16, 16, dtype=torch.uint8)
+    made[:, :8, :8] = 255
+    with Sink(tmp_path / "mask", 16, 16, 8) as sink:
+        sink.write(made)
+    how = {name: tmp_path / "mask" if name == "mask" else value for name, value in how.items()}
+    decoding = pipe.decoding("IPC", num_steps=2)
+    done = edit(taught(pipe, *TASKS), "free", clip, tmp_path / "out", decoding=decoding, **how)
+    assert done.task == "free"
+    with pytest.warns(UserWarning, match=f"has not learnt to fill any region: {instead} stands in"):
+        other = edit(pipe, "free", clip, tmp_path / "other", decoding=decoding, **how)
+    before = frames_of(clip)
+    for result in (done, other):
+        changed = frames_of(result.output) != before
+        if "given_frames" in how:
+            assert not changed[:, [0, 5]].any()
+            assert changed[:, [1, 2, 3, 4, 6, 7]].any()
+        else:
+            assert not changed[:, :, 8:].any()
+            assert not changed[:, :, :, 8:].any()
+            assert changed[:, :, :8, :8].float().mean() > 0.5
+
+
+def test_a_model_that_takes_any_region_goes_on_from_half_a_window(
+    pipe: MagvitPipeline, source: Any, tmp_path: Path
+) -> None:
+    clip, decoding = source(10, 16, 24), pipe.decoding("FP", num_steps=2)
+    before, calls = frames_of(clip), [0, 0]
+    for number, model in enumerate((pipe, taught(pipe, *TASKS))):
+        totals: list[int] = []
+        done = extend(
+            model,
+            clip,
+            tmp_path / "out",
+            duration=1.5,
+            decoding=decoding,
+            callback=lambda done, total, totals=totals: totals.append(total),
+        )
+        after = frames_of(done.output)
+        assert after.shape == (3, 22, 16, 24)
+        assert torch.equal(after[:, :10], before)
+        assert len(totals) == totals[0]
+        calls[number] = len(totals) // 2
+    assert calls == [2, 3]  # 7 and 4 new frames a window
+
+
+def test_a_picture_comes_to_life(pipe: MagvitPipeline, source: Any, tmp_path: Path) -> None:
+    picture = source(1, 20, 30).pictures[0]
+    for duration, frames in ((None, 8), (2.5, 20)):
+        done = edit(pipe, "FP", picture, tmp_path / "out", duration=duration, decoding=pipe.decoding("FP", num_steps=1))
+        assert frames_of(done.output).shape == (3, frames, 20, 30)
+        assert torch.equal(frames_of(done.output)[:, 0], frames_of(Source.open(picture))[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("task", "how", "words"),
+    [
+        ("OPC", {"region": "1,2"}, "region is '1,2'"),
+        ("OPC", {"region": "0,0,1,1", "mask": "m.png"}, "a region and a mask are given, expected one"),
+        ("OPC", {"size": 8}, "size is 8, expected at least 16"),
+        ("OPC", {"size": "huge"}, "size is 'huge'"),
+        ("OPC", {"start": 2.0}, "start is 2 seconds"),
+        ("OPC", {"label": 1}, "takes no label"),
+        ("CG", {"label": 1}, "takes no video"),
+        ("free", {}, "has no region of its own"),
+        ("FI", {"duration": 0.25}, "makes none"),
+        ("FP", {"duration": 0.1}, "leaves nothing to make"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:the clip has")
+@pytest.mark.usefixtures("unchecked")
+def test_wrong_wishes_are_one_sentence_and_leave_nothing(
+    pipe: MagvitPipeline, source: Any, tmp_path: Path, task: str, how: dict[str, Any], words: str
+) -> None:
+    clip = source(8)
+    with pytest.raises(ValueError, match=words):
+        edit(taught(pipe, *TASKS), task, clip, tmp_path / "out.mp4", **how)
+    assert [path.name for path in tmp_path.iterdir()] == ["clip"]
+
+
+def test_an_interruption_leaves_nothing(pipe: MagvitPipeline, source: Any, tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        if done > total // 2:
+            raise KeyboardInterrupt
+
+    clip = source(40)
+    with pytest.raises(KeyboardInterrupt):
+        edit(pipe, "FP", clip, tmp_path / "out.mp4", decoding=pipe.decoding("FP", num_steps=2), callback=interrupt)
+    assert [path.name for path in tmp_path.iterdir()] == ["clip"]
