@@ -11,7 +11,7 @@ from magvit.cli.shell import check_output, load_pipeline, progress
 
 @dataclass(frozen=True)
 class Encode:
-    """Write the tokens of a clip of any size and length as a small .magvit file, which magvit decode makes a clip of.
+    """Write a clip of any size and length as a small .magvit file of its tokens.
 
     For example
 

@@ -130,9 +130,11 @@ def plain_errors(path: Path, what: str) -> Iterator[None]:
     """Turn whatever FFmpeg or Pillow raise into one sentence."""
     try:
         yield
-    except (Inexact, MemoryError):
+    except Inexact:
         raise
     except Exception as error:
+        if isinstance(error, MemoryError) and not hasattr(error, "errno"):  # FFmpeg's own is of what a file claims
+            raise
         raise ValueError(f"{path} {what} ({error_reason(error)})") from error
 
 
