@@ -41,7 +41,8 @@ def usable_precision(name: str | torch.dtype) -> Precision:
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees, up to 2 GiB: for commands that work on the CPU.
+    """Let this process keep the memory that it frees, up to 2 GiB: for commands that train or
+    make many clips on the CPU; not for those whose memory has to stay flat over a long video.
 
     By default glibc takes every array above 32 MB from the system and gives it back, which zeroes it anew, page by
     page: a fifth of the time of a training step or of a batch of clips (docs/LOG.md, 2026-11-26). With another C

@@ -52,6 +52,7 @@ class Demo:
         check_input(self.input)
         check_extra("demo", "av", "PIL")
         from magvit.demo import run_demo
+        from magvit.device import keep_freed_memory
         from magvit.tasks import TEN_TASKS, get_task
 
         config = load_config(self.model)
@@ -63,6 +64,7 @@ class Demo:
                 config.check_request(task, decoding, task.needs_video, labels, seeds=[self.seed])
         if self.input is not None:
             config.clips(self.input)
+        keep_freed_memory()
         pipe = load_pipeline(self.model, self.device)
         with progress(sum(decoding.num_steps for decoding in decodings.values())) as callback:
             run_demo(
@@ -117,6 +119,7 @@ class Generate:
         """Generate and write."""
         check_output(self.output, SUFFIXES if self.input else (*VIDEO_SUFFIXES, ""))
         check_extra("video", "av", "PIL")
+        from magvit.device import keep_freed_memory
         from magvit.editing.edit import plan_edit
         from magvit.tasks import get_task
 
@@ -141,6 +144,7 @@ class Generate:
             raise ValueError("there is no input, which --start, --region and the like are about")
         if self.batch_size < 1:
             raise ValueError(f"batch_size is {self.batch_size}, expected at least 1")
+        keep_freed_memory()
         pipe = load_pipeline(self.model, self.device)
         starts = range(0, self.num_samples, self.batch_size)
         with progress(decoding.num_steps * len(starts)) as callback:

@@ -80,11 +80,9 @@ def load_config(model: str) -> "ModelConfig":
 
 
 def load_pipeline(model: str, device: str) -> "MagvitPipeline":
-    """The model on `device`, in a process that keeps its memory."""
-    from magvit.device import keep_freed_memory
+    """The model on `device`."""
     from magvit.pipeline import MagvitPipeline
 
-    keep_freed_memory()
     return MagvitPipeline.from_pretrained(model, device)
 
 

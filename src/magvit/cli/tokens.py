@@ -70,7 +70,7 @@ class Encode:
 
 @dataclass(frozen=True)
 class Decode:
-    """Make a clip of a file that magvit encode wrote, of the size, length and frame rate of the one it was made of.
+    """Make a clip, of the size, length and rate of the encoded one, of a .magvit file.
 
     For example
 
