@@ -90,11 +90,12 @@ class Quantizer(nn.Module):
         with torch.autocast(latents.device.type, enabled=False):
             x, codebook = self.flat(latents)
             quantized = self.codebook.float()[tokens.flatten()]  # not normalised, as in the official code
+            commitment, codebook_loss = F.mse_loss(x, quantized.detach()), F.mse_loss(quantized, x.detach())
             entropy = None
             if with_entropy:
                 affinity = -squared_distances(x, codebook)
                 entropy = entropy_loss(affinity, entropy_temperature, entropy_type, whole)
-            return VQLosses(F.mse_loss(x, quantized.detach()), F.mse_loss(quantized, x.detach()), entropy)
+            return VQLosses(commitment, codebook_loss, entropy)
 
 
 def entropy_loss(

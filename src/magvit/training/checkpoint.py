@@ -106,15 +106,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ValueError(f"checkpoint {path} cannot be read ({reason})") from error
 
 
+def check_new(folder: Path, resume: bool) -> None:
+    """ValueError if there are checkpoints and `resume` is not asked for."""
+    if not resume and any(folder.glob("step_*.pt")):
+        raise ValueError(f"{folder} holds the checkpoints of a run: go on with --resume, or choose another output")
+
+
 def restore(folder: Path, parts: dict[str, Any], resume: bool) -> int:
     """Load the newest checkpoint into `parts`, by name, and return its step; 0 for a run that begins.
 
     Raises:
         ValueError: the checkpoints are of another configuration, or there are some and `resume` is not asked for.
     """
+    check_new(folder, resume)
     if not resume:
-        if any(folder.glob("step_*.pt")):
-            raise ValueError(f"{folder} holds the checkpoints of a run: go on with --resume, or choose another output")
         return 0
     state = load_newest_checkpoint(folder)
     if state is None:

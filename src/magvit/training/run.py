@@ -17,8 +17,8 @@ from tqdm import tqdm
 from magvit.data.loader import TrainingClips
 from magvit.data.token_cache import TokenCache
 from magvit.pipeline import MagvitPipeline
-from magvit.storage import check_kind, locked, remove_unfinished
-from magvit.training.checkpoint import check_space, restore, save_checkpoint, write_config
+from magvit.storage import check_kind, is_locked, locked, remove_unfinished
+from magvit.training.checkpoint import check_new, check_space, restore, save_checkpoint, write_config
 from magvit.training.checks import check_schedule
 from magvit.training.config import TokenizerRun, TransformerRun
 from magvit.training.engine import forever, micro_batches, seed_step
@@ -31,6 +31,20 @@ from magvit.training.report import write_report
 
 WRITTEN = (("", "report.html"), ("model", "*.safetensors"), ("checkpoints", "step_*.pt"))
 """Folders of a run, and the large files in them that are written whole."""
+
+
+def check_output(output: Path, config: TokenizerRun | TransformerRun, resume: bool) -> None:
+    """What is wrong with a run folder, before data and networks are loaded and processes started.
+
+    Raises:
+        ValueError: it holds something else, or checkpoints though `resume` is not asked for.
+        OSError: another process writes there.
+    """
+    check_kind(output, config.kind)
+    check_new(output / "checkpoints", resume)
+    if is_locked(output):
+        with locked(output):  # says by whom
+            pass
 
 
 class Run:

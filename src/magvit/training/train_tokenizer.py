@@ -33,7 +33,7 @@ from magvit.training.engine import (
 )
 from magvit.training.objectives import Adversary, generator_objective, this_piece
 from magvit.training.processes import over_processes
-from magvit.training.run import Run
+from magvit.training.run import Run, check_output
 
 
 def train_tokenizer(
@@ -54,6 +54,7 @@ def train_tokenizer(
     """
     if machine.strategy != "ddp":
         raise ValueError(f"strategy is {machine.strategy}, expected ddp: only transformers can be shared out")
+    check_output(output, config, resume)
     loop, losses = config.loop, config.losses
     clips = TrainingClips(config.data, loop.seed)
     distance = None

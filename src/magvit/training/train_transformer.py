@@ -21,7 +21,7 @@ from magvit.training.engine import THIS_MACHINE, Learner, Machine, average_of, l
 from magvit.training.log import RunLog
 from magvit.training.objectives import commit_objective, draw, tokenize
 from magvit.training.processes import over_processes
-from magvit.training.run import Run
+from magvit.training.run import Run, check_output
 from magvit.transformer import MaskedTransformer, TransformerConfig
 
 
@@ -39,6 +39,7 @@ def train_transformer(
         ValueError: if the tokenizer, the tasks or the data do not fit together, or the run folder holds another run.
         OSError: if tokenizer, clips or the run folder are not to be had.
     """
+    check_output(output, config, resume)
     loop = config.loop
     if machine.strategy == "fsdp" and config.ema_decay:
         raise ValueError(f"ema_decay is {config.ema_decay}, expected 0 (as in the paper) with strategy fsdp")
