@@ -1,7 +1,9 @@
 """The command line: every command runs, its help has an example, and help is quick."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -395,6 +397,23 @@ def test_the_discriminator_follows_the_clip_shape_of_the_data_unless_it_is_told_
     words = r"discriminator.clip_shape is \(8, 16, 16\), expected data.clip_shape \(8, 32, 32\)"
     with pytest.raises(ValueError, match=words):
         parse_arguments([*command, "--discriminator.clip-shape", "8", "16", "16"])
+
+
+@pytest.mark.parametrize(
+    "order", ["demo --output o", "generate --task UG --output o", "generate --task UG --output o.gif"]
+)
+def test_a_rate_that_cannot_be_written_is_told_before_the_work(
+    order: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Past bug: after it."""
+    shutil.copytree(model, tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config | {"fps": 2000.0}))
+    monkeypatch.setattr(magvit.MagvitPipeline, "from_pretrained", None)
+    monkeypatch.chdir(tmp_path)
+    assert main([*order.split(), "--model", "model"]) == 2
+    assert "fps is 2000.0, expected a number from 0.01 to" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 LATER = {"weights": (magvit.MagvitPipeline, "from_pretrained"), "perceptual": (perceptual, "load")}

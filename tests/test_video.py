@@ -414,8 +414,8 @@ def test_folder_of_frames(tmp_path: Path) -> None:
     frames = pattern(5)
     write_video(tmp_path / "clip", frames / 255)
     write_video(tmp_path / "clip", frames[:, 1:4] / 255)  # fewer: the earlier ones go
-    assert sorted(path.name for path in (tmp_path / "clip").iterdir()) == [f"frame_00{i}.png" for i in range(3)]
-    assert torch.equal(read_frames(tmp_path / "clip" / "frame_002.png"), frames[:, 3:4])
+    assert sorted(path.name for path in (tmp_path / "clip").iterdir()) == [f"frame_00000{i}.png" for i in range(3)]
+    assert torch.equal(read_frames(tmp_path / "clip" / "frame_000002.png"), frames[:, 3:4])
     (tmp_path / "clip" / "thesis.txt").write_text("precious")
     with pytest.raises(OSError, match=r"cannot write .*thesis\.txt"):
         write_video(tmp_path / "clip", frames / 255)

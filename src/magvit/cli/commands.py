@@ -13,6 +13,7 @@ from magvit.cli.shell import (
     check_folder,
     check_input,
     check_output,
+    check_rate,
     load_config,
     load_pipeline,
     number_or_name,
@@ -56,6 +57,7 @@ class Demo:
         from magvit.tasks import TEN_TASKS, get_task
 
         config = load_config(self.model)
+        check_rate(self.output, config.fps)
         label = number_or_name(self.label, config.classes)
         decodings = {task: config.decoding(task, num_steps=self.num_steps) for task in map(get_task, TEN_TASKS)}
         for task, decoding in decodings.items():
@@ -144,6 +146,7 @@ class Generate:
             raise ValueError("there is no input, which --start, --region and the like are about")
         if self.batch_size < 1:
             raise ValueError(f"batch_size is {self.batch_size}, expected at least 1")
+        check_rate(self.output, config.fps)
         keep_freed_memory()
         pipe = load_pipeline(self.model, self.device)
         starts = range(0, self.num_samples, self.batch_size)
@@ -197,7 +200,9 @@ class Reconstruct:
 
         from magvit.storage import written_whole
 
-        clip = load_config(self.model).clips(self.input)
+        config = load_config(self.model)
+        check_rate(self.output, config.fps)
+        clip = config.clips(self.input)
         pipe = load_pipeline(self.model, self.device)
         ids = pipe.tokenizer.encode(clip.to(pipe.device))
         write_samples(self.output, [pipe.tokenizer.decode(ids)], pipe.config.fps)

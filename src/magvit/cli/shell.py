@@ -35,6 +35,13 @@ def check_output(path: Path, suffixes: tuple[str, ...] = (*VIDEO_SUFFIXES, "")) 
     check_folder(path.parent)
 
 
+def check_rate(output: Path, fps: float) -> None:
+    """ValueError for a model whose clips have a rate that cannot be written there, or in the .mp4 files of a folder."""
+    from magvit.video import writing
+
+    writing.check_rate(output if output.suffix else output / "sample.mp4", fps)
+
+
 def check_folder(folder: Path) -> None:
     """Refuse a folder in which no file can be made, or that cannot be made itself. Leaves nothing behind.
 

@@ -32,7 +32,7 @@ def write_video(path: str | os.PathLike[str], video: Tensor, fps: Any = 8) -> No
     | `.mp4` | H.264 yuv420p BT.709, crf 18, plays in browsers; odd sizes grow by one pixel (edge repeated) |
     | `.gif`, `.webp` | endless animation; equal frames in a row are stored as one, shown for longer |
     | `.png` | one picture: a row of frames for each clip |
-    | none | a folder `frame_000.png`, ...; frames written there earlier are replaced |
+    | none | a folder `frame_000000.png`, ...; frames written there earlier are replaced |
 
     The parent folder is made if needed. A file appears under its name only when complete; where that is a link, what it
     points to is replaced.
@@ -181,7 +181,7 @@ def _write_picture(path: Path, clips: np.ndarray, fps: float | int) -> None:
 def _write_folder(path: Path, clips: np.ndarray, fps: float | int) -> None:
     path.mkdir()
     for index, pixels in enumerate(rearrange(clips, "b c t h w -> t h (b w) c")):
-        import_image().fromarray(pixels).save(path / f"frame_{index:03d}.png")
+        import_image().fromarray(pixels).save(path / f"frame_{index:06d}.png")
 
 
 _WRITERS: dict[str, Callable[[Path, np.ndarray, float | int], None]] = {
