@@ -18,6 +18,9 @@ from magvit.video.source import Source
 
 Size = Literal["source", "model"] | int
 
+LONGEST = 1e6
+"""Seconds that a clip can be gone on with: twelve days."""
+
 
 def edit(
     pipe: MagvitPipeline,
@@ -179,9 +182,10 @@ def plan_extension(
     if chosen.family != "frame_prediction":
         raise ValueError(f"task is {chosen.name}, expected frame_prediction or class_frame_prediction")
     opened = _opened(config, source)
-    added = round(duration * opened.fps) if 0 < duration < 1e6 else 0
+    added = round(duration * opened.fps) if 0 < duration <= LONGEST else 0
     if added < 1:
-        raise ValueError(f"duration is {duration:g} seconds, expected at least a frame, {float(1 / opened.fps):g}")
+        frame = float(1 / opened.fps)
+        raise ValueError(f"duration is {duration:g} seconds, expected {frame:g}, a frame, to {LONGEST:g}")
     stretch = Stretch.of(opened)
     count = len(stretch)
     return Plan(
