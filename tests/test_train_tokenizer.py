@@ -161,7 +161,8 @@ def test_resuming_a_finished_run_changes_nothing_and_a_new_run_starts_at_the_beg
     assert metrics(fresh) == metrics(whole)
 
 
-def test_a_folder_in_which_a_run_trains_is_refused(tmp_path):
+def test_a_folder_in_which_a_run_trains_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("magvit.training.train_tokenizer.TrainingClips", None)  # before data and networks
     with locked(tmp_path / "run"), pytest.raises(OSError, match=r"run is being written by process \d+ on .+"):
         train_tokenizer(tokenizer_run(), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -410,6 +410,12 @@ def test_batch_is_written_side_by_side(tmp_path: Path) -> None:
     assert (found[..., 64:] - clips[1]).abs().mean() < 0.015
 
 
+def test_names_of_more_than_a_thousand_frames_sort_as_they_come(tmp_path: Path) -> None:
+    write_video(tmp_path / "clip", torch.zeros(3, 1003, 1, 1))
+    names = sorted(path.name for path in (tmp_path / "clip").iterdir())
+    assert names[100:102] + names[-2:] == [f"frame_{i:06d}.png" for i in (100, 101, 1001, 1002)]
+
+
 def test_folder_of_frames(tmp_path: Path) -> None:
     frames = pattern(5)
     write_video(tmp_path / "clip", frames / 255)

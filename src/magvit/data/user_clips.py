@@ -47,14 +47,19 @@ def user_clips(source: VideoSource, clip_shape: Grid, picture_will_do: bool = Fa
         clips = _in_memory(source)
     found = clips.shape[2]
     if found == 1 < frames and not picture_will_do:
-        raise ValueError(
-            f"{named} is a picture, expected a video of at least {frames} frames: "
-            "a picture is enough to predict frames, for models that do it from one"
-        )
+        raise too_still(named, frames)
     if 1 < found < frames:
         raise ValueError(f"{named} has {found} frames, this model needs {frames}")
     fitted = fit_clip(clips, (min(found, frames), *clip_shape[1:])).clamp(0, 1)
     return fitted if found >= frames else fitted.repeat(1, 1, frames, 1, 1)
+
+
+def too_still(named: str, frames: int) -> ValueError:
+    """What to raise of a picture where a video is needed."""
+    return ValueError(
+        f"{named} is a picture, expected a video of at least {frames} frames: "
+        "a picture is enough to predict frames, for models that do it from one"
+    )
 
 
 def _read(path: Path, clip_shape: Grid) -> Float[Tensor, "3 T H W"]:

@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
+from magvit.data.user_clips import too_still
 from magvit.decoding import Decoding
 from magvit.editing.canvas import Canvas, Number, Stretch
 from magvit.editing.plan import NOTHING, AnyPath, Edited, Plan, Progress, stand_in
@@ -121,6 +122,8 @@ def plan_edit(
         raise ValueError(f"{chosen.name} takes no video, but one is given")
     number = config.class_number(chosen, label)
     opened = _opened(config, source)
+    if opened.is_picture and chosen.family == "frame_interpolation":
+        raise too_still(str(opened.path), config.clip_shape[0])
     canvas = _canvas(config, opened, size)
     stretch = Stretch.of(opened, start, None if opened.is_picture else duration, target_fps)
     total, length = len(stretch), config.clip_shape[0]
