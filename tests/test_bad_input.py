@@ -83,7 +83,7 @@ BAD_COMMANDS: dict[str, tuple[str, list[str]]] = {
     "text renamed": (f"{ON_CLIP} text.mp4", ["text.mp4"]),
     "truncated": (f"{ON_CLIP} cut.mp4", ["cut.mp4"]),
     "noise": (f"{ON_CLIP} noise.mp4", ["noise.mp4"]),
-    "nothing between": (f"{GENERATE} --task FI --input one.mp4", ["frame_interpolation", "1"]),
+    "nothing between": (f"{GENERATE} --task FI --input one.mp4", ["one.mp4 is a picture", "at least 8 frames"]),
     "missing clip": (f"{ON_CLIP} nowhere.mp4", ["nowhere.mp4"]),
     "clip is a folder": (f"{ON_CLIP} model", ["model"]),
     "reconstruct nothing": ("reconstruct --model model --input empty.mp4 --output out.mp4", ["empty.mp4"]),
