@@ -20,6 +20,7 @@ from magvit.cli import main, parse_arguments
 from magvit.cli.decoding import DecodingOptions
 from magvit.decoding import Decoding
 from magvit.editing.edit import edit
+from magvit.evaluation import metrics
 from magvit.interop import official
 from magvit.model_config import MaskedGenerator
 from magvit.pipeline import MagvitPipeline as Pipeline
@@ -416,7 +417,11 @@ def test_a_rate_that_cannot_be_written_is_told_before_the_work(
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-LATER = {"weights": (magvit.MagvitPipeline, "from_pretrained"), "perceptual": (perceptual, "load")}
+LATER = {
+    "weights": (magvit.MagvitPipeline, "from_pretrained"),
+    "perceptual": (perceptual, "load"),
+    "metrics": (metrics, "load_networks"),
+}
 
 
 @pytest.mark.parametrize(
@@ -453,6 +458,11 @@ LATER = {"weights": (magvit.MagvitPipeline, "from_pretrained"), "perceptual": (p
         ("evaluate --model magvit-tiny --data synthetic:pushing --tasks XX --output o", "unknown task 'XX'"),
         ("evaluate --model magvit-tiny --data synthetic:pushing --protocol none --output o", "unknown protocol"),
         ("evaluate --model magvit-tiny --data synthetic:pushing --i3d nowhere --output o", "nowhere does not exist"),
+        (
+            "evaluate --baseline repeat --data synthetic:shapes --metrics pushing_accuracy --tasks CFP --num-samples 4"
+            " --clip-shape 8 32 32 --allow-fewer --output o",
+            "the classes of synthetic:pushing",
+        ),
         ("tokenize --data nowhere --output o", "nowhere does not exist"),
         ("tokenize folde --data nowhere --output o", "unknown transformer recipe 'folde'"),
     ],

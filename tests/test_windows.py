@@ -5,7 +5,7 @@ import torch
 
 from magvit.decoding import Decoding, DecodingStep, decode
 from magvit.editing import windows
-from magvit.editing.windows import Asked, Tiling, generate_windows, make_runs, runs
+from magvit.editing.windows import Asked, Windows, generate_windows, make_runs, runs
 from magvit.pipeline import MagvitPipeline
 from magvit.seeds import generator_for
 from magvit.tasks import get_task
@@ -22,16 +22,16 @@ def pipe() -> MagvitPipeline:
 
 @pytest.mark.parametrize("grid", [(2, 4, 4), (3, 4, 9), (7, 5, 4), (8, 13, 6)])
 def test_windows_cover_a_grid_with_weights_of_1(grid: tuple[int, int, int]) -> None:
-    tiling = Tiling.over(grid, (2, 4, 4))
+    tiling = Windows.over(grid, (2, 4, 4))
     assert tiling.grid == grid
     total = torch.zeros(1, *grid)
     tiling.add(total, range(len(tiling.places)), torch.ones(len(tiling.places), 2, 4, 4))
     assert torch.allclose(total, torch.ones_like(total))
-    pixels = Tiling.over(grid, (2, 4, 4), (4, 2, 2))
+    pixels = Windows.over(grid, (2, 4, 4), (4, 2, 2))
     assert pixels.grid == (4 * grid[0], 2 * grid[1], 2 * grid[2])
     assert len(pixels.places) == len(tiling.places)
     with pytest.raises(ValueError, match="a window of 4 does not fit into 3"):
-        Tiling.over((2, 3, 4), (2, 4, 4))
+        Windows.over((2, 3, 4), (2, 4, 4))
 
 
 @pytest.mark.parametrize(("name", "scale"), [("outpainting_central", 0.0), ("frame_prediction", 2.0), ("IPD", 0.0)])

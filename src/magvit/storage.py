@@ -117,7 +117,7 @@ def is_locked(folder: Path) -> bool | None:
         return None
     try:
         with open(folder / LOCK) as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # several may ask at once
     except (FileNotFoundError, BlockingIOError) as error:
         return isinstance(error, BlockingIOError)
     except OSError:

@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -164,7 +165,7 @@ class Evaluate:
             subject = of_pipeline(pipe, protocol, clips.classes, str(self.model))
             protocol = replace(protocol, condition_frames=pipe.config.condition_frames)
         files = WeightFiles(self.i3d, self.c3d, self.lpips, self.features)
-        networks = load_networks(protocol.metrics, files, device)
+        networks = partial(load_networks, protocol.metrics, files, device)
         protocol = replace(protocol, clip_shape=shape)
         return Evaluation(protocol, clips, subject, networks, seed=self.seed, statistics=self.statistics, notes=notes)
 

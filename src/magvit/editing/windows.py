@@ -38,7 +38,7 @@ StepDone = Callable[[DecodingStep], None] | None
 
 
 @dataclass(frozen=True)
-class Tiling:
+class Windows:
     """Windows over a grid of tokens or pixels, time slowest.
 
     Attributes:
@@ -53,7 +53,7 @@ class Tiling:
     shares: tuple[Tensor, Tensor, Tensor]
 
     @classmethod
-    def over(cls, grid: Grid, window: Grid, strides: Grid = (1, 1, 1)) -> "Tiling":
+    def over(cls, grid: Grid, window: Grid, strides: Grid = (1, 1, 1)) -> "Windows":
         """Windows that overlap by half and cover a grid of tokens, or with strides its pixels.
 
         Raises:
@@ -63,10 +63,10 @@ class Tiling:
         (t, p), (h, q), (w, r) = axes
         return cls((t, h, w), (p.shape[1], q.shape[1], r.shape[1]), (p, q, r))
 
-    def run(self, first: int, stop: int) -> "Tiling":
+    def run(self, first: int, stop: int) -> "Windows":
         """The windows `first` to `stop` along time, in a grid that begins with them; their weights stay."""
         times = tuple(start - self.starts[0][first] for start in self.starts[0][first:stop])
-        return Tiling((times, *self.starts[1:]), self.window, (self.shares[0][first:stop], *self.shares[1:]))
+        return Windows((times, *self.starts[1:]), self.window, (self.shares[0][first:stop], *self.shares[1:]))
 
     @property
     def grid(self) -> Grid:
@@ -144,8 +144,8 @@ def generate_windows(
     assert isinstance(transformer, MaskedTransformer)
     given = condition.cond_token_mask.to(pipe.device)
     window = pipe.config.tokenizer.latent_shape(pipe.config.clip_shape)
-    tiling = Tiling.over(_grid(given), window)
-    pixels = Tiling.over(_grid(given), window, pipe.config.tokenizer.strides)
+    tiling = Windows.over(_grid(given), window)
+    pixels = Windows.over(_grid(given), window, pipe.config.tokenizer.strides)
     mask_token_id, mask_mode = config.vocabulary.mask_token_id, config.mask_mode
     cond_tokens = torch.zeros_like(given, dtype=torch.long)
     parts = []
@@ -221,7 +221,7 @@ def make_runs(
     """
     stride = pipe.config.tokenizer.strides[0]
     window = pipe.config.tokenizer.latent_shape(pipe.config.clip_shape)
-    all_tokens, all_pixels = Tiling.over(grid, window), Tiling.over(grid, window, pipe.config.tokenizer.strides)
+    all_tokens, all_pixels = Windows.over(grid, window), Windows.over(grid, window, pipe.config.tokenizer.strides)
     times = all_tokens.starts[0]
     before: Tensor | None = None
     pending: Tensor | None = None
@@ -251,7 +251,7 @@ def runs(config: ModelConfig, grid: Grid) -> list[tuple[int, int]]:
     numbers_of_a_step = grid[1] * grid[2] * config.tokenizer.codebook_size
     further = RUN_LOGITS // numbers_of_a_step - window[0]  # positions beyond the first window's
     size = 1 + max(further // max(window[0] // 2, 1), 0)
-    count = len(Tiling.over(grid, window).starts[0])
+    count = len(Windows.over(grid, window).starts[0])
     return [(first, min(first + size, count)) for first in range(0, count, size)]
 
 

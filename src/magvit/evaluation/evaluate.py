@@ -11,7 +11,7 @@ The output folder holds
 
 import json
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -50,7 +50,7 @@ class Evaluation:
         protocol: how.
         clips: the real ones, not yet drawn; of the shape and stride that the protocol says.
         subject: what is compared with them.
-        networks: those of the protocol's metrics.
+        networks: those of the protocol's metrics, or what loads them once all else is found right.
         seed: of the random real clips and of the samples.
         videos: numbers of the videos of `clips` to use; None for all.
         statistics: output folder of another evaluation, whose statistics of the same real clips are taken.
@@ -60,7 +60,7 @@ class Evaluation:
     protocol: Protocol
     clips: ClipSet
     subject: Subject
-    networks: Networks
+    networks: Networks | Callable[[], Networks]
     seed: int = 0
     videos: Sequence[int] | None = None
     statistics: Path | None = None
@@ -97,7 +97,7 @@ class Begun:
     def __init__(self, evaluation: Evaluation, output: Path):
         protocol, clips, subject = evaluation.protocol, evaluation.clips, evaluation.subject
         self.protocol, self.clips, self.subject, self.output = protocol, clips, subject, output
-        self.networks, self.seed, self.notes = evaluation.networks, evaluation.seed, evaluation.notes
+        self.seed, self.notes = evaluation.seed, evaluation.notes
         repeats, seed = range(protocol.repeats), evaluation.seed
         self.reals = [RealClips(clips, protocol, seed, repeat, evaluation.videos) for repeat in repeats]
         self.fakes = [RealClips(subject.clips, protocol, seed, repeat) for repeat in repeats] if subject.clips else None
@@ -119,6 +119,8 @@ class Begun:
         self.real_columns = {metric.column.name: metric.column for metric in self.metrics if metric.takes_real}
         if self.fakes:
             self.notes += check_pairs(protocol, self.reals[0], self.fakes[0], self.setting.samples, self.paired)
+        networks = evaluation.networks
+        self.networks = networks if isinstance(networks, Networks) else networks()
         data = {"folder": clips.folder, "sha256": fingerprint(clips, evaluation.videos)}
         self.made_of: dict[str, Any] = {
             "subject": subject.made_of,
