@@ -9,18 +9,13 @@ brackets of the best baseline.
 
 import argparse
 
-import torch
-from torch import Tensor
+from decoding import Judge
 
-from magvit.data.synthetic_videos import HELD_OUT
 from magvit.evaluation.baselines import RULES, fill
-from magvit.metrics.frechet import FeatureStatistics, frechet_distance
-from magvit.metrics.synthetic import load_synthetic
 from magvit.pipeline import MagvitPipeline
-from magvit.synthetic import SYNTHETIC
 from magvit.tasks import TEN_TASKS, get_task
 
-REAL, BATCH = 128, 16
+COLUMNS = {"psnr": "{:.2f}", "distance": "{:.1f}", "accuracy": "{:.0%}"}
 
 
 def main() -> None:
@@ -30,38 +25,17 @@ def main() -> None:
     parser.add_argument("--features", choices=("pushing", "shapes"), default="pushing")
     options = parser.parse_args()
     pipe = MagvitPipeline.from_pretrained(options.model, precision="bfloat16")
-    world = SYNTHETIC["pushing"](pipe.config.clip_shape, HELD_OUT)
-    clips = torch.stack([world[i]["video"] for i in range(options.clips)])
-    labels = torch.arange(options.clips) % len(world.classes)
-    network = load_synthetic(options.features)
-
-    @torch.inference_mode()
-    def features(video: Tensor) -> Tensor:
-        return torch.cat([network.features(part) for part in video.split(BATCH)])
-
-    real = FeatureStatistics.of(features(torch.stack([world[1000 + i]["video"] for i in range(REAL)])))
-    latent_shape = pipe.config.tokenizer.latent_shape(pipe.config.clip_shape)
+    judge = Judge(pipe, options.clips, others=128, features=options.features)
     print("| task | PSNR | distance | read as its class |\n|---|---|---|---|")
     for task in map(get_task, TEN_TASKS):
-        condition = task.condition(clips, latent_shape, pipe.config.condition_frames)
-        made = []
-        for numbers in torch.arange(options.clips).split(BATCH):
-            given = clips[numbers] if task.needs_video else None
-            names = [world.classes[label] for label in labels[numbers]] if task.class_conditional else None
-            seeds, keep = numbers.tolist(), task.needs_video
-            made.append(pipe(task.name, given, names, seed=seeds, keep_given=keep).video.float())
-        unknown = (~condition.cond_mask).expand_as(clips)
-        scores = []
-        for video in (torch.cat(made), *(fill(name, condition) for name in RULES)):
-            error = ((video - clips).square() * unknown).flatten(1).sum(1) / unknown.flatten(1).sum(1)
-            seen = features(video)
-            right = (network.classifier(seen).argmax(1) == labels).float().mean().item()
-            distance = frechet_distance(FeatureStatistics.of(seen), real)
-            scores.append((-10 * error.log10().mean().item(), -distance, 100 * right))
-        rows = []
-        for form, (model, *others) in zip(("{:.2f}", "{:.1f}", "{:.0f} %"), zip(*scores, strict=True), strict=True):
-            rows.append(f"{form} ({form})".format(abs(model), abs(max(others))))
-        print(f"| {task.name} | {' | '.join(rows)} |", flush=True)
+        condition = judge.condition(task)
+        videos = judge.made(task), *(fill(name, condition) for name in RULES)
+        ours, *others = (judge.scores(task, video) for video in videos)
+        cells = []
+        for name, form in COLUMNS.items():
+            best = (min if name == "distance" else max)(other[name] for other in others)
+            cells.append(f"{form} ({form})".format(ours[name], best))
+        print(f"| {task.name} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
