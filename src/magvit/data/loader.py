@@ -19,6 +19,7 @@ from magvit.data.shard_index import is_shard_folder
 from magvit.data.shards import ShardClips
 from magvit.data.synthetic_videos import PREFIX, SyntheticVideos
 from magvit.data.token_cache import TokenCache
+from magvit.data.workers import WatchedLoader
 from magvit.seeds import generator_for
 from magvit.shapes import Clip, Grid
 from magvit.synthetic import SYNTHETIC, SyntheticName, synthetic_clips
@@ -158,7 +159,7 @@ def _outlive_sigterm(worker: int) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-class PipedLoader(DataLoader[Any]):
+class PipedLoader(WatchedLoader):
     """Small batches, which workers hand over as bytes: a tensor in shared memory takes 0.5 ms each to be found."""
 
     def __init__(self, entries: TokenCache, **options: Any):
@@ -198,4 +199,4 @@ def make_loader(
         "worker_init_fn": _outlive_sigterm if hasattr(signal, "sigwaitinfo") else None,
         "generator": generator_for(seed, start),  # or it draws from the global one, which the networks' dropout shares
     }
-    return PipedLoader(clips, **options) if isinstance(clips, TokenCache) else DataLoader(clips, **options)
+    return PipedLoader(clips, **options) if isinstance(clips, TokenCache) else WatchedLoader(clips, **options)

@@ -23,14 +23,14 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from magvit import storage
 from magvit.data.manifest import Manifest, Record
 from magvit.data.records import rate_of_record, read_record, times_of_record
 from magvit.data.shard_index import INDEX, ShardIndex, Storage, build_index, save_index
-from magvit.data.workers import Whereabouts
+from magvit.data.workers import WatchedLoader, Whereabouts
 from magvit.video import TooFewFrames
 from magvit.video.writing import import_av
 
@@ -105,7 +105,7 @@ def write_shards(
         if not (folder / shard).exists()
     ]
     numbers = [number for _, records in todo for number in records]
-    clips = DataLoader(
+    clips = WatchedLoader(
         _EncodedClips(manifest, short_side),
         batch_size=None,
         sampler=numbers,

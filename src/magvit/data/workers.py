@@ -1,13 +1,17 @@
 """Data loader workers that die cannot say why: what each is reading is noted where its parent sees it."""
 
 import os
-from collections.abc import Callable
-from typing import ClassVar
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 from weakref import WeakSet
 
 import torch
+from torch.utils.data import DataLoader
 
 SLOTS = 1024
+SIGNALLED = 5
+"""Seconds in which PyTorch has been told that a worker is dead."""
 
 
 class Whereabouts:
@@ -28,6 +32,18 @@ class Whereabouts:
         """This process is about to read that file."""
         process = os.getpid()
         self.noted[process % SLOTS] = torch.tensor([process, number])
+
+
+class WatchedLoader(DataLoader[Any]):
+    """A loader that raises PyTorch's error for a worker that died, and not what its torn connection gives before."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        """The batches."""
+        try:
+            yield from super().__iter__()
+        except (ConnectionError, EOFError):
+            time.sleep(SIGNALLED)  # the signal of the worker's end raises in here
+            raise
 
 
 def told_of_death(error: RuntimeError) -> str | None:

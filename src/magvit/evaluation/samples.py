@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from magvit.data.clip_set import Choice, ClipSet, random_choice
 from magvit.data.datasets import ClipFolder, EndlessSampler
 from magvit.data.records import appearance
 from magvit.data.sampling import ClipIdentity, center_place, even_clips, even_places
 from magvit.data.shards import ShardClips
+from magvit.data.workers import WatchedLoader
 from magvit.evaluation.features import Work
 from magvit.evaluation.protocols import Protocol
 from magvit.seeds import generator_for
@@ -138,7 +139,7 @@ class Items(Dataset[dict[str, Any]]):
 
 def loaded(items: Dataset[Any], batches: list[list[int]], work: Work) -> Iterator[Any]:
     """Batches of items with these numbers, on the device of the work."""
-    loader = DataLoader(items, batch_sampler=batches, num_workers=work.num_workers, generator=torch.Generator())
+    loader = WatchedLoader(items, batch_sampler=batches, num_workers=work.num_workers, generator=torch.Generator())
     for batch in loader:
         yield {name: value.to(work.device) if name != "label" else value for name, value in batch.items()}
 

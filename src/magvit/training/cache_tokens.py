@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from magvit import storage
 from magvit.data.loader import TrainingClips
 from magvit.data.token_cache import TokenCacheConfig, missing_shards, shard_name
+from magvit.data.workers import WatchedLoader
 from magvit.pipeline import MagvitPipeline
 from magvit.seeds import generator_for
 from magvit.shapes import Video
@@ -74,7 +74,7 @@ def cache_tokens(
         total, todo = len(clips) * config.epochs, sum(len(config.entries(shard)) for shard in missing)
         needed = todo * (1 + len(conditions)) * math.prod(latent_shape) * stored_as(tokenizer).itemsize
         storage.check_space(folder, needed, "the tokens")
-        loader = DataLoader(
+        loader = WatchedLoader(
             clips,
             batch_sampler=_draws(config, missing, batch_size),
             num_workers=run.loop.num_workers,
