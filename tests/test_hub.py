@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from magvit import VideoTokenizer, hub, storage
+from magvit import MagvitPipeline, VideoTokenizer, hub, storage
 from magvit.video import read_video, write_video
 from tiny_model import random_clip, tiny_pipeline
 
@@ -221,6 +222,8 @@ def test_push_that_is_refused(fake_api: type[FakeApi], monkeypatch: pytest.Monke
 def test_a_card_tells_what_a_model_is_and_how_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cards = pytest.importorskip("huggingface_hub")
     pipe, folder = tiny_pipeline(), tmp_path / "my-model"
+    learnt = replace(pipe.config.generator, tasks=("frame_prediction", "outpainting_central"))
+    pipe = MagvitPipeline(replace(pipe.config, generator=learnt), pipe.tokenizer, pipe.transformer)
     pipe.save_pretrained(folder, license="cc-by-4.0")
     pipe.tokenizer.save_pretrained(tmp_path / "alone", clip_shape=(8, 16, 16))
     write_video(tmp_path / "clip.mp4", random_clip())
@@ -230,7 +233,7 @@ def test_a_card_tells_what_a_model_is_and_how_it_is_used(tmp_path: Path, monkeyp
         data = cards.ModelCard(text).data
         assert (data.license, data.library_name) == (license, "magvit")
         assert {"magvit", "video"} < {*data.tags}
-        assert ("frame_prediction" in data.tags) == (name == "my-model")
+        assert ("outpainting_central" in data.tags) == (name == "my-model")
         assert "2x4x4 tokens of 32 codes" in text or name == "alone"
         (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
         exec(program)

@@ -102,6 +102,14 @@ def test_another_form_is_refused_before_any_work(pipe: MagvitPipeline, output_ty
         pipe("FP", "no such file", output_type=output_type)
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(pipe: MagvitPipeline, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.mp4").mkdir()
+    for place in (tmp_path / "file" / "out.mp4", tmp_path / "file" / "out", tmp_path / "folder.mp4"):
+        with pytest.raises(OSError, match=r"cannot write to|is a folder"):
+            pipe("FP", "no such file", output_type=place)
+
+
 # --- stopping
 
 

@@ -133,7 +133,8 @@ class Model(hub.Pushed):
         """
         networks = {"tokenizer": self.tokenizer, "transformer": self.transformer}
         tensors = {key: hub.stored(part, usable_dtype(dtype)) for key, part in networks.items() if part is not None}
-        card = model_card(name or Path(folder).resolve().name, license, self._facts(), self._example(), self.tasks)
+        told = self.config.generator.tasks if self.config.generator else ()
+        card = model_card(name or Path(folder).resolve().name, license, self._facts(), self._example(), told)
         hub.save_folder(folder, self.config.to_dict(), tensors, card)
 
     def _example(self) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from magvit.places import check_folder
 from magvit.shapes import Tokens, Video
 from magvit.storage import locked
 from magvit.video import write_video
@@ -33,9 +34,12 @@ class GenerationOutput(NamedTuple):
 
 
 def check_output_type(output_type: OutputType, fps: float) -> None:
-    """ValueError if it is no form of output, or a path that such clips cannot be written to.
+    """Refuse what is no form of output, or a path that such clips cannot be written to.
 
     A path is told from a mistyped word by its suffix; a folder has to be a `Path` or have a slash.
+
+    Raises:
+        ValueError, OSError: one sentence.
     """
     if isinstance(output_type, str) and output_type not in _TYPES and not set(output_type) & {".", "/", os.sep}:
         expected = "tensor, numpy, pil, a file such as clips.mp4, or a folder as a Path"
@@ -43,6 +47,9 @@ def check_output_type(output_type: OutputType, fps: float) -> None:
     if output_type not in _TYPES:
         path = Path(output_type)
         check_rate(path if path.suffix else path / "0.mp4", fps)
+        if path.suffix and path.is_dir():
+            raise IsADirectoryError(f"output {path} is a folder, expected a file name")
+        check_folder(path.parent if path.suffix else path)
 
 
 def delivered(made: GenerationOutput, output_type: OutputType, fps: float) -> GenerationOutput:

@@ -81,7 +81,7 @@ class MagvitPipeline(Model):
         Raises:
             ValueError: an argument is not what was expected; one sentence, before any work.
             TypeError: there is no such option.
-            OSError: the video file cannot be read.
+            OSError: the video file cannot be read, or the result not be written.
         """
         chosen = get_task(task)
         decoding = (decoding or self.decoding(task)).changed(**options)

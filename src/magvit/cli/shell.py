@@ -1,12 +1,13 @@
 """What the commands share: checks before the work starts, the progress bar, writing results."""
 
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from magvit.places import check_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,22 +41,6 @@ def check_rate(output: Path, fps: float) -> None:
     from magvit.video import writing
 
     writing.check_rate(output if output.suffix else output / "sample.mp4", fps)
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse a folder in which no file can be made, or that cannot be made itself. Leaves nothing behind.
-
-    Raises:
-        OSError: one sentence.
-    """
-    nearest = folder.absolute()
-    while not nearest.exists():
-        nearest = nearest.parent
-    try:
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
-    except OSError as error:
-        raise OSError(f"cannot write to {folder}: {error.strerror}") from error
 
 
 def check_resume(folder: Path, resume: bool) -> None:

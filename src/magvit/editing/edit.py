@@ -114,8 +114,20 @@ def plan_edit(
         ValueError, OSError: one sentence.
     """
     chosen = get_task(task)
-    asked = {"a region": region, "a mask": mask, "given frames": given_frames}
-    names = [name for name, value in asked.items() if value is not None]
+    asked = _told(
+        task=chosen.name,
+        region=region,
+        mask=mask,
+        given_frames=given_frames,
+        start=start,
+        duration=duration,
+        target_fps=target_fps,
+        label=label,
+        keep_given=keep_given,
+        size=size,
+    )
+    given = {"a region": region, "a mask": mask, "given frames": given_frames}
+    names = [name for name, value in given.items() if value is not None]
     if len(names) > 1:
         raise ValueError(f"{' and '.join(names)} are given, expected one of them")
     if not chosen.needs_video:
@@ -157,6 +169,7 @@ def plan_edit(
         label=number,
         decoding=_decoding(config, used, decoding),
         seed=seed,
+        asked=asked,
     )
 
 
@@ -205,7 +218,19 @@ def plan_extension(
         label=config.class_number(chosen, label),
         decoding=_decoding(config, chosen, decoding),
         seed=seed,
+        asked=_told(task=chosen.name, duration=duration, label=label, size=size),
     )
+
+
+def _told(**asked: Any) -> dict[str, Any]:
+    """Arguments as the metadata of a file tell them: 1.0 as 1, and in words what JSON has nothing for."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+        return value if isinstance(value, str | int | float | list) else str(value)
+
+    return {name: plain(value) for name, value in asked.items() if value is not None}
 
 
 def _opened(config: ModelConfig, source: AnyPath | Source) -> Source:

@@ -8,7 +8,7 @@ import itertools
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -64,6 +64,7 @@ class Plan:
         keep_given: whether what is given stays the source's.
         label: class number.
         decoding, seed: how tokens are drawn.
+        asked: the other arguments, by which the same can be asked for again.
     """
 
     config: ModelConfig
@@ -79,6 +80,7 @@ class Plan:
     label: int | None
     decoding: Decoding
     seed: int
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def num_steps(self) -> int:
@@ -105,7 +107,7 @@ class Plan:
             output: see `Sink`.
             sample: another one is another result.
             callback: called after each decoding step.
-            metadata: what the file is to say of itself beside task, seed and decoding.
+            metadata: what the file is to say of itself beside model, input, task, seed, decoding and what was asked.
 
         Raises:
             ValueError, OSError: the source is damaged, or the output cannot be written, which is then not there.
@@ -113,8 +115,18 @@ class Plan:
         shown, source = self.stretch, self.stretch.source
         height, width = (self.canvas.height, self.canvas.width) if self.bare else (source.height, source.width)
         sound = (source, shown.start, shown.duration) if source.has_sound else None
-        told = {"task": self.task.name, "seed": self.seed, "sample": sample, "decoding": asdict(self.decoding)}
-        sink = Sink(output, height, width, shown.fps, sound, {**metadata, **told}, shown.ends(self.total))
+        told = {
+            **metadata,
+            **pipe.origin,
+            "precision": pipe.precision,
+            "input": str(source.path),
+            "task": self.task.name,
+            "seed": self.seed,
+            "sample": sample,
+            "decoding": asdict(self.decoding),
+            "asked": dict(self.asked),
+        }
+        sink = Sink(output, height, width, shown.fps, sound, told, shown.ends(self.total))
         counter = itertools.count(1)
 
         def step(_: DecodingStep) -> None:
