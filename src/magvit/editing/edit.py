@@ -157,6 +157,7 @@ def plan_edit(
     used = chosen if own else stand_in(config, chosen, known)
     return Plan(
         config=config,
+        asked=asked,
         task=used,
         stretch=stretch,
         canvas=canvas,
@@ -169,7 +170,6 @@ def plan_edit(
         label=number,
         decoding=_decoding(config, used, decoding),
         seed=seed,
-        asked=asked,
     )
 
 
@@ -206,6 +206,7 @@ def plan_extension(
     count = len(stretch)
     return Plan(
         config=config,
+        asked=_told(task=chosen.name, duration=duration, label=label, size=size),
         task=chosen,
         stretch=stretch,
         canvas=_canvas(config, opened, size),
@@ -218,19 +219,7 @@ def plan_extension(
         label=config.class_number(chosen, label),
         decoding=_decoding(config, chosen, decoding),
         seed=seed,
-        asked=_told(task=chosen.name, duration=duration, label=label, size=size),
     )
-
-
-def _told(**asked: Any) -> dict[str, Any]:
-    """Arguments as the metadata of a file tell them: 1.0 as 1, and in words what JSON has nothing for."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, float) and value.is_integer():
-            return int(value)
-        return value if isinstance(value, str | int | float | list) else str(value)
-
-    return {name: plain(value) for name, value in asked.items() if value is not None}
 
 
 def _opened(config: ModelConfig, source: AnyPath | Source) -> Source:
@@ -248,3 +237,14 @@ def _decoding(config: ModelConfig, task: Task, decoding: Decoding | None) -> Dec
     decoding = decoding or config.decoding(task)
     config.check(task, decoding)
     return decoding
+
+
+def _told(**asked: Any) -> dict[str, Any]:
+    """Arguments as the metadata of a file tell them: 1.0 as 1, and in words what JSON has nothing for."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+        return value if isinstance(value, str | int | float | list) else str(value)
+
+    return {name: plain(value) for name, value in asked.items() if value is not None}

@@ -92,6 +92,11 @@ class Plan:
             times = 1 + max(-(-beyond // (length - condition_length(self.config, self.task))), 0)
         return times * self.decoding.num_steps
 
+    def told(self, sample: int) -> dict[str, Any]:
+        """What a file says of how it was made."""
+        drawn = {"task": self.task.name, "seed": self.seed, "sample": sample, "decoding": asdict(self.decoding)}
+        return {"input": str(self.stretch.source.path), **drawn, "asked": dict(self.asked)}
+
     def run(
         self,
         pipe: MagvitPipeline,
@@ -115,17 +120,7 @@ class Plan:
         shown, source = self.stretch, self.stretch.source
         height, width = (self.canvas.height, self.canvas.width) if self.bare else (source.height, source.width)
         sound = (source, shown.start, shown.duration) if source.has_sound else None
-        told = {
-            **metadata,
-            **pipe.origin,
-            "precision": pipe.precision,
-            "input": str(source.path),
-            "task": self.task.name,
-            "seed": self.seed,
-            "sample": sample,
-            "decoding": asdict(self.decoding),
-            "asked": dict(self.asked),
-        }
+        told = {**metadata, **pipe.origin, "precision": pipe.precision, **self.told(sample)}
         sink = Sink(output, height, width, shown.fps, sound, told, shown.ends(self.total))
         counter = itertools.count(1)
 
