@@ -90,14 +90,16 @@ def test_metadata_tells_the_model_and_the_input(pipe: MagvitPipeline, tmp_path: 
     json.dumps(told)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("output_type", "words"),
     [
         ("nympy", "output_type is 'nympy', expected tensor, numpy, pil, a file such as clips.mp4, or a folder"),
+        (3.5, r"output_type is 3\.5, expected tensor"),
         ("clips.avi", r"clips.avi ends in .avi, expected"),
     ],
 )
-def test_another_form_is_refused_before_any_work(pipe: MagvitPipeline, output_type: str, words: str) -> None:
+def test_another_form_is_refused_before_any_work(pipe: MagvitPipeline, output_type: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         pipe("FP", "no such file", output_type=output_type)
 
@@ -147,6 +149,13 @@ def test_what_was_made_before_the_stop_is_whole(pipe: MagvitPipeline, tmp_path: 
 
 
 # --- generators
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("wrong", [3, ["a"], np.random.default_rng()])
+def test_another_generator_is_refused(pipe: MagvitPipeline, wrong: Any) -> None:
+    with pytest.raises(ValueError, match=r"generator is .*, expected a torch.Generator, or one for each clip"):
+        pipe("unconditional", generator=wrong)
 
 
 def test_a_generator_in_place_of_a_seed(pipe: MagvitPipeline) -> None:

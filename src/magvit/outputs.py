@@ -41,10 +41,12 @@ def check_output_type(output_type: OutputType, fps: float) -> None:
     Raises:
         ValueError, OSError: one sentence.
     """
-    if isinstance(output_type, str) and output_type not in _TYPES and not set(output_type) & {".", "/", os.sep}:
+    named = output_type in _TYPES
+    is_place = isinstance(output_type, os.PathLike) or bool(set(str(output_type)) & {".", "/", os.sep})
+    if not isinstance(output_type, str | os.PathLike) or not (named or is_place):
         expected = "tensor, numpy, pil, a file such as clips.mp4, or a folder as a Path"
         raise ValueError(f"output_type is {output_type!r}, expected {expected}")
-    if output_type not in _TYPES:
+    if not named:
         path = Path(output_type)
         check_rate(path if path.suffix else path / "0.mp4", fps)
         if path.suffix and path.is_dir():

@@ -221,11 +221,13 @@ def _list(value: Any) -> list[Any]:
     return [one.item() if hasattr(one, "item") else one for one in values]
 
 
-def _seeds(seed: Any, generator: torch.Generator | Sequence[torch.Generator] | None) -> list[Any]:
+def _seeds(seed: Any, generator: Any) -> list[Any]:
     """The seeds that are given, or one drawn from each generator."""
     if generator is None:
         return _list(0 if seed is None else seed)
-    each = [generator] if isinstance(generator, torch.Generator) else generator
+    each = list(generator) if isinstance(generator, list | tuple) else [generator]
+    if wrong := [one for one in each if not isinstance(one, torch.Generator)]:
+        raise ValueError(f"generator is {wrong[0]!r}, expected a torch.Generator, or one for each clip")
     return [int(torch.randint(2**32, (), generator=one, device=one.device)) for one in each]
 
 
