@@ -124,7 +124,7 @@ def write_edits(plan: "Plan", output: Path, model: str, device: str, num_samples
                 path = path.with_stem(f"{path.stem}_{sample:03d}")
 
             def edit(to: Path, sample: int = sample) -> "Edited":
-                return plan.run(pipe, to, sample, lambda *_: step_done(None), {"model": model})
+                return plan.run(pipe, to, sample, lambda *_: step_done(None))
 
             done = _strip(edit, path) if path.suffix.lower() == ".png" else edit(path)
             print(f"wrote {path}: {done.num_frames} frames of {done.width}x{done.height} at {done.fps:.4g} fps")

@@ -8,7 +8,7 @@ import itertools
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -64,6 +64,7 @@ class Plan:
         keep_given: whether what is given stays the source's.
         label: class number.
         decoding, seed: how tokens are drawn.
+        asked: the other arguments, by which the same can be asked for again.
     """
 
     config: ModelConfig
@@ -79,6 +80,7 @@ class Plan:
     label: int | None
     decoding: Decoding
     seed: int
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def num_steps(self) -> int:
@@ -89,6 +91,11 @@ class Plan:
             beyond = self.total - self.shown.start - length
             times = 1 + max(-(-beyond // (length - condition_length(self.config, self.task))), 0)
         return times * self.decoding.num_steps
+
+    def told(self, sample: int) -> dict[str, Any]:
+        """What a file says of how it was made."""
+        drawn = {"task": self.task.name, "seed": self.seed, "sample": sample, "decoding": asdict(self.decoding)}
+        return {"input": str(self.stretch.source.path), **drawn, "asked": dict(self.asked)}
 
     def run(
         self,
@@ -105,7 +112,7 @@ class Plan:
             output: see `Sink`.
             sample: another one is another result.
             callback: called after each decoding step.
-            metadata: what the file is to say of itself beside task, seed and decoding.
+            metadata: what the file is to say of itself beside model, input, task, seed, decoding and what was asked.
 
         Raises:
             ValueError, OSError: the source is damaged, or the output cannot be written, which is then not there.
@@ -113,8 +120,8 @@ class Plan:
         shown, source = self.stretch, self.stretch.source
         height, width = (self.canvas.height, self.canvas.width) if self.bare else (source.height, source.width)
         sound = (source, shown.start, shown.duration) if source.has_sound else None
-        told = {"task": self.task.name, "seed": self.seed, "sample": sample, "decoding": asdict(self.decoding)}
-        sink = Sink(output, height, width, shown.fps, sound, {**metadata, **told}, shown.ends(self.total))
+        told = {**metadata, **pipe.origin, "precision": pipe.precision, **self.told(sample)}
+        sink = Sink(output, height, width, shown.fps, sound, told, shown.ends(self.total))
         counter = itertools.count(1)
 
         def step(_: DecodingStep) -> None:

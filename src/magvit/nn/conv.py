@@ -150,7 +150,8 @@ def downsample(x: Tensor, temporal: bool = True) -> Tensor:
     """Halve height and width, and time if `temporal`, by average pooling; a cut-off last cell averages what it has."""
     pool = F.avg_pool2d if x.ndim == 4 else F.avg_pool3d
     cell = tuple(map(min, _factors(x.ndim - 2, temporal), x.shape[2:]))  # an axis of length 1 stays as it is
-    return pool(x, cell, ceil_mode=True, count_include_pad=False).to(x.dtype)  # autocast on the CPU makes it float32
+    wide = x.float() if (x.device.type, x.dtype) == ("cpu", torch.bfloat16) else x  # else the CPU has no such pooling
+    return pool(wide, cell, ceil_mode=True, count_include_pad=False).to(x.dtype)
 
 
 def upsample(x: Tensor, temporal: bool = True) -> Tensor:
