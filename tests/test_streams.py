@@ -244,8 +244,9 @@ def test_sound_that_a_container_cannot_hold_is_encoded(
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.bmp", "a.webp", "a.gif"])
 def test_a_picture(tmp_path: Path, name: str) -> None:
     Image.fromarray(pattern(1, 33, 47)[:, 0].permute(1, 2, 0).contiguous().numpy()).save(tmp_path / name)
-    source = Source.open(tmp_path / name)
+    source = Source.open(tmp_path / name, fps=5)
     assert (source.is_picture, source.num_frames, source.height, source.width) == (True, 1, 33, 47)
+    assert (source.fps, source.duration) == (5, 0.2)  # past bug: a GIF's and a WebP's own, which mean nothing
     assert (stack(source).int() - pattern(1, 33, 47).int()).abs().float().mean() < 12
     assert list(source.times()) == [0]
     assert list(source.frames(1)) == []

@@ -56,6 +56,20 @@ def test_several_clips_make_a_batch(tmp_path: Path) -> None:
     assert torch.equal(clips[2], CLIP)
 
 
+def test_a_folder_of_numbered_pictures_is_a_clip(tmp_path: Path) -> None:
+    large = random_clip(frames=9, height=32, width=40)
+    for name, clip in (("small", CLIP), ("large", large)):
+        write_video(tmp_path / name, clip)  # lossless
+    assert torch.equal(user_clips(tmp_path / "small", CLIP_SHAPE), CLIP[None])
+    eight_bits = (large * 255).round().div(255)
+    assert torch.equal(user_clips(str(tmp_path / "large"), CLIP_SHAPE), user_clips(eight_bits, CLIP_SHAPE))
+    output = tmp_path / "back.webp"
+    tiny_pipeline().save_pretrained(tmp_path / "model")
+    command = ["reconstruct", "--input", str(tmp_path / "large"), "--model", str(tmp_path / "model")]
+    assert main([*command, "--output", str(output)]) == 0
+    assert read_video(output).shape == (3, *CLIP_SHAPE)
+
+
 WRONG: dict[str, tuple[Any, str]] = {
     "no frames": ([], "an empty list"),
     "a number": (3, r"the video is of type int, expected a file, a tensor or an array \[B, 3, T, H, W\]"),

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from magvit.editing.applications import animate, panorama, remove, stop_motion
     from magvit.editing.edit import edit, extend
     from magvit.pipeline import MagvitPipeline
     from magvit.tasks import TASKS
@@ -21,9 +22,13 @@ __all__ = [
     "MaskedTransformer",
     "VideoTokenizer",
     "__version__",
+    "animate",
     "edit",
     "extend",
+    "panorama",
     "read_video",
+    "remove",
+    "stop_motion",
     "write_video",
 ]
 
@@ -32,9 +37,13 @@ _HOME = {
     "MaskedTransformer": "magvit.transformer",
     "TASKS": "magvit.tasks",
     "VideoTokenizer": "magvit.tokenizer.model",
+    "animate": "magvit.editing.applications",
     "edit": "magvit.editing.edit",
     "extend": "magvit.editing.edit",
+    "panorama": "magvit.editing.applications",
     "read_video": "magvit.video",
+    "remove": "magvit.editing.applications",
+    "stop_motion": "magvit.editing.applications",
     "write_video": "magvit.video",
 }
 

@@ -17,6 +17,7 @@ from typing import Protocol, runtime_checkable
 import tyro
 
 from magvit import __version__
+from magvit.cli.applications import Animate, Panorama, Remove, StopMotion
 from magvit.cli.commands import Demo, Generate, Presets, Reconstruct, TrainHelp
 from magvit.cli.convert import Official
 from magvit.cli.data import Prepare
@@ -41,6 +42,10 @@ COMMANDS: Mapping[str, Callable[..., Command]] = {
     "demo": Demo,
     "generate": Generate,
     "extend": Extend,
+    "animate": Animate,
+    "panorama": Panorama,
+    "stop-motion": StopMotion,
+    "remove": Remove,
     "reconstruct": Reconstruct,
     "encode": Encode,
     "decode": Decode,
@@ -59,8 +64,8 @@ COMMANDS: Mapping[str, Callable[..., Command]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (`sys.argv` by default) and return the exit code.
 
-    0 is success, 1 a run that stopped itself or faults that the doctor found, 2 wrong input, told in one line on
-    standard error, and 130 an interruption. A bug keeps its traceback;
+    0 is success, 1 a run that stopped itself, faults that the doctor found or a folder of clips of which some failed, 2
+    wrong input, told in one line on standard error, and 130 an interruption. A bug keeps its traceback;
     `MAGVIT_DEBUG=1` shows those of wrong input too. A warning is one line on standard error.
     """
     for stream in (sys.stdout, sys.stderr):

@@ -96,8 +96,9 @@ class Generate:
     output: Path
     """.mp4, .gif, .webp or .png; with an input also .mkv or .webm; or a folder for an .mp4 of each sample."""
     input: Path | None = None
-    """The clip to predict from or to edit: a video, a picture, or a folder of numbered pictures. It comes back at its
-    size and rate, with its sound and what was made in it; a .png is a strip of frames."""
+    """The clip to predict from or to edit: a video, a picture, or a folder of numbered pictures; or a folder of clips,
+    done one by one. It comes back at its size and rate, with its sound and what was made in it; a .png is a strip of
+    frames."""
     label: str | None = None
     """Class number or name, for the class-conditional tasks."""
     model: str = "magvit-tiny"
@@ -129,17 +130,16 @@ class Generate:
         label = number_or_name(self.label, config.classes)
         decoding = config.decoding(task, **asdict(self.decoding))
         if self.input is not None:
-            plan = plan_edit(
-                config,
-                task.name,
+            how = asdict(self.editing) | {"size": parse_size(self.editing.size), "seed": self.seed}
+            how |= {"label": label, "decoding": decoding, "keep_given": self.keep_given}
+            write_edits(
                 self.input,
-                **asdict(self.editing) | {"size": parse_size(self.editing.size)},
-                label=label,
-                decoding=decoding,
-                keep_given=self.keep_given,
-                seed=self.seed,
+                lambda path: plan_edit(config, task.name, path, **how),
+                self.output,
+                self.model,
+                self.device,
+                self.num_samples,
             )
-            write_edits(plan, self.output, self.model, self.device, self.num_samples)
             return
         config.check_request(task, decoding, False, [label], self.num_samples, [self.seed])
         if self.editing != EditOptions():
@@ -177,7 +177,7 @@ class Reconstruct:
     """
 
     input: Path
-    """The clip."""
+    """The clip: a video, or a folder of numbered pictures."""
     output: Path
     """.mp4, .gif, .webp or .png, or a folder for an .mp4."""
     tokens: Path | None = None

@@ -1,27 +1,36 @@
 """A user's own clip edited and given back: what `magvit generate` does with an input, and `magvit extend`."""
 
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tyro.conf import OmitArgPrefixes
 
 from magvit.cli.decoding import DecodingOptions
+from magvit.cli.folders import results_of
 from magvit.cli.shell import (
     VIDEO_SUFFIXES,
     check_extra,
     check_output,
+    is_told,
     load_config,
     load_pipeline,
     number_or_name,
     progress,
+    sentence,
 )
 
 if TYPE_CHECKING:
     from magvit.editing.edit import Size
+    from magvit.editing.panorama import Panorama
     from magvit.editing.plan import Edited, Plan
+    from magvit.model_config import ModelConfig
+
+    AnyPlan = Plan | Panorama
 
 SUFFIXES = (*VIDEO_SUFFIXES, ".mkv", ".webm", "")
 SHEET_FRAMES = 8
@@ -49,23 +58,12 @@ class EditOptions:
     model for its result as it is."""
 
 
-@dataclass(frozen=True)
-class Extend:
-    """Go on where a clip ends, by frame prediction.
+@dataclass(frozen=True, kw_only=True)
+class MakingOptions:
+    """What all commands have that give a clip back."""
 
-    For example
-
-        magvit extend --input clip.mp4 --duration 2 --output longer.mp4
-    """
-
-    input: Path
-    """The clip, or a folder of numbered pictures."""
     output: Path
-    """.mp4, .mkv, .webm, .gif or .webp, .png for a strip of frames, or a folder for an .mp4 of each sample."""
-    duration: float
-    """Seconds to add."""
-    label: str | None = None
-    """Class number or name, for prediction with a class."""
+    """.mp4, .mkv, .webm, .gif or .webp, .png for a strip of frames, or a folder for an .mp4 of each result."""
     model: str = "magvit-tiny"
     """Model folder, packaged name, or hub id."""
     num_samples: int = 1
@@ -80,26 +78,45 @@ class Extend:
     decoding: OmitArgPrefixes[DecodingOptions] = DecodingOptions()
     """How tokens are drawn. What is not given is as the model's config says for the task."""
 
-    def run(self) -> None:
-        """Extend and write."""
+    def checked(self, task: str) -> "tuple[ModelConfig, dict[str, Any]]":
+        """The model's config, and what all plans take."""
         check_output(self.output, SUFFIXES)
         check_extra("video", "av", "PIL")
-        from magvit.editing.edit import plan_extension
         from magvit.tasks import get_task
 
         config = load_config(self.model)
-        task = get_task("frame_prediction" if self.label is None else "class_frame_prediction")
-        plan = plan_extension(
-            config,
-            self.input,
-            self.duration,
-            task=task.name,
-            label=number_or_name(self.label, config.classes),
-            decoding=config.decoding(task, **asdict(self.decoding)),
-            seed=self.seed,
-            size=parse_size(self.size),
-        )
-        write_edits(plan, self.output, self.model, self.device, self.num_samples)
+        decoding = config.decoding(get_task(task), **asdict(self.decoding))
+        return config, {"decoding": decoding, "seed": self.seed, "size": parse_size(self.size)}
+
+    def write(self, source: Path, plan: "Callable[[Path], AnyPlan]", pictures: bool = False) -> None:
+        """As `write_edits`."""
+        write_edits(source, plan, self.output, self.model, self.device, self.num_samples, pictures)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extend(MakingOptions):
+    """Go on where a clip ends, by frame prediction.
+
+    For example
+
+        magvit extend --input clip.mp4 --duration 2 --output longer.mp4
+    """
+
+    input: Path
+    """The clip, or a folder of numbered pictures; or a folder of clips, each of which is gone on with."""
+    duration: float
+    """Seconds to add."""
+    label: str | None = None
+    """Class number or name, for prediction with a class."""
+
+    def run(self) -> None:
+        """Extend and write."""
+        task = "frame_prediction" if self.label is None else "class_frame_prediction"
+        config, how = self.checked(task)
+        from magvit.editing.edit import plan_extension
+
+        how |= {"task": task, "label": number_or_name(self.label, config.classes)}
+        self.write(self.input, lambda path: plan_extension(config, path, self.duration, **how))
 
 
 def parse_size(text: str) -> "Size":
@@ -113,21 +130,64 @@ def parse_size(text: str) -> "Size":
     raise ValueError(f"size is {text!r}, expected source, model, or a number of pixels")
 
 
-def write_edits(plan: "Plan", output: Path, model: str, device: str, num_samples: int) -> None:
-    """Do what is planned, once for each sample, and say what was written."""
-    plan.config.check_request(plan.task, plan.decoding, True, [plan.label], num_samples, [plan.seed])
+def write_edits(
+    source: Path,
+    plan: "Callable[[Path], AnyPlan]",
+    output: Path,
+    model: str,
+    device: str,
+    num_samples: int,
+    pictures: bool = False,
+) -> None:
+    """Do what is planned with a clip, or with each clip of a folder, where one that fails does not end the others.
+
+    Args:
+        source, output, num_samples, pictures: see `results_of`.
+        plan: what to do with a clip.
+        model, device: what does it.
+
+    Raises:
+        ValueError, OSError: as `plan`; of a folder, if none of its clips will do.
+        SystemExit: with code 1, if some clips of a folder have failed.
+    """
+    results = results_of(source, output, num_samples, pictures)
+    failed: dict[Path, str] = {}
+
+    @contextmanager
+    def trying(clip: Path) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if clip == source or not is_told(error):
+                raise
+            failed[clip] = sentence(error)
+
+    plans = {}
+    for clip in results:
+        with trying(clip):
+            planned = plan(clip)
+            planned.check(num_samples)
+            plans[clip] = planned
+    if not plans:
+        raise ValueError(f"none of the {len(failed)} clips of {source} will do: {next(iter(failed.values()))}")
     pipe = load_pipeline(model, device)
-    with progress(num_samples * plan.num_steps) as step_done:
-        for sample in range(num_samples):
-            path = output if output.suffix else output / "sample.mp4"
-            if num_samples > 1 or not output.suffix:
-                path = path.with_stem(f"{path.stem}_{sample:03d}")
+    with progress(num_samples * sum(planned.num_steps for planned in plans.values())) as step_done:
+        for clip, planned in plans.items():
+            with trying(clip):
+                for sample, path in enumerate(results[clip]):
 
-            def edit(to: Path, sample: int = sample) -> "Edited":
-                return plan.run(pipe, to, sample, lambda *_: step_done(None))
+                    def edit(to: Path, planned: "AnyPlan" = planned, sample: int = sample) -> "Edited":
+                        return planned.run(pipe, to, sample, lambda *_: step_done(None))
 
-            done = _strip(edit, path) if path.suffix.lower() == ".png" else edit(path)
-            print(f"wrote {path}: {done.num_frames} frames of {done.width}x{done.height} at {done.fps:.4g} fps")
+                    done = _strip(edit, path) if path.suffix.lower() == ".png" else edit(path)
+                    size = f"{done.num_frames} frames of {done.width}x{done.height}"
+                    print(f"wrote {path}: {size} at {done.fps:.4g} fps")
+    if source not in results:
+        print(f"{len(results) - len(failed)} of the {len(results)} clips of {source} are done")
+        for clip, reason in failed.items():
+            print(f"magvit: {clip.name} is not: {reason}", file=sys.stderr)
+        if failed:
+            raise SystemExit(1)
 
 
 def _strip(edit: Callable[[Path], "Edited"], path: Path) -> "Edited":

@@ -53,8 +53,6 @@ def check_input(path: Path | None) -> None:
     """Refuse, before anything is loaded, an input that is not there. OSError: one sentence."""
     if path is not None:
         path.stat()  # raises the system's own error
-        if path.is_dir():
-            raise IsADirectoryError(f"input {path} is a folder, expected a video or picture file")
 
 
 def check_extra(extra: str, *modules: str) -> None:

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from magvit.data.transforms import decoded_side, fit_clip
 from magvit.shapes import Grid, Video, check_video
-from magvit.video import TooFewFrames, probe, read_video
+from magvit.video import Source, TooFewFrames, probe, read_video
 from magvit.video.images import IMAGE_SUFFIXES, read_image
 
 VideoSource = Any
-"""A video or picture file; a tensor or array of one of the layouts below; a picture of Pillow's; or a list of files, of
-clips, or of the frames of one clip. Pixels are floats in [0, 1], or uint8."""
+"""A video or picture file, or a folder of numbered pictures; a tensor or array of one of the layouts below; a picture
+of Pillow's; or a list of files, of clips, or of the frames of one clip. Pixels are floats in [0, 1], or uint8."""
 
 _COLOURS = {3: (2, 0), 4: (3, 0, 1), 5: (4, 1, 2)}
 """The axes that may be the three colours, by the number of axes: the first of these that has three values is. So three
@@ -65,7 +65,10 @@ def too_still(named: str, frames: int) -> ValueError:
 
 
 def _read(path: Path, clip_shape: Grid) -> Float[Tensor, "3 T H W"]:
-    """The first frames of a video, or a picture as the only one; large ones are decoded smaller."""
+    """The first frames of a video or of numbered pictures, or a picture as the only one; if large, smaller."""
+    if path.is_dir():
+        frames = Source.open(path).frames(0, clip_shape[0])
+        return torch.cat([fit_clip(frame[:, None].float() / 255, (1, *clip_shape[1:])) for frame in frames], 1)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return read_image(path).float() / 255
     try:

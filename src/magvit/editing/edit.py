@@ -133,10 +133,10 @@ def plan_edit(
     if not chosen.needs_video:
         raise ValueError(f"{chosen.name} takes no video, but one is given")
     number = config.class_number(chosen, label)
-    opened = _opened(config, source)
+    opened = open_source(config, source)
     if opened.is_picture and chosen.family == "frame_interpolation":
         raise too_still(str(opened.path), config.clip_shape[0])
-    canvas = _canvas(config, opened, size)
+    canvas = canvas_for(config, opened, size)
     stretch = Stretch.of(opened, start, None if opened.is_picture else duration, target_fps)
     total, length = len(stretch), config.clip_shape[0]
     if isinstance(region, str):
@@ -152,7 +152,7 @@ def plan_edit(
     grid, window = canvas.grid(config, total), config.tokenizer.latent_shape(config.clip_shape)
     own = rolls or (region is None and grid[0] == window[0] and (chosen.region is None or grid == window))
     known = region or task_region(chosen, total, min(config.condition_frames, len(stretch)))
-    if total < length and not rolls:
+    if total < length and not rolls and not opened.is_picture:
         warnings.warn(f"the clip has {total} frames, this model needs {length}: its last one is held", stacklevel=2)
     used = chosen if own else stand_in(config, chosen, known)
     return Plan(
@@ -168,7 +168,7 @@ def plan_edit(
         bare=size == "model",
         keep_given=keep_given,
         label=number,
-        decoding=_decoding(config, used, decoding),
+        decoding=decoding_for(config, used, decoding),
         seed=seed,
     )
 
@@ -197,7 +197,7 @@ def plan_extension(
     chosen = get_task(task)
     if chosen.family != "frame_prediction":
         raise ValueError(f"task is {chosen.name}, expected frame_prediction or class_frame_prediction")
-    opened = _opened(config, source)
+    opened = open_source(config, source)
     added = round(duration * opened.fps) if 0 < duration <= LONGEST else 0
     if added < 1:
         frame = float(1 / opened.fps)
@@ -209,30 +209,30 @@ def plan_extension(
         asked=_told(task=chosen.name, duration=duration, label=label, size=size),
         task=chosen,
         stretch=stretch,
-        canvas=_canvas(config, opened, size),
+        canvas=canvas_for(config, opened, size),
         region=GivenFrames(range(count)),
         total=count + added,
         shown=range(max(count - condition_length(config, chosen), 0), count),
-        exact=False,
         bare=size == "model",
-        keep_given=True,
         label=config.class_number(chosen, label),
-        decoding=_decoding(config, chosen, decoding),
+        decoding=decoding_for(config, chosen, decoding),
         seed=seed,
     )
 
 
-def _opened(config: ModelConfig, source: AnyPath | Source) -> Source:
+def open_source(config: ModelConfig, source: AnyPath | Source) -> Source:
+    """A source; pictures are shown at the model's rate."""
     return source if isinstance(source, Source) else Source.open(source, Fraction(config.fps))
 
 
-def _canvas(config: ModelConfig, source: Source, size: Size) -> Canvas:
+def canvas_for(config: ModelConfig, source: Source, size: Size) -> Canvas:
+    """The size at which the model sees a source. ValueError for a size that is none."""
     if size not in ("source", "model") and not isinstance(size, int):
         raise ValueError(f"size is {size!r}, expected source, model, or a number of pixels")
     return Canvas.of(config, source.height, source.width, size if isinstance(size, int) else None)
 
 
-def _decoding(config: ModelConfig, task: Task, decoding: Decoding | None) -> Decoding:
+def decoding_for(config: ModelConfig, task: Task, decoding: Decoding | None) -> Decoding:
     """ValueError for a task that the model never learnt, and for more steps than a clip has tokens."""
     decoding = decoding or config.decoding(task)
     config.check(task, decoding)

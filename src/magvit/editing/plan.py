@@ -21,7 +21,7 @@ from magvit.decoding import Decoding, DecodingStep
 from magvit.editing.canvas import Canvas, Stretch
 from magvit.editing.composite import as_frame, change, enlarge, put_back
 from magvit.editing.regions import GivenFrames, Region, condition_of
-from magvit.editing.rollout import condition_length, roll_out, takes_any
+from magvit.editing.rollout import bridge, bridge_length, condition_length, roll_out, takes_any
 from magvit.editing.windows import Asked, Made, make_runs, runs
 from magvit.model_config import ModelConfig
 from magvit.pipeline import MagvitPipeline
@@ -59,6 +59,7 @@ class Plan:
         region: what is given.
         total: frames of the result.
         shown: the frames that the first window of a roll-out begins with; None if windows are decoded together.
+        between: how many frames are made between two given ones, each pair by itself; None if all are made together.
         exact: whether the clip is one of the model's, and the task's own condition is asked of it.
         bare: whether the result is written at the canvas's size, not put back into the source.
         keep_given: whether what is given stays the source's.
@@ -73,11 +74,12 @@ class Plan:
     canvas: Canvas
     region: Region
     total: int
-    shown: range | None
-    exact: bool
+    shown: range | None = None
+    between: int | None = None
+    exact: bool = False
     bare: bool
-    keep_given: bool
-    label: int | None
+    keep_given: bool = True
+    label: int | None = None
     decoding: Decoding
     seed: int
     asked: Mapping[str, Any] = field(default_factory=dict)
@@ -85,12 +87,19 @@ class Plan:
     @property
     def num_steps(self) -> int:
         """Decoding steps of all windows."""
-        times = len(runs(self.config, self.canvas.grid(self.config, self.total)))
+        frames = self.total if self.between is None else bridge_length(self.config, self.between)
+        times = len(runs(self.config, self.canvas.grid(self.config, frames)))
+        if self.between is not None:
+            times *= self.total // (self.between + 1)
         if self.shown is not None:
             length = self.config.clip_shape[0]
             beyond = self.total - self.shown.start - length
             times = 1 + max(-(-beyond // (length - condition_length(self.config, self.task))), 0)
         return times * self.decoding.num_steps
+
+    def check(self, num_samples: int) -> None:
+        """ValueError for a number of samples or a seed that is none."""
+        self.config.check_request(self.task, self.decoding, True, [self.label], num_samples, [self.seed])
 
     def told(self, sample: int) -> dict[str, Any]:
         """What a file says of how it was made."""
@@ -140,6 +149,9 @@ class Plan:
         if self.shown is not None:
             known = self.canvas.clip(self.stretch.reader(), self.shown.start, self.shown.stop)
             return roll_out(pipe, self.task, self.label, known, self.shown.stop, self.total, *drawn)
+        if self.between is not None:
+            pictures = (self.canvas.fit(picture)[None, :, None] for picture in self.stretch.source.frames())
+            return bridge(pipe, self.task, pictures, self.between, *drawn)
         reader = self.stretch.reader()
         small = lru_cache(2)(lambda index: self.canvas.fit(reader(index)))
 

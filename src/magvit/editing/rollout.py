@@ -1,14 +1,18 @@
-"""Frame prediction beyond a clip: windows one after the other, each from the last frames that are there."""
+"""What windows decoded together do not do: going on beyond a clip, from window to window; and between pictures, pair by
+pair.
+"""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 
 from magvit.decoding import Decoding
+from magvit.editing.regions import condition_of
 from magvit.editing.windows import Asked, Made, StepDone, make_runs
 from magvit.model_config import ModelConfig
 from magvit.pipeline import MagvitPipeline
-from magvit.shapes import Video
+from magvit.shapes import Grid, Video
 from magvit.tasks import TASKS, Task
 from magvit.tasks.conditions import masked
 
@@ -52,6 +56,54 @@ def roll_out(
         assert made.guess is not None
         yield Made(first, made.video[:, :, new], made.guess[:, :, new])
         first = start = start + length - count
+
+
+def bridge(
+    pipe: MagvitPipeline,
+    task: Task,
+    pictures: Iterator[Video],
+    between: int,
+    decoding: Decoding,
+    generator: torch.Generator,
+    callback: StepDone = None,
+) -> Iterator[Made]:
+    """Behind each picture but the last, `between` frames on the way to the next, and the next.
+
+    A clip of the model's length, or if more are asked for a longer one, begins with the one picture and ends with the
+    other; the frames are spread evenly over it. So the task sees what it was trained on, however few are asked for.
+
+    Args:
+        pipe, decoding, generator, callback: as for `generate_windows`.
+        task: frame interpolation, or what stands in for it if a clip of the model's length is too short.
+        pictures: each a clip of one frame.
+        between: at least 1.
+    """
+    length = bridge_length(pipe.config, between)
+    chosen = [round(number * (length - 1) / (between + 1)) for number in range(1, between + 2)]
+    share = torch.linspace(0, 1, length)[:, None, None]
+    known = (share == 0) | (share == 1)
+    for number, (first, last) in enumerate(pairwise(pictures)):
+        blend = first * (1 - share) + last * share
+        grid = pipe.config.tokenizer.latent_shape((length, *first.shape[3:]))
+
+        def ask(start: int, stop: int, blend: Video = blend, grid: Grid = grid) -> Asked:
+            part = blend[:, :, start:stop]
+            if length == pipe.config.clip_shape[0]:
+                return Asked(task.condition(part, grid), part)
+            latent = pipe.config.tokenizer.latent_shape((stop - start, *part.shape[3:]))
+            return Asked(condition_of(task, part, known[start:stop].expand(-1, *part.shape[3:]), latent), part)
+
+        parts = list(make_runs(pipe, task, None, grid, ask, decoding, generator, callback))
+        video, guess = (
+            torch.cat(clips, 2) for clips in ([p.video for p in parts], [p.guess for p in parts if p.guess is not None])
+        )
+        yield Made(number * (between + 1) + 1, video[:, :, chosen], guess[:, :, chosen])
+
+
+def bridge_length(config: ModelConfig, between: int) -> int:
+    """Frames of the clip that is made for so many between two pictures."""
+    stride = config.tokenizer.strides[0]
+    return max(-(-(between + 2) // stride) * stride, config.clip_shape[0])
 
 
 def condition_length(config: ModelConfig, task: Task) -> int:

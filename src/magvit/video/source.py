@@ -7,8 +7,8 @@ browsers do it, so that pixels are square. However long the clip, one frame is i
 
 import os
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -66,7 +66,7 @@ class Source:
 
         Args:
             path: a video, animation, picture, or a folder of pictures whose names end in numbers, in their order.
-            fps: the rate of a folder of pictures; any other source knows its own.
+            fps: the rate of pictures, one or a folder of them; any other source knows its own.
 
         Raises:
             OSError: it is missing or cannot be opened.
@@ -78,7 +78,16 @@ class Source:
             return _of_pictures(path, numbered_pictures(path), fps)
         if path.suffix.lower() in IMAGE_SUFFIXES and image_size(path) is not None:
             return _of_pictures(path, [path], fps)
-        return _of_video(path)
+        source = _of_video(path)
+        return replace(source, fps=fps, duration=float(1 / fps)) if source.is_picture else source
+
+    @classmethod
+    def of_pictures(cls, pictures: Sequence[str | os.PathLike[str]], fps: Seconds = PICTURE_RATE) -> "Source":
+        """Pictures of one size in the order given, as the frames of a clip. Raises as `open`; ValueError for none."""
+        paths = [Path(picture) for picture in pictures]
+        if not paths:
+            raise ValueError("no pictures are given")
+        return _of_pictures(paths[0].parent if len(paths) > 1 else paths[0], paths, Fraction(fps))
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[UInt8[Tensor, "3 H W"]]:
         """Frames `start` to `stop` (or the end), decoded when asked for; none where the clip is shorter.
@@ -195,8 +204,8 @@ def _of_pictures(path: Path, pictures: list[Path], fps: Fraction) -> Source:
             raise ValueError(
                 f"{picture} is {size[1]}x{size[0]}, expected {width}x{height} as {pictures[0].name}, which is the first"
             )
-    count, is_picture = len(pictures), not path.is_dir()
-    return Source(path, height, width, fps, count, float(count / fps), False, is_picture, pictures=tuple(pictures))
+    count = len(pictures)
+    return Source(path, height, width, fps, count, float(count / fps), False, count == 1, pictures=tuple(pictures))
 
 
 def _picture(path: Path) -> UInt8[Tensor, "3 H W"]:
