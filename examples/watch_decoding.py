@@ -11,7 +11,7 @@ def main(output: str) -> None:
     """Generate a clip of class 0 and draw what is predicted at each step, and how much of it is settled."""
     pipe = MagvitPipeline.from_pretrained("magvit-tiny")
     steps: list[DecodingStep] = []
-    pipe("class_generation", label=0, num_steps=8, callback=steps.append)
+    pipe("class_generation", label=0, num_steps=8, callback_on_step_end=steps.append)
     rows = []
     for step in steps:
         settled = 1 - step.masked.float().mean().item()

@@ -2,7 +2,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from magvit.nn.attention import KeyValueCache, Mlp, SelfAttention, attend_with_dropout, causal_mask
+from magvit.nn.attention import (
+    KeyValueCache,
+    Mlp,
+    SelfAttention,
+    attend,
+    attend_by_heads,
+    attend_with_dropout,
+    causal_mask,
+)
 
 
 def by_hand(attention, x, mask=None):
@@ -56,6 +64,35 @@ def test_dropout_acts_in_training_only(attention):
     assert not torch.allclose(attention(x), expected)
     attention.dropout = 0.0
     torch.testing.assert_close(attention(x), expected)
+
+
+@pytest.mark.parametrize(("length", "total"), [(7, 7), (1, 5), (130, 130)])
+def test_attention_head_by_head_is_the_fused_one_within_rounding(length, total):
+    """In float32 to its last digits; in bf16, where sampling takes it, no further off than the kernel it stands for."""
+    query, key, value = (torch.randn(2, 3, count, 16) for count in (length, total, total))
+    exact = F.scaled_dot_product_attention(query.double(), key.double(), value.double())
+    torch.testing.assert_close(attend_by_heads(query, key, value).double(), exact, atol=1e-5, rtol=0)
+    narrow = [x.bfloat16() for x in (query, key, value)]
+    errors = [(way(*narrow).double() - exact).abs().max() for way in (attend, F.scaled_dot_product_attention)]
+    assert errors[0] < 2 * errors[1] + 2**-8
+
+
+def test_attention_goes_head_by_head_where_no_gradient_is_wanted(monkeypatch):
+    """So that training takes the same kernel as ever."""
+    calls = []
+    monkeypatch.setattr("magvit.nn.attention.attend_by_heads", lambda *x: calls.append(1) or attend_by_heads(*x))
+    x = torch.randn(1, 2, 5, 4, dtype=torch.bfloat16)
+    for counts, query, options in (
+        (1, x, {}),
+        (0, x.clone().requires_grad_(), {}),
+        (0, x.float(), {}),
+        (0, x, {"is_causal": True}),
+        (0, x, {"mask": torch.ones(5, 5, dtype=torch.bool)}),
+        (0, x, {"dropout": 0.1}),
+    ):
+        calls.clear()
+        attend(query, x.to(query.dtype), x.to(query.dtype), **options)
+        assert len(calls) == counts, options
 
 
 def test_cache_gives_the_same_as_all_positions_at_once(attention):

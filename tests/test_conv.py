@@ -5,7 +5,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from magvit.nn.conv import Conv, GroupNorm, blur_downsample, downsample, pad, upsample
+from magvit.nn.conv import (
+    Conv,
+    GroupNorm,
+    blur_downsample,
+    convolve_and_downsample,
+    convolve_upsampled,
+    downsample,
+    pad,
+    upsample,
+)
 
 NUMPY_MODES = {"reflect": "reflect", "zero": "constant", "replicate": "edge", "circular": "wrap"}
 
@@ -182,3 +191,28 @@ def test_blur_weights_neighbours_binomially_in_each_channel_by_itself():
     # along height one value meets tap 3/8; along width output i has taps 1 3 3 1 over inputs 2i-1 .. 2i+2
     torch.testing.assert_close(blurred[0, 0, 0] * 64 / 3, torch.tensor([0.0, 3, 1, 0]))
     assert not blurred[0, 1].any()
+
+
+@pytest.mark.parametrize("mode", NUMPY_MODES)
+@pytest.mark.parametrize("temporal", [True, False])
+@pytest.mark.parametrize("shape", [(4, 2, 6), (2, 2, 4), (1, 4, 2), (4, 6)])
+def test_resampling_and_the_convolution_beside_it_as_one_step(mode, temporal, shape):
+    """In float64, so that nothing but rounding may differ; odd sizes can be enlarged as well."""
+    torch.manual_seed(0)
+    conv = Conv(len(shape), 3, 4, padding=mode).double()
+    torch.nn.init.normal_(conv.bias)
+    for sizes in (shape, [size + 1 for size in shape], [1 for _ in shape]):
+        x = random(2, 3, *sizes).double()
+        torch.testing.assert_close(convolve_upsampled(conv, x, temporal), conv(upsample(x, temporal)))
+    x = random(2, 3, *shape).double()
+    torch.testing.assert_close(convolve_and_downsample(conv, x, temporal), downsample(conv(x), temporal))
+
+
+@pytest.mark.parametrize("temporal", [True, False])
+@pytest.mark.parametrize("shape", [(4, 4, 6), (1, 4, 2), (3, 5, 4)])
+def test_downsampling_in_bfloat16_without_gradient_is_the_same_to_the_bit(temporal, shape):
+    clip = random(2, 3, *shape).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = downsample(clip, temporal)
+        with torch.no_grad():
+            assert torch.equal(downsample(clip, temporal), expected)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from magvit.decoding import Decoding
 from magvit.editing.canvas import Canvas, Stretch
 from magvit.editing.composite import blur, change, enlarge, put_back, spread
 from magvit.editing.edit import edit, extend
@@ -167,6 +168,29 @@ def test_longer_and_larger_clips_come_back_whole(pipe: MagvitPipeline, source: A
     assert (after[:, ~known] != before[:, ~known]).float().mean() > 0.5
     assert [call[0] for call in calls] == list(range(1, calls[-1][1] + 1))
     assert read_metadata(done.output)["seed"] == 0
+
+
+def test_a_file_says_what_makes_it_again(pipe: MagvitPipeline, source: Any, tmp_path: Path) -> None:
+    clip, model = source(27, 50, 90), taught(pipe, *TASKS)
+    part: dict[str, Any] = {"region": "0.1,0.2,0.4,0.6", "start": 0.5, "duration": 2.0, "size": 32}
+    two_steps = pipe.decoding("IPC", num_steps=2)
+    done = edit(model, "IPC", clip, tmp_path / "out", sample=2, decoding=two_steps, seed=3, **part)
+    told = read_metadata(done.output)
+    assert told["asked"] == {"task": "inpainting_central", "keep_given": True, **part}
+    assert (told["task"], told["precision"]) == ("free", "float32")
+    again = edit(
+        model,
+        source=told["input"],
+        output=tmp_path / "again",
+        sample=told["sample"],
+        seed=told["seed"],
+        decoding=Decoding(**told["decoding"]),
+        **told["asked"],
+    )
+    assert torch.equal(frames_of(again.output), frames_of(done.output))
+    assert read_metadata(again.output) == told
+    longer = extend(model, clip, tmp_path / "longer", duration=0.5, decoding=pipe.decoding("FP", num_steps=1))
+    assert read_metadata(longer.output)["asked"] == {"task": "frame_prediction", "duration": 0.5, "size": "source"}
 
 
 def test_a_short_clip_is_held_and_cut_back(pipe: MagvitPipeline, source: Any, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_guidance_is_one_batch_of_both(num_segments: int, monkeypatch: pytest.Mo
 
 def test_callback_sees_every_step(pipe: MagvitPipeline) -> None:
     steps: list[DecodingStep] = []
-    made = pipe("unconditional", num_steps=5, callback=steps.append)
+    made = pipe("unconditional", num_steps=5, callback_on_step_end=steps.append)
     assert [step.step for step in steps] == list(range(5))
     assert torch.equal(steps[-1].tokens, made.tokens)
 
@@ -306,12 +306,12 @@ def test_a_model_carries_how_it_decodes(pipe: MagvitPipeline, tmp_path: Path) ->
     for task, label, decoding in (("FP", None, own), ("CG", 1, special.decoding)):
         steps: list[DecodingStep] = []
         video = random_clip() if task == "FP" else None
-        made = loaded(task, video, label, callback=steps.append)
+        made = loaded(task, video, label, callback_on_step_end=steps.append)
         assert len(steps) == decoding.num_steps
         assert torch.equal(made.tokens, pipe(task, video, label, decoding=decoding).tokens)
         assert torch.equal(made.tokens, pipe(task, video, label, **asdict(decoding)).tokens)
     steps = []
-    loaded("FP", random_clip(), callback=steps.append, num_steps=5)
+    loaded("FP", random_clip(), callback_on_step_end=steps.append, num_steps=5)
     assert len(steps) == 5
     with pytest.raises(TypeError, match="unknown option 'steps'"):
         loaded("FP", random_clip(), steps=5)
@@ -339,7 +339,12 @@ def test_any_pixels_can_be_given(pipe: MagvitPipeline) -> None:
     assert torch.equal(condition.cond_video[..., 0, 0], clip[..., 0, 0])
     assert not condition.cond_video[..., 1:, 1:].any()
     read: list[torch.Tensor] = []
-    made = pipe("inpainting_central", condition=condition, num_steps=2, callback=lambda step: read.append(step.inputs))
+    made = pipe(
+        "inpainting_central",
+        condition=condition,
+        num_steps=2,
+        callback_on_step_end=lambda step: read.append(step.inputs),
+    )
     tokens = pipe.tokenizer.encode(condition.cond_video)
     assert torch.equal(read[0][:, :, 0, 0], tokens[:, :, 0, 0])
     assert (read[0] == pipe.config.generator.vocabulary.mask_token_id).sum() == 30

@@ -134,6 +134,20 @@ def test_frames_are_independent_for_images_and_seen_together_for_video():
 
 
 @pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("clip_shape", [(4, 8, 12), (6, 16, 8), (16, 64, 32)])
+def test_without_gradients_latents_and_pixels_are_those_of_training_up_to_rounding(dims, clip_shape):
+    """Resampling and the convolution beside it are one step there, and tokens the same."""
+    tokenizer, video = made(replace(TINY, dims=dims)), clips(2, *clip_shape)
+    output = tokenizer(video)
+    with torch.no_grad():
+        latents = tokenizer.encode_latents(video)
+        reconstruction = tokenizer.decode_latents(tokenizer.quantizer.lookup(output.tokens))
+    torch.testing.assert_close(latents, output.latents.detach(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(reconstruction, output.reconstruction.detach(), atol=1e-5, rtol=1e-5)
+    assert torch.equal(tokenizer.encode(video), output.tokens)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
 def test_padding_is_used_by_the_encoder_and_the_decoder(dims):
     def of(**padding):
         return made(replace(TINY, dims=dims, **padding))

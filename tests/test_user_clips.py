@@ -79,6 +79,8 @@ WRONG: dict[str, tuple[Any, str]] = {
     "grey": (torch.rand(8, 16, 16, 1), r"shape \(8, 16, 16, 1\), expected \[B, 3, T, H, W\], \[B, T, 3, H, W\]"),
     "frames of two sizes": ([torch.rand(3, 16, 16), torch.rand(3, 16, 17)], "the frames of the video are of 2 shapes"),
     "too few": (CLIP[:, :7], "the video has 7 frames, this model needs 8"),
+    "three frames H W 3": (T_H_W_C[:3].numpy(), "the video has 3 frames, this model needs 8"),
+    "three frames 3 H W": (CLIP[:, :3].transpose(0, 1), "the video has 3 frames, this model needs 8"),
 }
 
 

@@ -27,8 +27,8 @@ def usable_device(name: str | torch.device) -> torch.device:
     return device
 
 
-def usable_precision(name: str | torch.dtype) -> Precision:
-    """What the networks work in, by one of its names.
+def usable_precision(name: str | torch.dtype, what: str = "precision") -> Precision:
+    """What the networks work in, by one of its names; `what` is it that has such a name.
 
     Raises:
         ValueError: it is another.
@@ -37,7 +37,12 @@ def usable_precision(name: str | torch.dtype) -> Precision:
         return "float32"
     if name in ("bfloat16", "bf16", torch.bfloat16):
         return "bfloat16"
-    raise ValueError(f"precision is {name!r}, expected float32 or bfloat16")
+    raise ValueError(f"{what} is {name!r}, expected float32 or bfloat16")
+
+
+def usable_dtype(name: str | torch.dtype) -> torch.dtype:
+    """What weights are kept in, by one of its names. ValueError if it is another than float32 or bfloat16."""
+    return torch.bfloat16 if usable_precision(name, "dtype") == "bfloat16" else torch.float32
 
 
 def keep_freed_memory() -> None:

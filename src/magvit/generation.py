@@ -33,7 +33,7 @@ def generate(
     cond_token_mask: TokenMask,
     decoding: Decoding,
     generators: Sequence[torch.Generator],
-    callback: Callable[[DecodingStep], None] | None = None,
+    callback: Callable[[DecodingStep], bool | None] | None = None,
 ) -> Tokens:
     """A grid of tokens for each condition and label (None: the unconditional class), drawn by its own generator.
 
@@ -46,7 +46,7 @@ def generate(
         cond_token_mask: where they are given.
         decoding: how tokens are drawn. Autoregressive models heed `temperature`, `top_k` and `top_p` alone.
         generators: one per sample.
-        callback: called after each step of Algorithm 1.
+        callback: called after each step of Algorithm 1; False ends it, see `decode`.
     """
     if isinstance(config, AutoregressiveGenerator) and isinstance(transformer, AutoregressiveTransformer):
         return generate_autoregressive(config, transformer, task, labels, cond_tokens, decoding, generators)

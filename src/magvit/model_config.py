@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from magvit.data.user_clips import VideoSource, user_clips
 from magvit.decoding import Decoding
 from magvit.shapes import Video
 from magvit.storage import CONFIG
-from magvit.tasks import MaskMode, Task, TaskFamily, Vocabulary, get_task, sequence_length
+from magvit.tasks import TASKS, Condition, MaskMode, Task, TaskFamily, Vocabulary, get_task, sequence_length
 from magvit.tokenizer import TokenizerConfig
 from magvit.transformer import TransformerConfig
 from magvit.typed_json import config_from_dict, optional
@@ -174,6 +175,45 @@ class ModelConfig:
         self.generator_for(task).check(task, decoding)
         decoding.check(math.prod(self.tokenizer.latent_shape(self.clip_shape)))
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks that it has learnt or, where that is not told, of all that it can be asked for."""
+        generator = self.generator
+        if generator is None or generator.tasks:
+            return generator.tasks if generator else ()
+        reads_clips = isinstance(generator, MaskedGenerator)
+        return tuple(
+            name
+            for name, task in TASKS.items()
+            if (reads_clips or not task.needs_video) and (self.classes or not task.class_conditional)
+        )
+
+    def facts(self) -> tuple[str, str]:
+        """What a reader is told of it: its clips, and what it has learnt."""
+        grid = "x".join(map(str, self.tokenizer.latent_shape(self.clip_shape)))
+        clips = f"clips of {'x'.join(map(str, self.clip_shape))} at {self.fps:g} fps"
+        learnt = self.generator.tasks if self.generator else ("no task, as there is no transformer",)
+        learnt = learnt or ("tasks that its config does not tell",)
+        return (
+            f"{clips} as {grid} tokens of {self.tokenizer.codebook_size} codes",
+            f"does {', '.join(learnt)}; {len(self.classes)} classes",
+        )
+
+    def check_condition(self, condition: Condition) -> None:
+        """ValueError for a condition of another shape, or one that shows more than the transformer can read."""
+        latent_shape = self.tokenizer.latent_shape(self.clip_shape)
+        found = tuple(condition.cond_video.shape[1:]), tuple(condition.cond_token_mask.shape[1:])
+        expected = (3, *self.clip_shape), latent_shape
+        if found != expected:
+            raise ValueError(f"the condition's video and token mask have shapes {found}, expected {expected}")
+        generator = self.generator
+        if isinstance(generator, MaskedGenerator) and generator.mask_mode == "prefix":
+            given = int(condition.cond_token_mask.flatten(1).sum(1).max())
+            length = sequence_length(generator.vocabulary, math.prod(latent_shape), "prefix", given)
+            if length > generator.transformer.max_length:
+                takes = f"this transformer takes {generator.transformer.max_length}"
+                raise ValueError(f"the condition gives {given} tokens, which makes sequences of {length}; {takes}")
+
     def check_request(
         self,
         task: Task,
@@ -223,7 +263,9 @@ class ModelConfig:
             return label
         names = ", ".join(self.classes[:3]) + (", ..." if len(self.classes) > 3 else "")
         found = f"{task.name} needs a label" if label is None else f"label is {label!r}"
-        raise ValueError(f"{found}, expected 0 to {len(self.classes) - 1} or a class name ({names})")
+        near = get_close_matches(str(label), self.classes, 1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"{found}, expected 0 to {len(self.classes) - 1} or a class name ({names}){meant}")
 
     @classmethod
     def load(cls, folder: Path) -> "ModelConfig":

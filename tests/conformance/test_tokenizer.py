@@ -14,16 +14,23 @@ PADDINGS = {"None": "zero", "reflect": "reflect"}
 
 
 def check(ref, prefix, model, video):
-    with torch.no_grad(), recorded_outputs(model) as outputs:
-        latents = model.encode_latents(video)
-        quantized, tokens = model.quantizer(latents)
-        reconstruction = model.decode_latents(model.quantizer.lookup(tokens))
+    """With gradients, as in training, and without, where some steps are taken together."""
+    with recorded_outputs(model) as outputs:
+        output = model(video)
     for key in ref.keys(f"{prefix}/stats/*"):  # first: they show where two models begin to differ
         ref.compare(key, stats(channels_last(outputs[key.removeprefix(f"{prefix}/stats/")])))
+    check_results(ref, prefix, model, output.latents.detach(), output.reconstruction.detach())
+    with torch.no_grad():
+        latents = model.encode_latents(video)
+        check_results(ref, prefix, model, latents, model.decode_latents(model.quantizer(latents)[0]))
+
+
+def check_results(ref, prefix, model, latents, reconstruction):
+    quantized, tokens = model.quantizer(latents)
     ref.compare(f"{prefix}/encoder_output", channels_last(latents))
     ref.exact(f"{prefix}/indices", tokens)
     if f"{prefix}/quantized" in ref:
-        ref.compare(f"{prefix}/quantized", channels_last(quantized))
+        ref.compare(f"{prefix}/quantized", channels_last(quantized.detach()))
     ref.compare(f"{prefix}/decoder_output", channels_last(reconstruction))
 
     vectors, codebook = model.quantizer.flat(latents)

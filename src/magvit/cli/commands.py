@@ -151,7 +151,7 @@ class Generate:
         pipe = load_pipeline(self.model, self.device)
         starts = range(0, self.num_samples, self.batch_size)
         with progress(decoding.num_steps * len(starts)) as callback:
-            made = (
+            results = (
                 pipe(
                     self.task,
                     label=label,
@@ -160,11 +160,11 @@ class Generate:
                     first_sample=start,
                     batch_size=self.batch_size,
                     seed=self.seed,
-                    callback=callback,
-                ).video
+                    callback_on_step_end=callback,
+                )
                 for start in starts
             )
-            write_samples(self.output, made, pipe.config.fps)
+            write_samples(self.output, ((made.video, made.metadata) for made in results), pipe.config.fps)
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,8 @@ class Reconstruct:
         clip = config.clips(self.input)
         pipe = load_pipeline(self.model, self.device)
         ids = pipe.tokenizer.encode(clip.to(pipe.device))
-        write_samples(self.output, [pipe.tokenizer.decode(ids)], pipe.config.fps)
+        told = {**pipe.origin, "input": str(self.input)}
+        write_samples(self.output, [(pipe.tokenizer.decode(ids), [told])], pipe.config.fps)
         if self.tokens is not None:
             self.tokens.parent.mkdir(parents=True, exist_ok=True)
             with written_whole(self.tokens) as path:

@@ -177,7 +177,7 @@ def write_edits(
                 for sample, path in enumerate(results[clip]):
 
                     def edit(to: Path, planned: "AnyPlan" = planned, sample: int = sample) -> "Edited":
-                        return planned.run(pipe, to, sample, lambda *_: step_done(None), {"model": model})
+                        return planned.run(pipe, to, sample, lambda *_: step_done(None))
 
                     done = _strip(edit, path) if path.suffix.lower() == ".png" else edit(path)
                     size = f"{done.num_frames} frames of {done.width}x{done.height}"

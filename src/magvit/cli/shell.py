@@ -1,12 +1,13 @@
 """What the commands share: checks before the work starts, the progress bar, writing results."""
 
 import re
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from magvit.places import check_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,22 +41,6 @@ def check_rate(output: Path, fps: float) -> None:
     from magvit.video import writing
 
     writing.check_rate(output if output.suffix else output / "sample.mp4", fps)
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse a folder in which no file can be made, or that cannot be made itself. Leaves nothing behind.
-
-    Raises:
-        OSError: one sentence.
-    """
-    nearest = folder.absolute()
-    while not nearest.exists():
-        nearest = nearest.parent
-    try:
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
-    except OSError as error:
-        raise OSError(f"cannot write to {folder}: {error.strerror}") from error
 
 
 def check_resume(folder: Path, resume: bool) -> None:
@@ -104,8 +89,9 @@ def progress(num_steps: int | None, unit: str = "step") -> Iterator[Callable[[ob
         yield step_done
 
 
-def write_samples(output: Path, batches: "Iterable[Tensor]", fps: float) -> None:
-    """Write samples, in batches `B C T H W`, as one file side by side, or into a folder as one .mp4 each.
+def write_samples(output: Path, batches: "Iterable[tuple[Tensor, Sequence[Mapping[str, Any]]]]", fps: float) -> None:
+    """Write samples, batches `B C T H W` with the metadata of each, as one file side by side, or into a folder, each as
+    an .mp4.
 
     The samples of an earlier call in the folder go when the first new ones are there.
 
@@ -114,20 +100,23 @@ def write_samples(output: Path, batches: "Iterable[Tensor]", fps: float) -> None
     """
     import torch
 
+    from magvit.outputs import told_together
     from magvit.storage import locked
     from magvit.video import write_video
 
     if output.suffix:
-        write_video(output, torch.cat([batch.cpu() for batch in batches]), fps)
+        made = [(batch.cpu(), metadata) for batch, metadata in batches]
+        together = told_together([told for _, metadata in made for told in metadata])
+        write_video(output, torch.cat([batch for batch, _ in made]), fps, together)
     else:
         number = 0
         with locked(output):
-            for batch in batches:
+            for batch, metadata in batches:
                 for earlier in output.glob("sample_*.mp4") if number == 0 else ():
                     if earlier.stem.removeprefix("sample_").isdecimal():
                         earlier.unlink()
-                for sample in batch:
-                    write_video(output / f"sample_{number:03d}.mp4", sample, fps)
+                for sample, told in zip(batch, metadata, strict=True):
+                    write_video(output / f"sample_{number:03d}.mp4", sample, fps, told)
                     number += 1
     print(f"wrote {output}")
 

@@ -18,8 +18,10 @@ VideoSource = Any
 """A video or picture file, or a folder of numbered pictures; a tensor or array of one of the layouts below; a picture
 of Pillow's; or a list of files, of clips, or of the frames of one clip. Pixels are floats in [0, 1], or uint8."""
 
-_COLOURS = {3: (0, 2), 4: (0, 1, 3), 5: (1, 2, 4)}
-"""The axes that may be the three colours, by the number of axes: the first that has three values is."""
+_COLOURS = {3: (2, 0), 4: (3, 0, 1), 5: (4, 1, 2)}
+"""The axes that may be the three colours, by the number of axes: the first of these that has three values is. So three
+frames are told from three colours: nothing is three pixels wide, and `[3, 3, H, W]` is `[3, T, H, W]`.
+"""
 LAYOUTS = "[B, 3, T, H, W], [B, T, 3, H, W] or [B, T, H, W, 3], or the same without B, and for a picture without T"
 
 

@@ -66,7 +66,7 @@ def decode(
     mask_token_id: int,
     mask_mode: MaskMode = "commit",
     generators: Sequence[torch.Generator] | None = None,
-    callback: Callable[[DecodingStep], None] | None = None,
+    callback: Callable[[DecodingStep], bool | None] | None = None,
     settled: tuple[Tokens, TokenMask] | None = None,
     reproduce_last_token_bug: bool = False,
 ) -> Tokens:
@@ -81,7 +81,7 @@ def decode(
         mask_mode: how the condition enters, see `magvit.tasks.commit`.
         generators: one per sample, so that a sample does not depend on the rest of its batch. On the CPU they give the
             same numbers whatever the device. Not needed if both temperatures are 0.
-        callback: called after each step.
+        callback: called after each step; if it returns False, that was the last one, and its prediction is the result.
         settled: tokens made before, and where they stand: they are known from the start and stay.
         reproduce_last_token_bug: keep the official rule to the letter: at least one token is marked for another
             prediction even after the last step, and when a single token is unknown, all become unknown again.
@@ -125,7 +125,8 @@ def decode(
 
         if callback is not None:
             read = (grids.inputs, grids.uncond_inputs, grids.segment_ids)
-            callback(DecodingStep(step, *read, tokens, masked, ratio.item(), confidence))
+            if callback(DecodingStep(step, *read, tokens, masked, ratio.item(), confidence)) is False:
+                break
     return tokens
 
 

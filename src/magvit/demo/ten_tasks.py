@@ -72,7 +72,7 @@ def run_demo(
             decoding=decoding,
             keep_given=True,
             seed=seed,
-            callback=callback,
+            callback_on_step_end=callback,
         )
         seconds = time.perf_counter() - begun
         latent_shape = pipe.config.tokenizer.latent_shape(pipe.config.clip_shape)

@@ -114,8 +114,20 @@ def plan_edit(
         ValueError, OSError: one sentence.
     """
     chosen = get_task(task)
-    asked = {"a region": region, "a mask": mask, "given frames": given_frames}
-    names = [name for name, value in asked.items() if value is not None]
+    asked = arguments(
+        task=chosen.name,
+        region=region,
+        mask=mask,
+        given_frames=given_frames,
+        start=start,
+        duration=duration,
+        target_fps=target_fps,
+        label=label,
+        keep_given=keep_given,
+        size=size,
+    )
+    given = {"a region": region, "a mask": mask, "given frames": given_frames}
+    names = [name for name, value in given.items() if value is not None]
     if len(names) > 1:
         raise ValueError(f"{' and '.join(names)} are given, expected one of them")
     if not chosen.needs_video:
@@ -145,6 +157,7 @@ def plan_edit(
     used = chosen if own else stand_in(config, chosen, known)
     return Plan(
         config=config,
+        asked=asked,
         task=used,
         stretch=stretch,
         canvas=canvas,
@@ -193,6 +206,7 @@ def plan_extension(
     count = len(stretch)
     return Plan(
         config=config,
+        asked=arguments(task=chosen.name, duration=duration, label=label, size=size),
         task=chosen,
         stretch=stretch,
         canvas=canvas_for(config, opened, size),
@@ -223,3 +237,14 @@ def decoding_for(config: ModelConfig, task: Task, decoding: Decoding | None) -> 
     decoding = decoding or config.decoding(task)
     config.check(task, decoding)
     return decoding
+
+
+def arguments(**asked: Any) -> dict[str, Any]:
+    """Arguments as the metadata of a file tell them: 1.0 as 1, and in words what JSON has nothing for."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+        return value if isinstance(value, str | int | float | list) else str(value)
+
+    return {name: plain(value) for name, value in asked.items() if value is not None}

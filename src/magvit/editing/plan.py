@@ -8,7 +8,7 @@ import itertools
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -65,6 +65,7 @@ class Plan:
         keep_given: whether what is given stays the source's.
         label: class number.
         decoding, seed: how tokens are drawn.
+        asked: the other arguments, by which the same can be asked for again.
     """
 
     config: ModelConfig
@@ -81,6 +82,7 @@ class Plan:
     label: int | None = None
     decoding: Decoding
     seed: int
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def num_steps(self) -> int:
@@ -99,9 +101,11 @@ class Plan:
         """ValueError for a number of samples or a seed that is none."""
         self.config.check_request(self.task, self.decoding, True, [self.label], num_samples, [self.seed])
 
-    def told(self, sample: int) -> dict[str, Any]:
+    def told(self, pipe: MagvitPipeline, sample: int) -> dict[str, Any]:
         """What a file says of how it was made."""
-        return {"task": self.task.name, "seed": self.seed, "sample": sample, "decoding": asdict(self.decoding)}
+        model = {**pipe.origin, "precision": pipe.precision, "input": str(self.stretch.source.path)}
+        drawn = {"task": self.task.name, "seed": self.seed, "sample": sample, "decoding": asdict(self.decoding)}
+        return {**model, **drawn, "asked": dict(self.asked)}
 
     def run(
         self,
@@ -118,7 +122,7 @@ class Plan:
             output: see `Sink`.
             sample: another one is another result.
             callback: called after each decoding step.
-            metadata: what the file is to say of itself beside task, seed and decoding.
+            metadata: what the file is to say of itself beside model, input, task, seed, decoding and what was asked.
 
         Raises:
             ValueError, OSError: the source is damaged, or the output cannot be written, which is then not there.
@@ -126,7 +130,7 @@ class Plan:
         shown, source = self.stretch, self.stretch.source
         height, width = (self.canvas.height, self.canvas.width) if self.bare else (source.height, source.width)
         sound = (source, shown.start, shown.duration) if source.has_sound else None
-        told = {**metadata, **self.told(sample)}
+        told = {**metadata, **self.told(pipe, sample)}
         sink = Sink(output, height, width, shown.fps, sound, told, shown.ends(self.total))
         counter = itertools.count(1)
 

@@ -152,7 +152,7 @@ def generate_windows(
     for numbers in _batches(pipe, range(len(tiling.places))):
         shown = pixels.cut(condition.cond_video, numbers), pixels.cut(condition.cond_mask, numbers)
         part = Condition(*shown, tiling.cut(given, numbers))
-        pipe.check_condition(part, window)
+        pipe.config.check_condition(part)
         tokens = pipe.encode_condition(part)
         for number, one in zip(numbers, tokens, strict=True):
             cond_tokens[(0, *tiling.places[number])] = one

@@ -113,14 +113,36 @@ class SelfAttention(nn.Module):
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each B heads L d
         if cache is not None:
             key, value = cache.append(key, value)
-        dropout = self.dropout if self.training else 0.0
-        if dropout and x.device.type == "cpu" and mask is None and not is_causal:
-            x = attend_with_dropout(query, key, value, dropout)
-        else:
-            x = F.scaled_dot_product_attention(
-                query, key, value, attn_mask=mask, dropout_p=dropout, is_causal=is_causal
-            )
+        x = attend(query, key, value, mask, self.dropout if self.training else 0.0, is_causal)
         return self.out(x.transpose(1, 2).reshape(batch, length, hidden))
+
+
+def attend(
+    query: Float[Tensor, "B heads L d"],
+    key: Float[Tensor, "B heads M d"],
+    value: Float[Tensor, "B heads M d"],
+    mask: Bool[Tensor, "... #L M"] | Float[Tensor, "... #L M"] | None = None,
+    dropout: float = 0.0,
+    is_causal: bool = False,
+) -> Float[Tensor, "B heads L d"]:
+    """`dropout(softmax(query key^T / sqrt(d) + mask)) value`, by PyTorch's fused kernel or what is faster."""
+    if query.device.type == "cpu" and mask is None and not is_causal:
+        if dropout:
+            return attend_with_dropout(query, key, value, dropout)
+        if query.dtype == torch.bfloat16 and not query.requires_grad:
+            return attend_by_heads(query, key, value)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, is_causal=is_causal)
+
+
+def attend_by_heads(
+    query: Float[Tensor, "B heads L d"], key: Float[Tensor, "B heads M d"], value: Float[Tensor, "B heads M d"]
+) -> Float[Tensor, "B heads L d"]:
+    """`softmax(query key^T / sqrt(d)) value`, on the CPU in bf16 more than twice as fast as PyTorch's own.
+
+    One head at a time, so that its scores, which are written out, stay in the cache.
+    """
+    heads = zip(*(x.flatten(0, 1) for x in (query * query.shape[-1] ** -0.5, key, value)), strict=True)
+    return torch.stack([(q @ k.mT).softmax(-1) @ v for q, k, v in heads]).view(query.shape)
 
 
 def attend_with_dropout(

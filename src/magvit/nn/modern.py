@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from magvit.nn.attention import attend
 from magvit.shapes import Grid
 
 BASE = 100.0
@@ -78,17 +79,8 @@ class ModernLayer(nn.Module):
         qkv = self.qkv(x).view(batch, length, 3, self.num_heads, hidden // self.num_heads)
         turned = rotate(F.rms_norm(qkv[:, :, :2], qkv.shape[-1:]).to(qkv.dtype), self.table[-length:])
         query, key, value = (part.transpose(1, 2) for part in (*turned.unbind(2), qkv[:, :, 2]))  # each B heads L d
-        x = attend(query, key, value, visible)
+        if x.device.type == "cpu" and visible is None and query.requires_grad:
+            x = (query * query.shape[-1] ** -0.5 @ key.mT).softmax(-1).to(value.dtype) @ value  # faster backward
+        else:
+            x = attend(query, key, value, visible)
         return self.attention_out(x.transpose(1, 2).reshape(batch, length, hidden))
-
-
-def attend(
-    query: Float[Tensor, "B heads L d"],
-    key: Float[Tensor, "B heads L d"],
-    value: Float[Tensor, "B heads L d"],
-    visible: Bool[Tensor, "B 1 1 L"] | None,
-) -> Float[Tensor, "B heads L d"]:
-    """Attention; on the CPU by matrix products, whose backward pass is faster than that of PyTorch's own."""
-    if query.device.type != "cpu" or visible is not None:
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=visible)
-    return (query * query.shape[-1] ** -0.5 @ key.mT).softmax(-1).to(value.dtype) @ value

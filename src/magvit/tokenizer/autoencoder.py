@@ -1,11 +1,23 @@
-"""Encoder and decoder of the tokenizer (paper section 3.1, appendix A.1), for video (`dims=3`) or frames (`dims=2`)."""
+"""Encoder and decoder of the tokenizer (paper section 3.1, appendix A.1), for video (`dims=3`) or frames (`dims=2`).
+
+On the CPU without gradients, resampling and the convolution beside it are one step, equal up to rounding.
+"""
 
 from itertools import chain, pairwise, repeat
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor, nn
 
-from magvit.nn.conv import Conv, GroupNorm, Padding, downsample, upsample
+from magvit.nn.conv import (
+    Conv,
+    GroupNorm,
+    Padding,
+    convolve_and_downsample,
+    convolve_upsampled,
+    downsample,
+    swish,
+    upsample,
+)
 from magvit.nn.rematerialize import recompute
 from magvit.tokenizer.config import TokenizerConfig
 
@@ -24,14 +36,25 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return shortcut(x) + conv(swish(norm(conv(swish(norm(x))))))."""
-        h = self.conv1(F.silu(self.norm1(x)))
-        return self.shortcut(x) + self.conv2(F.silu(self.norm2(h)))
+        h = self.conv1(swish(self.norm1(x)))
+        return self.shortcut(x) + self.conv2(swish(self.norm2(h)))
+
+    def pooled(self, x: Tensor, temporal: bool) -> Tensor:
+        """Return downsample(self(x), temporal) for even sizes; the last convolution takes the mean along with it."""
+        h = self.conv1(swish(self.norm1(x)))
+        small = convolve_and_downsample(self.conv2, swish(self.norm2(h)), temporal)
+        return self.shortcut(downsample(x, temporal)) + small
 
 
 def _blocks(config: TokenizerConfig, padding: Padding, in_channels: int, out_channels: int) -> nn.Sequential:
     """`num_res_blocks` residual blocks of one width."""
     widths = chain([in_channels], repeat(out_channels, config.num_res_blocks))  # never a list: a config may lie
     return nn.Sequential(*(ResBlock(config.dims, a, b, padding, config.norm_groups) for a, b in pairwise(widths)))
+
+
+def _in_one_step(x: Tensor) -> bool:
+    """Whether resampling is joined with a convolution; how that does on a GPU is not known."""
+    return x.device.type == "cpu" and not torch.is_grad_enabled()
 
 
 class Encoder(nn.Module):
@@ -59,14 +82,22 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode pixels in [0, 1]."""
+        if _in_one_step(x) and torch.is_autocast_enabled("cpu"):  # faster; in float32 norms would lose digits by it
+            x = x.contiguous(memory_format=torch.channels_last if x.ndim == 4 else torch.channels_last_3d)
         for i in range(len(self.levels)):
             x = recompute(i < self.rematerialize, self.level, i, x)
-        return self.conv_out(F.silu(self.norm_out(self.middle(x))))
+        return self.conv_out(swish(self.norm_out(self.middle(x))))
 
     def level(self, i: int, x: Tensor) -> Tensor:
         """Level i and, unless it is the last one, the pooling after it; the first one starts from pixels."""
-        x = self.levels[i](self.conv_in(x) if i == 0 else x)
-        return downsample(x, self.temporal_downsample[i]) if i + 1 < len(self.levels) else x
+        x, blocks = self.conv_in(x) if i == 0 else x, self.levels[i]
+        if i + 1 == len(self.levels):
+            return blocks(x)
+        if not _in_one_step(x) or any(size % 2 for size in x.shape[2:]):
+            return downsample(blocks(x), self.temporal_downsample[i])
+        *first, last = blocks.children()
+        assert isinstance(last, ResBlock)
+        return last.pooled(nn.Sequential(*first)(x), self.temporal_downsample[i])
 
 
 class Decoder(nn.Module):
@@ -101,5 +132,9 @@ class Decoder(nn.Module):
 
     def level(self, i: int, x: Tensor) -> Tensor:
         """Level i and, unless it is the first one, the enlargement before it; the last one ends in pixels."""
-        x = self.levels[i](self.upsample_convs[i - 1](upsample(x, self.temporal_upsample[i - 1])) if i else x)
-        return self.conv_out(F.silu(self.norm_out(x))) if i + 1 == len(self.levels) else x
+        if i:
+            conv, temporal = self.upsample_convs[i - 1], self.temporal_upsample[i - 1]
+            assert isinstance(conv, Conv)
+            x = convolve_upsampled(conv, x, temporal) if _in_one_step(x) else conv(upsample(x, temporal))
+        x = self.levels[i](x)
+        return self.conv_out(swish(self.norm_out(x))) if i + 1 == len(self.levels) else x

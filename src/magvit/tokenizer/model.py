@@ -1,17 +1,30 @@
 """The 3D-VQ tokenizer (paper section 3.1) and the per-frame 2D-VQ it is inflated from."""
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from einops import rearrange
 from torch import nn
 
+from magvit import hub, storage
+from magvit.device import usable_dtype
+from magvit.model_card import millions, model_card
 from magvit.nn.haar import haar, inverse_haar
-from magvit.shapes import Latents, Tokens, Video, check_video
+from magvit.shapes import Grid, Latents, Tokens, Video, check_video
 from magvit.tokenizer.autoencoder import Decoder, Encoder
 from magvit.tokenizer.config import TokenizerConfig
 from magvit.tokenizer.linear_path import LinearPath
 from magvit.tokenizer.quantizer import Quantizer
+from magvit.typed_json import config_from_dict
+
+_EXAMPLE = """
+tokenizer = magvit.VideoTokenizer.from_pretrained("NAME")
+clip = magvit.read_video("clip.mp4")[None]  # B 3 T H W in [0, 1], sizes that the strides divide
+tokens = tokenizer.encode(clip)  # B t h w
+again = tokenizer.decode(tokens)
+"""
 
 
 class TokenizerOutput(NamedTuple):
@@ -23,7 +36,7 @@ class TokenizerOutput(NamedTuple):
     tokens: Tokens
 
 
-class VideoTokenizer(nn.Module):
+class VideoTokenizer(nn.Module, hub.Pushed):
     """Video `B 3 T H W` in [0, 1] to tokens `B t h w` in [0, codebook_size) and back."""
 
     def __init__(self, config: TokenizerConfig):
@@ -36,6 +49,67 @@ class VideoTokenizer(nn.Module):
         if config.linear_path:
             nn.init.zeros_(self.encoder.conv_out.weight)
             nn.init.zeros_(self.decoder.conv_out.weight)
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, *, revision: str | None = None, dtype: torch.dtype = torch.float32
+    ) -> "VideoTokenizer":
+        """The tokenizer of a model folder, of a packaged model or of one on the hub, in evaluation mode on the CPU.
+
+        Args:
+            name: as for `MagvitPipeline.from_pretrained`; a transformer beside it is not looked at.
+            revision: branch, tag or commit on the hub.
+            dtype: float32, or bfloat16, which takes half the memory.
+
+        Raises:
+            OSError: it is not there.
+            ValueError: something in it is wrong.
+        """
+        dtype = usable_dtype(dtype)
+        folder = hub.resolve(name, revision)
+        values = storage.load_config(folder, "model")
+        config = config_from_dict(TokenizerConfig, values.get("tokenizer"), f"{folder / storage.CONFIG}: tokenizer")
+        return hub.load_network(lambda: cls(config), folder, "tokenizer", dtype).eval()
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        dtype: torch.dtype = torch.float32,
+        *,
+        clip_shape: Grid | None = None,
+        license: str = "unknown",
+        name: str | None = None,
+    ) -> None:
+        """Write a model folder without a transformer, which a pipeline reads as well.
+
+        Args:
+            folder: made if need be.
+            dtype: bfloat16 halves its size.
+            clip_shape: `(T, H, W)` that a pipeline fits clips to; by default the paper's 16 frames and 16x16 tokens.
+            license, name: what the model card says, where there is none yet; see `MagvitPipeline.save_pretrained`.
+
+        Raises:
+            OSError: the folder cannot be written.
+            ValueError: the licence is no word, or the strides do not divide the clip.
+        """
+        frames, height, width = clip_shape or (
+            max(16, self.config.strides[0]),
+            *(16 * n for n in self.config.strides[1:]),
+        )
+        self.config.latent_shape((frames, height, width))
+        facts = [
+            f"Tokens stand for {'x'.join(map(str, self.config.strides))} pixels (time x height x width), "
+            f"and are of {self.config.codebook_size} codes.",
+            f"A tokenizer alone, of {millions(sum(parameter.numel() for parameter in self.parameters()))}.",
+        ]
+        card = model_card(name or Path(folder).resolve().name, license, facts, _EXAMPLE, ["tokenizer"])
+        config = {"format": 2, "tokenizer": asdict(self.config), "clip_shape": [frames, height, width]}
+        hub.save_folder(folder, config, {"tokenizer": hub.stored(self, usable_dtype(dtype))}, card)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of its weights. Distances to the codes are computed in float32 all the same."""
+        return self.quantizer.codebook.dtype
 
     @property
     def rematerialize(self) -> int:
@@ -82,7 +156,7 @@ class VideoTokenizer(nn.Module):
             ValueError: if the video is not `B 3 T H W` in [0, 1] or its sizes do not divide by the strides.
         """
         check_video(video)
-        return self.quantizer.nearest(self.encode_latents(video))
+        return self.quantizer.nearest(self.encode_latents(video.to(self.dtype)))
 
     @torch.no_grad()
     def decode(self, tokens: Tokens) -> Video:

@@ -8,9 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from magvit.video.writing import import_image
-
-IMAGE_DESCRIPTION = 0x010E  # the EXIF tag
+from magvit.video.writing import IMAGE_DESCRIPTION, import_image, png_text
 
 
 class Gif:
@@ -97,12 +95,7 @@ class Folder:
 
     def add(self, pixels: np.ndarray, begin: Fraction, end: Fraction) -> None:
         """Add a frame `H W 3`; a folder does not tell times."""
-        from PIL.PngImagePlugin import PngInfo
-
-        text = PngInfo()
-        if self.comment:
-            text.add_text("Comment", self.comment)
-        self.image.fromarray(pixels).save(self.path / f"frame_{self.count:06d}.png", pnginfo=text)
+        self.image.fromarray(pixels).save(self.path / f"frame_{self.count:06d}.png", pnginfo=png_text(self.comment))
         self.count += 1
 
     def finish(self) -> None:

@@ -18,10 +18,17 @@ from torch import Tensor
 from magvit.storage import written_whole
 from magvit.video.film import Film
 from magvit.video.images import known_formats
-from magvit.video.picture_files import IMAGE_DESCRIPTION, Folder, Gif, Webp
+from magvit.video.picture_files import Folder, Gif, Webp
 from magvit.video.reading import opened
 from magvit.video.source import Seconds, Source, numbered_pictures
-from magvit.video.writing import check_folder, error_reason, import_image, move_in_place, plain_errors
+from magvit.video.writing import (
+    IMAGE_DESCRIPTION,
+    check_folder,
+    error_reason,
+    import_image,
+    move_in_place,
+    plain_errors,
+)
 
 _LARGEST_SIDE = {".mp4": 16384, ".mkv": 16384, ".webm": 16384, ".gif": 65535, ".webp": 16383, "": 2**31}
 _ANIMATIONS: dict[str, type[Gif] | type[Webp]] = {".gif": Gif, ".webp": Webp}

@@ -1,10 +1,11 @@
 """Tensors to video files: `write_video`, one small function for each format."""
 
+import json
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import pairwise
@@ -24,7 +25,12 @@ HIGHEST_RATES = {".mp4": 1000, ".gif": 50, ".webp": 1000}
 """Beyond, the clocks of the formats are too coarse; browsers play faster GIFs at 10 frames a second."""
 
 
-def write_video(path: str | os.PathLike[str], video: Tensor, fps: Any = 8) -> None:
+IMAGE_DESCRIPTION = 0x010E  # the EXIF tag
+
+
+def write_video(
+    path: str | os.PathLike[str], video: Tensor, fps: Any = 8, metadata: Mapping[str, Any] | None = None
+) -> None:
     """Write a video `C T H W`, or a batch `B C T H W` side by side, in the format that the suffix names.
 
     | suffix | written |
@@ -42,6 +48,7 @@ def write_video(path: str | os.PathLike[str], video: Tensor, fps: Any = 8) -> No
         video: float RGB in [0, 1].
         fps: frames per second, any kind of number; not used for pictures. From 0.01 to what the format's clock can
             tell: 50 for `.gif`, 1000 for the others.
+        metadata: what to say of the file, as JSON in its comment; `magvit.video.read_metadata` reads it.
 
     Raises:
         ValueError: unknown suffix, wrong shape or values, a rate that cannot be written.
@@ -57,14 +64,14 @@ def write_video(path: str | os.PathLike[str], video: Tensor, fps: Any = 8) -> No
     if clips.numel() == 0:
         raise ValueError(f"video has shape {tuple(video.shape)}, expected at least one pixel")
     check_video(clips)
-    pixels = clips.detach().float().clamp(0, 1).mul(255).round().to("cpu", torch.uint8).numpy()
+    pixels = to_bytes(clips)
     path = path.resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".magvit-", dir=path.parent))
         try:
             staged = staging / f"video{suffix}"
-            _WRITERS[suffix](staged, pixels, fps)
+            _WRITERS[suffix](staged, pixels, fps, json.dumps(metadata) if metadata else "")
             move_in_place(staged, path)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -72,6 +79,11 @@ def write_video(path: str | os.PathLike[str], video: Tensor, fps: Any = 8) -> No
         raise
     except Exception as error:  # FFmpeg's and Pillow's own kinds included
         raise OSError(f"cannot write {path}: {error_reason(error)}") from error
+
+
+def to_bytes(video: Tensor) -> np.ndarray:
+    """Pixels in [0, 1] as 8-bit ones."""
+    return video.detach().float().clamp(0, 1).mul(255).round().to("cpu", torch.uint8).numpy()
 
 
 def check_rate(path: Path, fps: Any) -> float:
@@ -143,7 +155,7 @@ def error_reason(error: Exception) -> str:
     return " ".join(str(getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
 
 
-def _write_mp4(path: Path, clips: np.ndarray, fps: float | int) -> None:
+def _write_mp4(path: Path, clips: np.ndarray, fps: float | int, comment: str) -> None:
     av = import_av()
     from av.video.reformatter import ColorRange, Colorspace
 
@@ -155,6 +167,8 @@ def _write_mp4(path: Path, clips: np.ndarray, fps: float | int) -> None:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
+        if comment:
+            container.metadata["comment"] = comment
         context = stream.codec_context
         context.color_primaries = context.color_trc = context.colorspace = bt709
         context.color_range = ColorRange.MPEG
@@ -165,26 +179,41 @@ def _write_mp4(path: Path, clips: np.ndarray, fps: float | int) -> None:
         container.mux(stream.encode(None))
 
 
-def _write_animation(path: Path, clips: np.ndarray, fps: float | int) -> None:
+def _write_animation(path: Path, clips: np.ndarray, fps: float | int, comment: str) -> None:
     image = import_image()
     first, *others = (image.fromarray(pixels) for pixels in rearrange(clips, "b c t h w -> t h (b w) c"))
     tick = 10 if path.suffix == ".gif" else 1  # milliseconds; GIF counts hundredths of a second
     times = [round(index * 1000 / fps / tick) * tick for index in range(len(others) + 2)]
     durations = [max(end - begin, tick) for begin, end in pairwise(times)]
-    first.save(path, save_all=True, append_images=others, duration=durations, loop=0, quality=90)
+    exif = image.Exif()
+    if comment and path.suffix == ".gif":
+        first.info["comment"] = comment
+    elif comment:
+        exif[IMAGE_DESCRIPTION] = comment
+    first.save(path, save_all=True, append_images=others, duration=durations, loop=0, quality=90, exif=exif)
 
 
-def _write_picture(path: Path, clips: np.ndarray, fps: float | int) -> None:
-    import_image().fromarray(rearrange(clips, "b c t h w -> (b h) (t w) c")).save(path)
+def _write_picture(path: Path, clips: np.ndarray, fps: float | int, comment: str) -> None:
+    import_image().fromarray(rearrange(clips, "b c t h w -> (b h) (t w) c")).save(path, pnginfo=png_text(comment))
 
 
-def _write_folder(path: Path, clips: np.ndarray, fps: float | int) -> None:
+def _write_folder(path: Path, clips: np.ndarray, fps: float | int, comment: str) -> None:
     path.mkdir()
     for index, pixels in enumerate(rearrange(clips, "b c t h w -> t h (b w) c")):
-        import_image().fromarray(pixels).save(path / f"frame_{index:06d}.png")
+        import_image().fromarray(pixels).save(path / f"frame_{index:06d}.png", pnginfo=png_text(comment))
 
 
-_WRITERS: dict[str, Callable[[Path, np.ndarray, float | int], None]] = {
+def png_text(comment: str) -> Any:
+    """A comment as Pillow writes it into a PNG; nothing if there is none."""
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    if comment:
+        text.add_text("Comment", comment)
+    return text
+
+
+_WRITERS: dict[str, Callable[[Path, np.ndarray, float | int, str], None]] = {
     ".mp4": _write_mp4,
     ".gif": _write_animation,
     ".webp": _write_animation,
