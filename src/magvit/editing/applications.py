@@ -7,7 +7,7 @@ from typing import Any
 
 from magvit.decoding import Decoding
 from magvit.editing.canvas import Number, Stretch
-from magvit.editing.edit import Size, canvas_for, decoding_for, open_source, plan_edit
+from magvit.editing.edit import Size, arguments, canvas_for, decoding_for, open_source, plan_edit
 from magvit.editing.panorama import plan_panorama
 from magvit.editing.plan import NOTHING, AnyPath, Edited, Plan, Progress, stand_in
 from magvit.editing.regions import GivenFrames, Region
@@ -187,9 +187,9 @@ def plan_stop_motion(
         raise ValueError(f"between is {between}, expected at least 1 frame")
     rate = Fraction(config.fps if fps is None else fps).limit_denominator(1001)
     if isinstance(pictures, Sequence) and not isinstance(pictures, str):
-        opened = Source.of_pictures(pictures)
+        names, opened = [str(picture) for picture in pictures], Source.of_pictures(pictures)
     else:
-        opened = open_source(config, pictures)
+        names, opened = None, open_source(config, pictures)
     shown = list(Stretch.of(opened).numbers)
     if len(shown) < 2:
         raise ValueError(f"{opened.path} is one picture, expected at least two to make frames between them")
@@ -206,6 +206,7 @@ def plan_stop_motion(
     )
     return Plan(
         config=config,
+        asked=arguments(pictures=names, between=between, fps=fps, size=size),
         task=task,
         stretch=stretch,
         canvas=canvas_for(config, opened, size),

@@ -114,7 +114,7 @@ def plan_edit(
         ValueError, OSError: one sentence.
     """
     chosen = get_task(task)
-    asked = _told(
+    asked = arguments(
         task=chosen.name,
         region=region,
         mask=mask,
@@ -206,7 +206,7 @@ def plan_extension(
     count = len(stretch)
     return Plan(
         config=config,
-        asked=_told(task=chosen.name, duration=duration, label=label, size=size),
+        asked=arguments(task=chosen.name, duration=duration, label=label, size=size),
         task=chosen,
         stretch=stretch,
         canvas=canvas_for(config, opened, size),
@@ -239,7 +239,7 @@ def decoding_for(config: ModelConfig, task: Task, decoding: Decoding | None) -> 
     return decoding
 
 
-def _told(**asked: Any) -> dict[str, Any]:
+def arguments(**asked: Any) -> dict[str, Any]:
     """Arguments as the metadata of a file tell them: 1.0 as 1, and in words what JSON has nothing for."""
 
     def plain(value: Any) -> Any:

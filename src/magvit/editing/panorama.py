@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from magvit.editing.canvas import Number, Stretch
-from magvit.editing.edit import Size, canvas_for, open_source, plan_edit
+from magvit.editing.edit import Size, arguments, canvas_for, open_source, plan_edit
 from magvit.editing.plan import NOTHING, AnyPath, Edited, Plan, Progress
 from magvit.editing.regions import BoxRegion
 from magvit.model_config import ModelConfig
@@ -103,7 +103,7 @@ class Panorama:
         source, shown, whole = self.source, self.shown, self.source.width + 2 * sum(self.margins)
         width = whole if self.pan == "none" else source.width
         sound = (source, shown.start, shown.duration) if source.has_sound else None
-        told = {**metadata, **pipe.origin, "precision": pipe.precision, **self.first.told(sample)}
+        told = {**metadata, **self.first.told(pipe, sample)}
         sink = Sink(output, source.height, width, shown.fps, sound, told, shown.duration)
         with tempfile.TemporaryDirectory() as folder:
             made = self.first.run(pipe, Path(folder) / "0", sample, step)
@@ -170,7 +170,8 @@ def plan_panorama(
     wide = Widened.of(opened, margins[0])
     how = {"start": start, "duration": duration, "size": size, **options}
     first = plan_edit(config, "outpainting_vertical", wide, region=wide.given, **how)
-    shown = first.stretch
+    asked = arguments(width=width, pan=pan, start=start, duration=duration, size=size)
+    first, shown = replace(first, asked=asked), first.stretch
     if opened.is_picture and pan != "none":
         seconds = PICTURE_SECONDS if duration is None else duration
         shown = Stretch.of(replace(opened, duration=float(seconds)), 0, seconds, PICTURE_RATE)
