@@ -80,7 +80,9 @@ def load_network(
     """
     path = _weights_of(Path(folder), name)
     shapes = storage.tensor_shapes(path)
-    network = build(factory, len(shapes), path).to(dtype)
+    network = build(factory, len(shapes), path)
+    if dtype != torch.float32:  # PyTorch's own, in which networks are made
+        network.to(dtype)
     check_shapes(network, shapes, path)
     load_state(network, storage.load_tensors(path), path)
     return network
