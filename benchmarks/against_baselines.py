@@ -9,7 +9,8 @@ brackets of the best baseline.
 
 import argparse
 
-from decoding import Judge
+import torch
+from decoding import BATCH, Judge
 
 from magvit.evaluation.baselines import RULES, fill
 from magvit.pipeline import MagvitPipeline
@@ -26,6 +27,9 @@ def main() -> None:
     options = parser.parse_args()
     pipe = MagvitPipeline.from_pretrained(options.model, precision="bfloat16")
     judge = Judge(pipe, options.clips, others=128, features=options.features)
+    again = torch.cat([pipe.tokenizer.reconstruct(part).float() for part in judge.clips.split(BATCH)])
+    own, kept = (judge.distance(judge.features(video)) for video in (judge.clips, again))
+    print(f"Distance of the clips themselves {own:.1f}, of their reconstructions {kept:.1f}.\n")
     print("| task | PSNR | distance | read as its class |\n|---|---|---|---|")
     for task in map(get_task, TEN_TASKS):
         condition = judge.condition(task)

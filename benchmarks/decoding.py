@@ -69,12 +69,16 @@ class Judge:
             parts.append(self.pipe(task.name, given, labels, **options).video.float())
         return torch.cat(parts)
 
+    def distance(self, seen: Tensor) -> float:
+        """Of clips, by their features, to the other ones."""
+        return frechet_distance(FeatureStatistics.of(seen), self.real)
+
     def scores(self, task: Task, video: Tensor) -> dict[str, float]:
         """Distance, accuracy of the class, and PSNR of what was not given."""
         seen, unknown = self.features(video), (~self.condition(task).cond_mask).expand_as(video)
         error = ((video - self.clips).square() * unknown).flatten(1).sum(1) / unknown.flatten(1).sum(1)
         return {
-            "distance": frechet_distance(FeatureStatistics.of(seen), self.real),
+            "distance": self.distance(seen),
             "psnr": -10 * error.log10().mean().item(),
             "accuracy": (self.network.classifier(seen).argmax(1) == self.labels).float().mean().item(),
         }

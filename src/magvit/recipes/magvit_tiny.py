@@ -73,8 +73,8 @@ def tokenizer() -> TokenizerRun:
 def transformer() -> TransformerRun:
     """Stage 2 on all ten tasks, unconditional generation and any region, on the robot arm and a little of all else.
 
-    One H200: 30 steps a second, where the loader keeps up; 7 minutes. One CPU core takes 2.7 s for 8 clips:
-    `--loop.global-batch-size 8 --loop.num-steps 6000` is a night's work and a rougher model.
+    The packaged weights took 7 minutes on one H200, by a loop made for it (docs/LOG.md); how fast this one is there
+    has not been measured. On a CPU take a smaller step: `--loop.global-batch-size 8`.
 
     magvit train transformer magvit-tiny --data CLIPS --output runs/tiny --tokenizer runs/tiny-tokenizer/model
     """
