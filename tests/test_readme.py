@@ -2,9 +2,11 @@
 
 import inspect
 import re
+import runpy
 import shlex
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from magvit.cli import COMMANDS as TABLE
 from magvit.cli import main, parse_arguments
 from magvit.tasks import TEN_TASKS, get_task
 from magvit.video import write_video
-from tiny_model import random_clip
+from tiny_model import random_clip, tiny_pipeline
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,8 +28,8 @@ needs_packaged_model = pytest.mark.skipif(
 )
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 @needs_packaged_model
@@ -94,6 +96,21 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         assert main(command.split()) == 0, f"{command}: {capsys.readouterr()}"
         assert not capsys.readouterr().err.startswith("magvit: "), command
     assert all(Path(command.split()[-1]).exists() for command in RUN if "--output" in command)
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    contents = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    entries = [line for block in re.findall(r"```{toctree}\n(.*?)```", contents, re.DOTALL) for line in block.split()]
+    pages = [path.stem for path in DOCUMENTS if path.parent.name == "docs" and path.stem != "index"]
+    assert [page for page in pages if not any(fnmatch(page, entry) for entry in entries)] == []
+
+
+def test_figures_are_made_again(tmp_path: Path) -> None:
+    tiny_pipeline().save_pretrained(tmp_path / "model")
+    runpy.run_path(str(ROOT / "docs" / "figures.py"))["figures"](str(tmp_path / "model"), tmp_path / "images")
+    made = {path.name for path in (tmp_path / "images").iterdir()}
+    page = (ROOT / "docs" / "ten_minutes.md").read_text(encoding="utf-8")
+    assert made == set(re.findall(r"\]\(images/([^)]+)\)", page))
 
 
 def test_commands_that_are_named_in_a_sentence_exist() -> None:
