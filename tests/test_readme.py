@@ -162,14 +162,27 @@ def test_method_names_files_that_exist() -> None:
     assert [name for name in files if not (ROOT / "src" / "magvit" / name).exists()] == []
 
 
+EXAMPLE_FILES = sorted((ROOT / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("example", EXAMPLE_FILES, ids=lambda path: path.stem)
+def test_example_explains_itself(
+    example: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [example.name, "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(str(example), run_name="__main__")
+    assert "usage" in capsys.readouterr().out
+
+
 @needs_packaged_model
-@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("example", EXAMPLE_FILES, ids=lambda path: path.stem)
 def test_example_runs(example: Path, tmp_path: Path) -> None:
     write_video(tmp_path / "clip.mp4", random_clip(frames=20, height=48, width=64))
     arguments, result_file = {
-        "predict_frames": (["clip.mp4", "out.mp4"], "out.mp4"),
-        "watch_decoding": (["out.png"], "out.png"),
-        "train_synthetic_features": (["pushing", ".", "1"], "pushing.safetensors"),
+        "predict_frames": (["clip.mp4", "out.mp4", "--num-samples", "1"], "out.mp4"),
+        "watch_decoding": (["out.png", "--num-steps", "2"], "out.png"),
+        "train_synthetic_features": (["pushing", ".", "--steps", "1"], "pushing.safetensors"),
     }[example.stem]
     result = subprocess.run(
         [sys.executable, str(example), *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
