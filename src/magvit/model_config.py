@@ -71,7 +71,8 @@ class Generator:
         Raises:
             ValueError: one sentence that says what it has learnt.
         """
-        if not self.knows(task):
+        from_nothing = decoding.mask_mode == "latent_masking" and self.unconditional_family(task) == "full_generation"
+        if not self.knows(task) and not from_nothing:
             learnt = f"this model was trained on {', '.join(self.tasks)}"
             if self.vocabulary.is_multi_task:
                 raise ValueError(f"{learnt}, so it cannot do {task.name}")
@@ -106,6 +107,8 @@ class AutoregressiveGenerator(Generator):
 
     def check(self, task: Task, decoding: Decoding) -> None:
         """As for any generator."""
+        if decoding.mask_mode != "trained":
+            raise ValueError(f"mask_mode is {decoding.mask_mode}, expected trained: this model has no masks")
         super().check(task, decoding)
         if task.needs_video or decoding.guidance_scale:
             wanted = f"do {task.name}" if task.needs_video else "be guided"
