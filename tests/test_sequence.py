@@ -17,7 +17,7 @@ def layout(mode="commit", labels=(None, 2)) -> SequenceLayout:
     return lay_out(VOCABULARY, ["frame_prediction", "full_generation"], labels, TOKENS, GIVEN, mode)
 
 
-@pytest.mark.parametrize("mode", ["commit", "latent_masking", "latent_condition"])
+@pytest.mark.parametrize("mode", ["commit", "latent_input", "latent_condition"])
 def test_task_and_class_stand_before_the_latents(mode):
     made = layout(mode)
     assert made.ids.tolist() == [[FP, 11, *[MASK] * 8], [CG, 10, *[MASK] * 8]]

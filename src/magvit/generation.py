@@ -1,6 +1,7 @@
 """From a condition and a class to a grid of tokens, by either kind of stage 2: networks in, tokens out, no pixels."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -53,6 +54,7 @@ def generate(
         return generate_autoregressive(config, transformer, task, labels, *given, decoding, generators)
     assert isinstance(config, MaskedGenerator)
     assert isinstance(transformer, MaskedTransformer)
+    config, task = as_read(config, task, decoding)
     return decode(
         masked_logits_fn(config, transformer, task, labels, cond_tokens, cond_token_mask),
         cond_tokens,
@@ -63,6 +65,13 @@ def generate(
         generators=generators,
         callback=callback,
     )
+
+
+def as_read(config: MaskedGenerator, task: Task, decoding: Decoding) -> tuple[MaskedGenerator, Task]:
+    """Model and task as `Decoding.mask_mode` wants the condition to be read."""
+    if decoding.mask_mode == "trained":
+        return config, task
+    return replace(config, mask_mode="latent_input"), replace(task, family=config.unconditional_family(task))
 
 
 def masked_logits_fn(

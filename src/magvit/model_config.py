@@ -77,7 +77,8 @@ class Generator:
         Raises:
             ValueError: one sentence that says what it has learnt.
         """
-        if not self.knows(task):
+        from_nothing = decoding.mask_mode == "latent_masking" and self.unconditional_family(task) == "full_generation"
+        if not self.knows(task) and not from_nothing:
             learnt = f"this model was trained on {', '.join(self.tasks)}"
             if self.vocabulary.is_multi_task:
                 raise ValueError(f"{learnt}, so it cannot do {task.name}")

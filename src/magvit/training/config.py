@@ -278,10 +278,11 @@ class TransformerRun:
                 f"mask_mode is {self.mask_mode}, expected {mode} of an autoregressive transformer of these tasks"
             )
         decodings = (self.decoding, *(special.decoding for special in self.task_decoding))
-        for owner, names in ((self, OF_MASKING), *((decoding, OF_ORDER) for decoding in decodings)):
-            for option in fields(owner):
-                if option.name in names and (value := getattr(owner, option.name)) != option.default:
-                    raise ValueError(f"{option.name} is {value}, which is nothing to an autoregressive transformer")
+        owners: list[tuple[object, tuple[str, ...]]] = [(self, OF_MASKING), *((one, OF_ORDER) for one in decodings)]
+        for owner, names in owners:
+            for name in names:
+                if (value := getattr(owner, name)) != getattr(type(owner), name):  # its default
+                    raise ValueError(f"{name} is {value}, which is nothing to an autoregressive transformer")
 
 
 OF_MASKING = (
