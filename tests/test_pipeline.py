@@ -452,9 +452,12 @@ def test_an_autoregressive_model_is_a_folder_too(pipe: MagvitPipeline, tmp_path:
     assert several.max() < vocabulary.codebook_size
     assert torch.equal(several[2:3], loaded("class_generation", label=2, seed=3).tokens)
     for arguments, words in (
-        ({"task": "FP", "video": random_clip()}, "so it cannot do frame_prediction"),
-        ({"task": "CG", "label": 0, "guidance_scale": 1.0}, "so it cannot be guided"),
-        ({"task": "CG", "label": 0, "mask_mode": "latent_masking"}, "expected trained: this model has no masks"),
+        ({"task": "FP", "video": random_clip()}, "reads the class alone, so it cannot do frame_prediction"),
+        ({"task": "CG", "label": 0, "guidance_scale": 1.0}, "guidance_scale is 1.0, expected 0.0: an autoregressive"),
+        (
+            {"task": "CG", "label": 0, "mask_mode": "latent_masking"},
+            "latent_masking, expected trained: an auto",
+        ),
     ):
         with pytest.raises(ValueError, match=words):
             loaded(**arguments)

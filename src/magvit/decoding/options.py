@@ -11,6 +11,8 @@ from magvit.decoding.orders import get_order
 from magvit.tasks.schedule import mask_ratio
 from magvit.typed_json import optional
 
+OF_TOKENS = ("temperature", "top_k", "top_p")
+"""Options of how a token is drawn; the others say when."""
 MASK_MODES = ("trained", "latent_masking")
 
 
@@ -77,6 +79,11 @@ class Decoding:
             names = ", ".join(field.name for field in fields(self))
             raise TypeError(f"unknown option {sorted(unknown)[0]!r}, expected some of {names}")
         return replace(self, **{name: value for name, value in options.items() if value is not None})
+
+    def one_by_one(self, num_tokens: int) -> "Decoding":
+        """An autoregressive model's: each token drawn in this way, but one after the other."""
+        how = {name: getattr(self, name) for name in OF_TOKENS}
+        return Decoding(num_tokens, mask_schedule="uniform", mask_temperature=0.0, order="raster", **how)
 
     def check(self, num_tokens: int) -> None:
         """ValueError if there are more steps than a clip has tokens."""

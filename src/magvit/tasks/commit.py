@@ -25,7 +25,7 @@ then decodes as one of the two latent modes does, which did see conditions in tr
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -74,20 +74,21 @@ class MaskedTokens:
 
 @dataclass(frozen=True)
 class CommitLosses:
-    """`total` is what is minimised. For the log: `sums` of the token losses of the refine, mask and reconstruct region,
-    without gradient, and `counts` of their tokens.
+    """`total` is what is minimised. For the log: `sums` of the token losses of each of the `regions`, without gradient,
+    and `counts` of their tokens.
 
     Both may be added up over batches and processes before `means` is taken: a batch may have no token in a region.
     """
 
+    regions: ClassVar[tuple[str, ...]] = ALL_LOSSES
     total: Float[Tensor, ""]
-    sums: Float[Tensor, "3"]
-    counts: Float[Tensor, "3"]
+    sums: Float[Tensor, " R"]
+    counts: Float[Tensor, " R"]
 
-    @staticmethod
-    def means(sums: Float[Tensor, "3"], counts: Float[Tensor, "3"]) -> dict[str, float]:
+    @classmethod
+    def means(cls, sums: Float[Tensor, " R"], counts: Float[Tensor, " R"]) -> dict[str, float]:
         """`refine_loss`, `mask_loss` and `reconstruct_loss` per token, those without tokens left out."""
-        regions = zip(ALL_LOSSES, sums.tolist(), counts.tolist(), strict=True)
+        regions = zip(cls.regions, sums.tolist(), counts.tolist(), strict=True)
         return {f"{name}_loss": total / count for name, total, count in regions if count}
 
 
