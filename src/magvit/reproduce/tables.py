@@ -198,7 +198,7 @@ TABLE_6 = Table(
         Row("MaskGIT, 2D-VQ", ("magvit-b-unc-2d-bair",), (222, 177), "latent_masking"),
         Row("MaskGIT, 3D-VQ", ("magvit-b-unc-bair",), (122, 74), "latent_masking"),
         *_quoted(2, MaskViT=94.0),
-        Row("AR, 3D-VQ", ("magvit-b-ar-bair",), (91, 56)),
+        Row("AR, 3D-VQ", ("ar-b-fp-bair",), (91, 56)),
         Row("MAGVIT, 3D-VQ", ("magvit-b-fp-bair",), (76, 48)),
     ),
     (

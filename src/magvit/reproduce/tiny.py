@@ -104,6 +104,8 @@ def images() -> TokenizerRun:
     return replace(run, codebook_init="kmeans")
 
 
+ADAMW = OptimizerConfig(1e-3, betas=(0.9, 0.96), weight_decay=0.045, clip_norm=1.0, warmup_steps=200)
+
 # --- Stage 2 --------------------------------------------------------------------------------------------------------
 
 
@@ -121,8 +123,7 @@ def transformer(
         tokenizer=f"runs/{tokenizer}/model",
         tasks=tasks,
         size=size,
-        optimizer=OptimizerConfig(1e-3, betas=(0.9, 0.96), weight_decay=0.045, clip_norm=1.0, warmup_steps=200),
-        **{"task_tokens": len(tasks) > 1, **changes},  # type: ignore[arg-type]
+        **{"task_tokens": len(tasks) > 1, "optimizer": ADAMW, **changes},  # type: ignore[arg-type]
     )
 
 
@@ -167,6 +168,9 @@ TINY = Scale(
         "magvit-b-fp-prefix-bair": partial(_fp, mask_mode="prefix", task_tokens=True),
         "magvit-b-fp-mask-bair": partial(_fp, losses=("mask",)),
         "magvit-b-fp-reconstruct-bair": partial(_fp, losses=("mask", "reconstruct")),
+        "ar-b-fp-bair": partial(
+            _fp, generator="autoregressive", mask_mode="prefix", optimizer=replace(ADAMW, decayed="all")
+        ),
         "magvit-b-mt-bair": _mt,
         "magvit-l-mt-bair": partial(_mt, size=L),
         "magvit-b-mt-prefix-bair": partial(_mt, mask_mode="prefix"),
