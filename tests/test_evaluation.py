@@ -248,6 +248,8 @@ def test_fingerprint_knows_names_classes_and_contents(videos: Path, tmp_path: Pa
 
 def test_protocols_are_possible() -> None:
     for name, protocol in PROTOCOLS.items():
+        assert (protocol.real.resize == "tf_bilinear") == name.startswith("magvit-")
+        assert not protocol.real.flip
         assert protocol.name == name
         assert set(protocol.metrics) <= METRICS.keys()
         assert protocol.source

@@ -289,6 +289,11 @@ def test_the_docstring_has_a_command_that_parses_and_a_cost(stage, name):
         assert re.search(r"Hardware: (one GPU|\d+ GPUs) of \d+ GB \(a guess", text), name
 
 
+def test_frames_are_resized_as_in_the_papers_loaders():
+    for stage, name in RECIPES:
+        assert (recipe(stage, name)().data.resize == "tf_bilinear") == (name not in OURS)
+
+
 @pytest.mark.parametrize("name", PAPER_TOKENIZERS)
 def test_what_the_paper_does_not_say_is_called_a_guess(name):
     guesses = re.search(r"Guesses: (.*)", inspect.getdoc(TOKENIZER_RECIPES[name]) or "")[1]

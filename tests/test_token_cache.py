@@ -221,6 +221,18 @@ def test_a_cache_of_something_else_is_refused(run, stored, tmp_path, change, sai
     assert contents(stored) == before
 
 
+def test_a_cache_that_does_not_know_a_newer_setting_is_of_its_default(run, stored):
+    """Past bug in waiting: a new field of the data made all older caches useless."""
+    config = TokenCacheConfig.load(stored)
+    older = {name: value for name, value in config.made_of.items() if name != "data.resize"}
+    assert older != config.made_of
+    tokenizer = VideoTokenizer.from_pretrained(run.tokenizer)
+    check_cache(stored, replace(config, made_of=older), run, tokenizer)
+    other = replace(run, data=replace(run.data, resize="tf_bilinear"))
+    with pytest.raises(ValueError, match=r"data\.resize"):
+        check_cache(stored, replace(config, made_of=older), other, tokenizer)
+
+
 def test_a_cache_of_other_videos_tokens_or_tasks_is_refused(run, folder, stored, tmp_path):
     config, tokenizer = TokenCache(stored).config, MagvitPipeline.from_pretrained(run.tokenizer).tokenizer
     moved = shutil.copytree(folder, tmp_path / "moved")

@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from magvit import storage
-from magvit.data.loader import TrainingClips
+from magvit.data.loader import DataConfig, TrainingClips
 from magvit.data.token_cache import TokenCacheConfig, missing_shards, shard_name
 from magvit.data.workers import WatchedLoader
 from magvit.pipeline import MagvitPipeline
@@ -197,8 +197,9 @@ def check_cache(folder: str | Path, config: TokenCacheConfig, run: TransformerRu
 
 def _difference(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
     """The first of the `wanted` things that is otherwise in a cache, as the end of a sentence."""
+    unsaid = {f"data.{field.name}": field.default for field in fields(DataConfig)}  # by an older version
     for name, value in wanted.items():
-        if stored.get(name) != value:
+        if stored.get(name, unsaid.get(name)) != value:
             if name == "tokenizer":
                 return "with another tokenizer"
             return "of other videos" if name == "videos" else f"with {name} {stored.get(name)!r}, not {value!r}"
