@@ -213,6 +213,7 @@ def test_stage_2_trains_as_in_the_paper(name):
     assert (optimizer.learning_rate, optimizer.betas) == (1e-4, (0.9, 0.96))
     assert (optimizer.weight_decay, optimizer.clip_norm) == (0.045, 1.0)
     assert run.size == TRANSFORMERS[name[:8]]
+    assert run.tokenizes_in == "float32"
     assert (run.size.dropout, run.label_smoothing, run.ema_decay) == (0.1, 1e-4, 0.0)
     assert (run.mask_mode, run.mask_schedule) == ("commit", "cosine")
     assert set(run.losses) == {"refine", "mask", "reconstruct"}

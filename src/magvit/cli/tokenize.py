@@ -107,13 +107,14 @@ class Tokenize:
         run = self._defaults()
         data = {name: getattr(self, name) for name in DATA}
         clips = run.data if self.data is None else run.data.from_folder(self.data)
-        loop = {name: getattr(self, name) for name in ("seed", "precision", "num_workers")}
+        loop = {name: getattr(self, name) for name in ("seed", "num_workers")}
         return replace(
             run,
             data=replace(clips, **_given(data)),
             loop=replace(run.loop, **_given(loop)),
             task_weights=(),  # of the recipe's tasks, and nothing to the tokens
             **_given({name: getattr(self, name) for name in ("tokenizer", "tasks", "condition_frames")}),
+            **_given({"tokenizer_precision": self.precision}),
         )
 
     def _defaults(self) -> "TransformerRun":
