@@ -248,6 +248,8 @@ def test_fingerprint_knows_names_classes_and_contents(videos: Path, tmp_path: Pa
 
 def test_protocols_are_possible() -> None:
     for name, protocol in PROTOCOLS.items():
+        assert (protocol.real.resize == "tf_bilinear") == name.startswith("magvit-")
+        assert not protocol.real.flip
         assert protocol.name == name
         assert set(protocol.metrics) <= METRICS.keys()
         assert protocol.source
@@ -734,6 +736,8 @@ def test_compare_warns_of_what_differs() -> None:
     assert list(compare(some(1.0), other)) == ["no number is in both"]
     models = [some(1.0, subject={"tokenizer": name}, data={"folder": name, "sha256": "a"}) for name in ("x", "y")]
     assert not [line for line in compare(*models) if "WARNING" in line]  # two models on the same clips
+    worked = [some(1.0, subject={"precision": name}) for name in ("float32", "bfloat16")]
+    assert next(iter(compare(*worked))) == "WARNING: subject.precision differs: float32 and bfloat16"
     lines = list(compare(some(1.0, data="x"), some(1.0, protocol="q", data="y")))
     assert [line for line in lines if "WARNING" in line] == [
         "WARNING: protocol name differs: p and q",

@@ -217,6 +217,7 @@ def test_stage_2_trains_as_in_the_paper(name):
     assert (optimizer.learning_rate, optimizer.betas) == (1e-4, (0.9, 0.96))
     assert (optimizer.weight_decay, optimizer.clip_norm) == (0.045, 1.0)
     assert run.size == TRANSFORMERS["magvit-" + name.split("-")[1]]
+    assert run.tokenizes_in == "float32"
     assert (run.size.dropout, run.label_smoothing, run.ema_decay) == (0.1, 1e-4, 0.0)
     expected = ("prefix", "all") if run.generator == "autoregressive" else ("commit", "kernels")
     assert (run.mask_mode, optimizer.decayed) == expected
@@ -295,6 +296,11 @@ def test_the_docstring_has_a_command_that_parses_and_a_cost(stage, name):
     assert re.search(r"\d+(\.\d+)? (seconds|minutes|hours|s a step)|not yet run\s+\(20\d\d-\d\d-\d\d\)", text), name
     if name not in ("debug", "magvit-tiny"):
         assert re.search(r"Hardware: (one GPU|\d+ GPUs) of \d+ GB \(a guess", text), name
+
+
+def test_frames_are_resized_as_in_the_papers_loaders():
+    for stage, name in RECIPES:
+        assert (recipe(stage, name)().data.resize == "tf_bilinear") == (name not in OURS)
 
 
 @pytest.mark.parametrize("name", PAPER_TOKENIZERS)

@@ -69,6 +69,8 @@ class Evaluate:
     """Step between frames, other than the protocol's."""
     target_fps: float | None = None
     """Rate that videos are resampled to, other than the protocol's."""
+    resize: Literal["bicubic", "tf_bilinear"] | None = None
+    """How videos are resized, other than the protocol's."""
     real_clips: Literal["random", "windows", "first", "center", "even"] | None = None
     """Which clips of the videos, other than the protocol's."""
     i3d: str | None = None
@@ -135,6 +137,7 @@ class Evaluate:
     def _evaluations(self, device: "torch.device") -> "tuple[str, list[Evaluation]]":
         """What is asked for, a protocol or its parts, the networks on a device."""
         from magvit.data.loader import DataConfig, clips_of
+        from magvit.data.shards import ShardClips
         from magvit.evaluation.evaluate import Evaluation
         from magvit.evaluation.metrics import load_networks, metrics_named
         from magvit.evaluation.networks import WeightFiles
@@ -158,8 +161,11 @@ class Evaluate:
             if shape is None:
                 raise ValueError("the protocol has no clip shape: give --clip-shape FRAMES HEIGHT WIDTH")
             real = protocol.real
-            config = DataConfig(shape, stride=real.stride, target_fps=real.target_fps, split=real.split)
+            options = {name: getattr(real, name) for name in ("stride", "target_fps", "resize", "split")}
+            config = DataConfig(shape, **options)
             clips = clips_of(config, self.data)
+            if isinstance(clips, ShardClips) and not protocol.is_ours:
+                notes += ("the real clips are from shards, whose videos were resized and compressed before",)
             if self.fake is not None:
                 subject = of_folder(clips_of(config, self.fake))
             elif self.model is None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from magvit.data.transforms import Resize
 from magvit.decoding import Decoding
 from magvit.shapes import Grid
 from magvit.tasks import get_task
@@ -23,6 +24,7 @@ class RealSet:
         count: clips in a repeat; 0 for as many as samples (`random`, `windows`), or all.
         split: of the data set, where it has splits; "" for all.
         stride, target_fps: which frames, see `magvit.data.clip_set.ClipSet`.
+        resize: how the shorter side is resized, see `magvit.data.transforms`.
         random_crop: cut random clips at a random place, in place of the middle.
         flip: and mirror half of them.
         first_videos: draw random clips from so many videos, the first by name, only; 0 for all.
@@ -38,6 +40,7 @@ class RealSet:
     split: str = "train"
     stride: int = 1
     target_fps: float | None = None
+    resize: Resize = "bicubic"
     random_crop: bool = True
     flip: bool = False
     first_videos: int = 0
@@ -136,6 +139,7 @@ CHANGES = {
     "split": "real.split",
     "stride": "real.stride",
     "target_fps": "real.target_fps",
+    "resize": "real.resize",
     "real_clips": "real.rule",
 }
 """Options that change a protocol, and what they change."""

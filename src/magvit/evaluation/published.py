@@ -11,7 +11,11 @@ from magvit.tasks import EIGHT_TASKS
 
 MAGVIT = "MAGVIT, arXiv 2212.05199, appendix B.3, and its released configs"
 
-ORDER = "nor in which order repeats take the clips"
+LOADER = (
+    "the loader is not public: that frames are resized as in DMVR, bilinear without antialiasing and truncated, and "
+    "that they were not compressed again before, is inferred"
+)
+ORDER = f"nor in which order repeats take the clips; {LOADER}"
 
 UCF101 = Protocol(
     name="magvit-ucf101",
@@ -21,8 +25,8 @@ UCF101 = Protocol(
     repeats=4,
     tasks=("class_generation",),
     clip_shape=(16, 128, 128),
-    real=RealSet(flip=True),
-    not_exact="that training clips are mirrored is inferred: the official loader is not public",
+    real=RealSet(resize="tf_bilinear"),
+    not_exact=LOADER,
 )
 UCF101_RECONSTRUCTION = replace(
     UCF101,
@@ -40,13 +44,13 @@ BAIR = Protocol(
     tasks=("frame_prediction",),
     clip_shape=(16, 64, 64),
     condition_frames=1,
-    real=RealSet("first", split="test", as_used=True),
+    real=RealSet("first", resize="tf_bilinear", split="test", as_used=True),
     decoding=Decoding(mask_schedule="exp", mask_temperature=400.0),
 )
 BAIR_DEBIASED = replace(
     BAIR,
     name="magvit-bair-debiased",
-    real=RealSet("even", split="test", per_video=15, as_used=True),
+    real=RealSet("even", resize="tf_bilinear", split="test", per_video=15, as_used=True),
     decoding=Decoding(),
 )
 BAIR_QUALITY = replace(BAIR, name="magvit-bair-quality", metrics=("fvd", "psnr_best", "ssim_best", "lpips_vgg"))
@@ -59,7 +63,7 @@ KINETICS600 = Protocol(
     tasks=("frame_prediction",),
     clip_shape=(16, 128, 128),
     condition_frames=5,
-    real=RealSet("even", split="validation", per_video=2, crops=3, shuffled=True, as_used=True),
+    real=RealSet("even", resize="tf_bilinear", split="validation", per_video=2, crops=3, shuffled=True, as_used=True),
     pixels=Pixels(resize_first=64),
     decoding=Decoding(mask_schedule="uniform", mask_temperature=7.5),
     not_exact=f"which of Kinetics-600's evaluation splits it is, the paper does not say; {ORDER}",
@@ -72,28 +76,28 @@ SSV2_NINE_TASKS = Protocol(
     tasks=(*EIGHT_TASKS, "class_frame_prediction"),
     clip_shape=(16, 128, 128),
     condition_frames=1,
-    real=RealSet("even", split="validation", per_video=2, shuffled=True, as_used=True),
+    real=RealSet("even", resize="tf_bilinear", split="validation", per_video=2, shuffled=True, as_used=True),
     not_exact=f"the paper does not say how samples are decoded, {ORDER}",
 )
 SSV2_CLASS = replace(
     SSV2_NINE_TASKS,
     name="magvit-ssv2-class-generation",
     tasks=("class_generation",),
-    real=RealSet(),
-    not_exact="the paper does not say how samples are decoded",
+    real=RealSet(resize="tf_bilinear"),
+    not_exact=f"the paper does not say how samples are decoded; {LOADER}",
 )
 NUSCENES = replace(
     SSV2_NINE_TASKS,
     name="magvit-nuscenes",
     tasks=("frame_prediction",),
-    real=RealSet("even", split="validation", per_video=16, crops=3, shuffled=True, as_used=True),
+    real=RealSet("even", resize="tf_bilinear", split="validation", per_video=16, crops=3, shuffled=True, as_used=True),
     not_exact=f"the paper does not say how many frames are given, which videos are evaluated on, {ORDER}",
 )
 OBJECTRON = replace(
     SSV2_NINE_TASKS,
     name="magvit-objectron",
     tasks=("frame_interpolation",),
-    real=RealSet("even", split="test", per_video=5, shuffled=True, as_used=True),
+    real=RealSet("even", resize="tf_bilinear", split="test", per_video=5, shuffled=True, as_used=True),
     not_exact=f"the paper does not say how many frames are given, {ORDER}",
 )
 TATS_UCF101 = Protocol(

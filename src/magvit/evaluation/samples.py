@@ -14,8 +14,9 @@ from torch.utils.data import Dataset
 
 from magvit.data.clip_set import Choice, ClipSet, random_choice
 from magvit.data.datasets import ClipFolder, EndlessSampler
+from magvit.data.identity import ClipIdentity
 from magvit.data.records import appearance
-from magvit.data.sampling import ClipIdentity, center_place, even_clips, even_places
+from magvit.data.sampling import center_place, even_clips, even_places
 from magvit.data.shards import ShardClips
 from magvit.data.workers import WatchedLoader
 from magvit.evaluation.features import Work

@@ -14,7 +14,7 @@ from magvit.recipes.paper import tokenizer_run, transformer_run
 from magvit.tasks import EIGHT_TASKS
 from magvit.training.config import TokenizerRun, TransformerRun
 
-DATA = DataConfig(clip_shape=(16, 64, 64), labels=False)
+DATA = DataConfig(clip_shape=(16, 64, 64), resize="tf_bilinear", labels=False)
 FRAMES = replace(DATA, clip_shape=(4, 64, 64), stride=3)
 
 _clips_run = partial(tokenizer_run, num_examples=43_264)

@@ -11,8 +11,8 @@ from magvit.data.loader import DataConfig
 from magvit.recipes.paper import tokenizer_run
 from magvit.training.config import TokenizerRun
 
-DATA = DataConfig(clip_shape=(1, 128, 128), labels=False)
-DATA_64 = DataConfig(clip_shape=(1, 64, 64), labels=False)
+DATA = DataConfig(clip_shape=(1, 128, 128), resize="tf_bilinear", labels=False)
+DATA_64 = DataConfig(clip_shape=(1, 64, 64), resize="tf_bilinear", labels=False)
 
 _image_run = partial(tokenizer_run, num_examples=1_281_167, epochs=100, micro_batch_size=32)
 

@@ -12,7 +12,7 @@ from magvit.decoding import Decoding
 from magvit.recipes.paper import tokenizer_run, transformer_run
 from magvit.training.config import TokenizerRun, TransformerRun
 
-DATA = DataConfig(clip_shape=(16, 128, 128), labels=False, fps=25.0)
+DATA = DataConfig(clip_shape=(16, 128, 128), resize="tf_bilinear", labels=False, fps=25.0)
 
 _clips_run = partial(tokenizer_run, num_examples=384_000)
 _prediction = partial(

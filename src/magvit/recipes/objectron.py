@@ -10,7 +10,7 @@ from magvit.data.loader import DataConfig
 from magvit.recipes.paper import tokenizer_run, transformer_run
 from magvit.training.config import TokenizerRun, TransformerRun
 
-DATA = DataConfig(clip_shape=(16, 128, 128), labels=False, fps=30.0)
+DATA = DataConfig(clip_shape=(16, 128, 128), resize="tf_bilinear", labels=False, fps=30.0)
 
 _clips_run = partial(tokenizer_run, num_examples=14_400)
 _interpolation = partial(transformer_run, tasks=("frame_interpolation",), num_examples=14_400)

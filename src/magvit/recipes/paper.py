@@ -68,7 +68,8 @@ def transformer_run(
 ) -> TransformerRun:
     """Stage 2 of the transformer called `size` in `magvit.presets`: batches of 256, AdamW at 1e-4, 5000 warm-up steps.
 
-    With one task the prefix is the class token alone, as in the official single-task configs.
+    With one task the prefix is the class token alone, as in the official single-task configs. The tokenizer works in
+    float32, as there; bfloat16 gives nearly 2 % of the tokens otherwise.
     """
     return TransformerRun(
         loop=LoopConfig(
@@ -79,6 +80,7 @@ def transformer_run(
         ),
         data=data,
         tokenizer=tokenizer,
+        tokenizer_precision="float32",
         tasks=tasks,
         condition_frames=condition_frames,
         decoding=decoding,

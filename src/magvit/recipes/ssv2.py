@@ -13,7 +13,7 @@ from magvit.recipes.paper import tokenizer_run, transformer_run
 from magvit.tasks import TEN_TASKS
 from magvit.training.config import TokenizerRun, TransformerRun
 
-DATA = DataConfig(clip_shape=(16, 128, 128), flip=False, fps=12.0)
+DATA = DataConfig(clip_shape=(16, 128, 128), resize="tf_bilinear", flip=False, fps=12.0)
 
 _clips_run = partial(tokenizer_run, num_examples=168_913)
 _multitask = partial(transformer_run, tasks=TEN_TASKS, num_examples=168_913)

@@ -12,7 +12,7 @@ from magvit.data.loader import DataConfig
 from magvit.recipes.paper import tokenizer_run, transformer_run
 from magvit.training.config import TokenizerRun, TransformerRun
 
-DATA = DataConfig(clip_shape=(16, 128, 128), fps=25.0)
+DATA = DataConfig(clip_shape=(16, 128, 128), resize="tf_bilinear", fps=25.0)
 FRAMES = replace(DATA, clip_shape=(4, 128, 128), stride=3)
 
 _frames_run = partial(tokenizer_run, num_examples=9537, epochs=1000, micro_batch_size=16)

@@ -182,6 +182,7 @@ class TransformerRun:
         loop: how long and how wide.
         data: clips.
         tokenizer: model folder, packaged name, or hub id.
+        tokenizer_precision: float32; or bfloat16, which is faster and gives some other tokens; None: as loop.precision.
         tasks: what is learnt: each clip draws one of them.
         token_cache: folder written by magvit tokenize, read in place of clips and tokenizer.
         task_weights: how often each task is drawn; without them all alike.
@@ -212,6 +213,7 @@ class TransformerRun:
     data: DataConfig
     tokenizer: str
     tasks: tuple[str, ...]
+    tokenizer_precision: Literal["float32", "bfloat16"] | None = None
     token_cache: str | None = None
     task_weights: tuple[float, ...] = ()
     condition_frames: int = 1
@@ -236,6 +238,11 @@ class TransformerRun:
     decoding: Decoding = Decoding()
     task_decoding: tuple[TaskDecoding, ...] = ()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @property
+    def tokenizes_in(self) -> Literal["float32", "bfloat16"]:
+        """The precision of the tokenizer."""
+        return self.tokenizer_precision or self.loop.precision
 
     def __post_init__(self) -> None:
         """Raise ValueError where the parts do not fit each other."""
