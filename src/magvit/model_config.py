@@ -77,12 +77,13 @@ class Generator:
         Raises:
             ValueError: one sentence that says what it has learnt.
         """
-        from_nothing = decoding.mask_mode == "latent_masking" and self.unconditional_family(task) == "full_generation"
-        if not self.knows(task) and not from_nothing:
+        from_nothing = self.unconditional_family(task) == "full_generation"
+        if not self.knows(task) and not (from_nothing and decoding.mask_mode == "latent_masking"):
             learnt = f"this model was trained on {', '.join(self.tasks)}"
             if self.vocabulary.is_multi_task:
                 raise ValueError(f"{learnt}, so it cannot do {task.name}")
-            warnings.warn(f"{learnt} alone: expect little of {task.name}", stacklevel=3)
+            other = " without mask_mode latent_masking" if from_nothing else ""
+            warnings.warn(f"{learnt} alone: expect little of {task.name}{other}", stacklevel=3)
         if decoding.guidance_scale and not self.unconditional:
             raise ValueError(
                 f"guidance_scale is {decoding.guidance_scale}, expected 0: this model never saw the unconditional "

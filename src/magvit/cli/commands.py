@@ -225,7 +225,7 @@ class Presets:
 
     def run(self) -> None:
         """Print the lists."""
-        from magvit.evaluation.published import PROTOCOLS
+        from magvit.evaluation.published import IN_PARTS, PROTOCOLS
         from magvit.hub import packaged_models
         from magvit.presets import TOKENIZERS, TRANSFORMERS
         from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
@@ -252,6 +252,8 @@ class Presets:
         for protocol in PROTOCOLS.values():
             samples = f"{protocol.num_samples:,} samples x {protocol.repeats}" if protocol.num_samples else "all clips"
             print(f"  {protocol.name:28} {protocol.subject}, {samples}: {', '.join(protocol.metrics)}")
+        for name, parts in IN_PARTS.items():
+            print(f"  {name:28} mean of all tasks of {' and '.join(part.name for part in parts)}")
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,8 @@ class RealClips(Dataset[Clip]):
         self.count = count
         samples = protocol.num_samples or count
         start = 0 if self.rule.rule in ("random", "windows") else repeat * samples  # consecutive parts of one run
-        self.of_sample = [number % count for number in range(start, start + samples)]
+        order = torch.randperm(count, generator=generator_for(0)).tolist() if self.rule.shuffled else range(count)
+        self.of_sample = [order[number % count] for number in range(start, start + samples)]
 
     def _windows(self, protocol: Protocol, repeat: int) -> tuple[int, list[tuple[int, int]]]:
         """Some of all windows of all videos: (video, first frame) each."""

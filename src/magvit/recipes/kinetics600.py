@@ -31,6 +31,7 @@ def tokenizer_b() -> TokenizerRun:
 
     Hardware: 8 GPUs of 80 GB (a guess). Hours: 91 on 16 TPU-v2 chips at the paper's speed; here not yet run.
     Paper: none. Here: not yet run (2026-11-22).
+    Guesses: inflation, LeCam's weight 0.001.
     """
     return _clips_run("3dvq-b", DATA, epochs=45, micro_batch_size=8, init_from="runs/2dvq-b-imagenet/model")
 
@@ -42,6 +43,7 @@ def tokenizer_l() -> TokenizerRun:
 
     Hardware: 32 GPUs of 80 GB (a guess). Hours: 134 on 32 TPU-v4 chips at the paper's speed; here not yet run.
     Paper: none. Here: not yet run (2026-11-22).
+    Guesses: inflation, LeCam's weight 0.001.
     """
     return _clips_run("3dvq-l", DATA, epochs=180, micro_batch_size=4, init_from="runs/2dvq-l-imagenet/model")
 

@@ -13,7 +13,7 @@ import torch
 
 from magvit.data.clip_set import ClipSet
 from magvit.data.loader import DataConfig, clips_of
-from magvit.evaluation.evaluate import Evaluation, evaluate
+from magvit.evaluation.evaluate import Evaluation, evaluate_all
 from magvit.evaluation.features import Work
 from magvit.evaluation.metrics import load_networks
 from magvit.evaluation.networks import WeightFiles
@@ -103,13 +103,6 @@ class Laboratory:
         cache_tokens(run, folder, epochs=self.scale.token_epochs, progress=progress)
         (folder / "complete").touch()
 
-    def protocol(self, job: Job) -> Protocol:
-        """That of an evaluation."""
-        protocol = self.scale.protocols[job.protocol]
-        if protocol.decoding is None:
-            return protocol
-        return replace(protocol, decoding=replace(protocol.decoding, mask_mode=job.mask_mode))
-
     def clips(self, protocol: Protocol, model: str) -> ClipSet:
         """The real clips of an evaluation."""
         assert protocol.clip_shape is not None
@@ -119,16 +112,20 @@ class Laboratory:
 
     def _evaluate(self, job: Job, progress: bool) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        protocol, model = self.protocol(job), self.folder / model_folder(job.model, job.seed)
-        pipe = MagvitPipeline.from_pretrained(model, device, "bfloat16")
-        clips = self.clips(protocol, job.model)
-        subject = of_pipeline(pipe, protocol, clips.classes, job.model)
-        protocol = replace(protocol, condition_frames=pipe.config.condition_frames)
-        networks = partial(load_networks, protocol.metrics, self.weights, device)
-        of_others = (self.folder / "evaluate" / job.protocol).glob(f"*/*/{JSON}")
-        given = next((path.parent for path in sorted(of_others)), None)  # of the same real clips
-        evaluation = Evaluation(protocol, clips, subject, networks, statistics=given)
-        evaluate(evaluation, self.folder / job.name, Work(device, 32))
+        pipe = MagvitPipeline.from_pretrained(self.folder / model_folder(job.model, job.seed), device, "bfloat16")
+        others = (self.folder / "evaluate" / job.protocol).glob(f"*/*/{JSON}")
+        given = next((path.parent for path in sorted(others)), None)  # its statistics are of the same real clips
+        protocols, parts = self.scale.protocols[job.protocol], []
+        for protocol in protocols:
+            statistics = given / protocol.name if given and len(protocols) > 1 else given
+            if protocol.decoding is not None:
+                protocol = replace(protocol, decoding=replace(protocol.decoding, mask_mode=job.mask_mode))
+            clips = self.clips(protocol, job.model)
+            subject = of_pipeline(pipe, protocol, clips.classes, job.model)
+            protocol = replace(protocol, condition_frames=pipe.config.condition_frames)
+            networks = partial(load_networks, protocol.metrics, self.weights, device)
+            parts.append(Evaluation(protocol, clips, subject, networks, statistics=statistics))
+        evaluate_all(job.protocol, parts, self.folder / job.name, Work(device, 32))
 
 
 Command = Callable[[Job], Sequence[str]]

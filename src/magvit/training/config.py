@@ -82,10 +82,10 @@ class EvaluationConfig:
 class TokenizerLossConfig:
     """Weights of the tokenizer's losses (paper appendix; official `vqgan3d_ucf101`).
 
-    LeCam is in the paper and off in the official release (`lecam_weight=0`). A weight of 0 switches a term off;
-    `adversarial_weight=0` leaves out the discriminator altogether. The entropy and LeCam losses are of the mean over
-    the whole step's clips (`global`), whatever the number of processes and pieces, or over each piece by itself
-    (`local`: the official trainer, per device).
+    LeCam is in the paper, without a weight (0.001 is a guess), and off in the official release. A weight of 0 switches
+    a term off; `adversarial_weight=0` leaves out the discriminator altogether. The entropy and LeCam losses are of the
+    mean over the whole step's clips (`global`), whatever the number of processes and pieces, or over each piece by
+    itself (`local`: the official trainer, per device).
     """
 
     reconstruction: Literal["l1", "l2"] = "l2"  # mean absolute or squared difference
@@ -96,7 +96,7 @@ class TokenizerLossConfig:
     adversarial: Adversarial = "non-saturating"  # the form of the adversarial loss
     r1_weight: float = 10.0  # of the discriminator's gradient penalty
     r1_interval: int = 1  # the penalty every so many steps, with so many times the weight
-    lecam_weight: float = 0.001  # of the LeCam regularization; 0 in the official release
+    lecam_weight: float = 0.001  # of the LeCam regularization, a guess; 0 in the official release
     commitment_weight: float = 0.25  # pulls latents to their codes
     codebook_weight: float = 1.0  # pulls codes to their latents
     entropy_weight: float = 0.1  # makes each choice of a code sure, and all codes used
