@@ -208,9 +208,10 @@ class ModelConfig:
         clips = f"clips of {'x'.join(map(str, self.clip_shape))} at {self.fps:g} fps"
         learnt = self.generator.tasks if self.generator else ("no task, as there is no transformer",)
         learnt = learnt or ("tasks that its config does not tell",)
+        how = ", one token after the other" if isinstance(self.generator, AutoregressiveGenerator) else ""
         return (
             f"{clips} as {grid} tokens of {self.tokenizer.codebook_size} codes",
-            f"does {', '.join(learnt)}; {len(self.classes)} classes",
+            f"does {', '.join(learnt)}{how}; {len(self.classes)} classes",
         )
 
     def check_condition(self, condition: Condition) -> None:
