@@ -108,6 +108,9 @@ def test_autoregressive_transformer(prefix):
     assert costs.weights(products) == kept(network)
     ids = torch.zeros(1, prefix, dtype=torch.long, device="meta")
     assert counted(network.eval().generate, ids, 6, 32, 0.0) == costs.forward(products)
+    given = costs.causal_pass(CAUSAL, 9)
+    found = counted(network, torch.zeros(1, 9, dtype=torch.long, device="meta"), gradients=True)
+    assert found == costs.forward(given) + costs.backward(given)
 
 
 def test_size_b_as_published():

@@ -5,7 +5,7 @@ product or convolution, and nothing for norms, activations, softmax and resampli
 is 0.22 TFLOP, or 0.11 in the multiply-adds of other papers. What an implementation saves (resampling joined with a
 convolution, on the CPU) or adds (activations computed again) is left out: this is the model's own arithmetic.
 
-    costs.encode(config, clip_shape)           # a list of products; of `decode`, `masked_pass`, `causal_steps` too
+    costs.encode(config, clip_shape)           # a list of products; of `decode`, `masked_pass`, `causal_steps`, ... too
     costs.forward(products)                    # FLOP
     costs.backward(products)                   # FLOP of their gradients
     costs.weights(products)                    # numbers, 4 bytes each in float32
@@ -228,16 +228,26 @@ def passes(decoding: Decoding) -> int:
     return decoding.num_steps + sum(guided)
 
 
-def causal_steps(config: AutoregressiveConfig, prefix: int, num_tokens: int) -> Products:
-    """`num_tokens` one after the other behind `prefix` tokens, with keys and values kept.
+def causal_pass(config: AutoregressiveConfig, length: int) -> Products:
+    """All logits of one sequence that is given. Positions that the mask hides are counted, as PyTorch does.
 
-    ValueError where they do not fit.
+    ValueError where it is longer than the model takes.
     """
-    length, hidden = prefix + num_tokens - 1, config.hidden_size
+    return _causal(config, length, length**2)
+
+
+def causal_steps(config: AutoregressiveConfig, prefix: int, num_tokens: int) -> Products:
+    """`num_tokens` one after the other behind `prefix` tokens, with keys and values kept. ValueError likewise."""
+    length = prefix + num_tokens - 1
+    return _causal(config, length, prefix**2 + sum(range(prefix + 1, length + 1)))
+
+
+def _causal(config: AutoregressiveConfig, length: int, seen: int) -> Products:
+    """Logits of `length` positions, with `seen` pairs of one that looks and one that is looked at."""
     if length > config.max_length:
         raise ValueError(f"the sequence has {length} tokens, this transformer takes at most {config.max_length}")
-    seen = prefix**2 + sum(range(prefix + 1, length + 1))  # pairs of a position and one it looks at
-    products = [Product(weights=(config.vocab_size + config.max_length) * hidden + 2 * hidden)]
+    hidden = config.hidden_size
+    products = [Product(weights=(config.vocab_size + config.max_length + 2) * hidden)]
     for _ in range(config.num_layers):
         products += [_linear(length, hidden, 3 * hidden, False), *_attention(1, seen, hidden)]
         products += [_linear(length, hidden, hidden, False), Product(weights=4 * hidden)]

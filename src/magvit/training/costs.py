@@ -13,12 +13,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from magvit import costs
 from magvit.costs import backward, forward
-from magvit.model_config import MaskedGenerator, ModelConfig
+from magvit.model_config import ModelConfig
 from magvit.perceptual import PerceptualNetwork
 from magvit.perceptual.weights import NETWORKS
 from magvit.tasks import get_task
 from magvit.training.config import TokenizerRun, TransformerRun
 from magvit.training.design import design
+from magvit.transformer import TransformerConfig
 
 
 def clip_flops(
@@ -69,8 +70,12 @@ def _of_tokenizer(run: TokenizerRun) -> dict[str, int | float]:
 def _of_transformer(run: TransformerRun, tokenizer: ModelConfig, classes: tuple[str, ...]) -> dict[str, int | float]:
     """A step on the mean of the tasks; with a condition prefix, on the longest sequences."""
     generator = design(run, tokenizer, classes).generator
-    assert isinstance(generator, MaskedGenerator)
-    products = costs.masked_pass(generator.transformer, generator.transformer.max_length)
+    assert generator is not None
+    config = generator.transformer
+    if isinstance(config, TransformerConfig):
+        products = costs.masked_pass(config, config.max_length)
+    else:
+        products = costs.causal_pass(config, config.max_length)
     weights = run.task_weights or (1.0,) * len(run.tasks)
     shown = sum(weight for name, weight in zip(run.tasks, weights, strict=True) if get_task(name).needs_video) / sum(
         weights

@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import asdict, replace
+from typing import Any
 
 import torch
 
-from magvit.model_config import MaskedGenerator, ModelConfig
+from magvit.autoregressive import AutoregressiveConfig
+from magvit.model_config import AutoregressiveGenerator, MaskedGenerator, ModelConfig
 from magvit.tasks import Vocabulary, get_task, sequence_length
 from magvit.training.config import TransformerRun
 from magvit.transformer import TransformerConfig
@@ -32,28 +34,45 @@ def design(config: TransformerRun, tokenizer: ModelConfig, classes: tuple[str, .
         for task in tasks
     ]
     codes = tokenizer.tokenizer
-    transformer = TransformerConfig(
-        vocab_size=vocabulary.size,
-        max_length=sequence_length(vocabulary, math.prod(latent_shape), config.mask_mode, max(given)),
-        num_segments=config.num_segments,
-        block=config.block,
-        grid=latent_shape if config.block == "modern" else None,
-        codebook=(codes.codebook_size, codes.codebook_dim) if config.knows_codebook else None,
+    size: dict[str, Any] = {
+        "vocab_size": vocabulary.size,
+        "max_length": sequence_length(vocabulary, math.prod(latent_shape), config.mask_mode, max(given)),
         **asdict(config.size),
-    )
+    }
     without_class = config.label_dropout > 0 or not classes or not all(task.class_conditional for task in tasks)
+    learnt: dict[str, Any] = {
+        "vocabulary": vocabulary,
+        "mask_mode": config.mask_mode,
+        "tasks": tuple(task.name for task in tasks),
+        "unconditional": without_class,
+    }
+    num_tokens = math.prod(latent_shape)
+    if config.generator == "autoregressive":
+        generator: MaskedGenerator | AutoregressiveGenerator = AutoregressiveGenerator(
+            transformer=AutoregressiveConfig(**size),
+            decoding=config.decoding.one_by_one(num_tokens),
+            task_decoding=tuple(
+                replace(one, decoding=one.decoding.one_by_one(num_tokens)) for one in config.task_decoding
+            ),
+            **learnt,
+        )
+    else:
+        generator = MaskedGenerator(
+            transformer=TransformerConfig(
+                num_segments=config.num_segments,
+                block=config.block,
+                grid=latent_shape if config.block == "modern" else None,
+                codebook=(codes.codebook_size, codes.codebook_dim) if config.knows_codebook else None,
+                **size,
+            ),
+            decoding=replace(config.decoding, num_steps=min(config.decoding.num_steps, num_tokens)),
+            task_decoding=config.task_decoding,
+            **learnt,
+        )
     return ModelConfig(
         tokenizer=tokenizer.tokenizer,
         clip_shape=config.data.clip_shape,
-        generator=MaskedGenerator(
-            transformer=transformer,
-            vocabulary=vocabulary,
-            mask_mode=config.mask_mode,
-            tasks=tuple(task.name for task in tasks),
-            unconditional=without_class,
-            decoding=replace(config.decoding, num_steps=min(config.decoding.num_steps, math.prod(latent_shape))),
-            task_decoding=config.task_decoding,
-        ),
+        generator=generator,
         classes=classes,
         condition_frames=config.condition_frames,
         fps=config.data.fps,

@@ -1,4 +1,7 @@
-"""Stage 2: train the masked transformer with COMMIT (paper section 3.2). One loop, to be read from top to bottom."""
+"""Stage 2: train the masked transformer with COMMIT (paper section 3.2), or the autoregressive baseline.
+
+One loop, to be read from top to bottom.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from magvit.data.loader import TrainingClips
 from magvit.data.token_cache import TokenCache
-from magvit.model_config import MaskedGenerator
+from magvit.generation import make_transformer
+from magvit.model_config import AutoregressiveGenerator
 from magvit.pipeline import MagvitPipeline
 from magvit.tasks import CommitLosses, Task, get_task
 from magvit.training.cache_tokens import check_cache, look_up
@@ -18,7 +22,7 @@ from magvit.training.config import TransformerRun
 from magvit.training.design import design
 from magvit.training.engine import THIS_MACHINE, Learner, Machine, average_of, launch, mean_metrics, on_device
 from magvit.training.log import RunLog
-from magvit.training.objectives import commit_objective, draw, tokenize
+from magvit.training.objectives import commit_objective, draw, next_token_objective, tokenize
 from magvit.training.processes import over_processes
 from magvit.training.run import Run, check_output
 from magvit.transformer import MaskedTransformer
@@ -51,12 +55,14 @@ def train_transformer(
     tokenizer, model_config = of_tokenizer.tokenizer, design(config, of_tokenizer.config, clips.classes)
     latent_shape = tokenizer.config.latent_shape(config.data.clip_shape)
     generator = model_config.generator
-    assert isinstance(generator, MaskedGenerator)
+    assert generator is not None
+    autoregressive = isinstance(generator, AutoregressiveGenerator)
+    objective, shown = (next_token_objective, "latent_loss") if autoregressive else (commit_objective, "mask_loss")
 
     fabric = launch(loop, machine)
     torch.manual_seed(loop.seed)
-    transformer = MaskedTransformer(generator.transformer)
-    if config.knows_codebook:
+    transformer = make_transformer(generator)
+    if config.knows_codebook and isinstance(transformer, MaskedTransformer):
         transformer.codebook.copy_(tokenizer.quantizer.codebook.detach())
     transformer.rematerialize = loop.rematerialize
     average: AveragedModel | None = None
@@ -68,7 +74,7 @@ def train_transformer(
     parts: dict[str, Any] = {"transformer": learner} | ({"average": average} if average else {})
 
     def model() -> MagvitPipeline:
-        whole = averaged if average else learner.whole(lambda: MaskedTransformer(transformer.config))
+        whole = averaged if average else learner.whole(lambda: make_transformer(generator))
         return MagvitPipeline(model_config, tokenizer, whole)
 
     run = Run(fabric, config, output, parts, clips, resume=resume, progress=progress)
@@ -85,7 +91,7 @@ def train_transformer(
                     tokenized = tokenize(tokenizer, batch["video"], chosen, config.condition_frames)
             labels = batch["label"].tolist()
             with fabric.no_backward_sync(learner.wrapped, enabled=piece < run.pieces - 1):
-                losses = commit_objective(learner.wrapped, tokenized, draws, labels, generator.vocabulary, config)
+                losses = objective(learner.wrapped, tokenized, draws, labels, generator.vocabulary, config)
                 fabric.backward(losses.total / run.pieces)
             collected.append(losses)
             run.guard.see(done, {"total_loss": losses.total})
@@ -102,8 +108,8 @@ def train_transformer(
                 over_processes(fabric, torch.stack([getattr(losses, name) for losses in collected]).sum(0), "sum")
                 for name in ("sums", "counts")
             )
-            values |= CommitLosses.means(sums, counts) | {"gradient_norm": norm.item(), "lr": rate}
-            run.record(done, values, shown="mask_loss")
+            values |= losses.means(sums, counts) | {"gradient_norm": norm.item(), "lr": rate}
+            run.record(done, values, shown=shown)
         if run.due(done, loop.sample_every):
             pipe = model()
             with run.together():
