@@ -26,9 +26,10 @@ from magvit.synthetic import MovingShapes
 from magvit.tasks import TASKS, get_task, sequence_length
 from magvit.tokenizer import Discriminator, VideoTokenizer
 from magvit.training.config import TokenizerRun, TransformerRun
+from magvit.training.design import design
 from magvit.training.engine import Machine
 from magvit.training.train_tokenizer import train_tokenizer
-from magvit.training.train_transformer import design, train_transformer
+from magvit.training.train_transformer import train_transformer
 from magvit.video import write_video
 
 RECIPES = [("tokenizer", name) for name in TOKENIZER_RECIPES] + [("transformer", name) for name in TRANSFORMER_RECIPES]

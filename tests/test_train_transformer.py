@@ -12,10 +12,11 @@ from magvit.decoding import Decoding
 from magvit.hub import load_tensors
 from magvit.tasks import TASKS, CommitLosses, get_task
 from magvit.training.checkpoint import load_newest_checkpoint
+from magvit.training.design import design
 from magvit.training.engine import Machine
 from magvit.training.objectives import commit_objective, draw, tokenize
 from magvit.training.optim import OptimizerConfig
-from magvit.training.train_transformer import design, train_transformer
+from magvit.training.train_transformer import train_transformer
 from magvit.transformer import MaskedTransformer
 from magvit.video import read_video
 from tiny_runs import metrics, resumed_is_whole, same, save_tokenizer, transformer_run

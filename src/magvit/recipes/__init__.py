@@ -4,7 +4,9 @@ A name is size, task (of a transformer) and data; `debug`, `magvit-tiny` and `fo
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
+from magvit.model_config import ModelConfig
 from magvit.recipes import bair, debug, folder, imagenet, kinetics600, magvit_tiny, nuscenes, objectron, ssv2, ucf101
 from magvit.training.config import TokenizerRun, TransformerRun
 
@@ -57,3 +59,15 @@ TRANSFORMER_RECIPES: dict[str, Callable[[], TransformerRun]] = {
     "magvit-b-fi-objectron": objectron.transformer_b,
     "magvit-l-fi-objectron": objectron.transformer_l,
 }
+
+
+def tokenizer_of(name: str) -> ModelConfig:
+    """The model that a transformer recipe takes its tokenizer from, as its own recipe would make it.
+
+    Raises:
+        KeyError: there is no such recipe.
+    """
+    run = TRANSFORMER_RECIPES[name]()
+    maker = Path(run.tokenizer).parent.name
+    tokenizer = TOKENIZER_RECIPES[maker if maker in TOKENIZER_RECIPES else name]()
+    return ModelConfig(tokenizer=tokenizer.tokenizer, clip_shape=tokenizer.data.clip_shape)

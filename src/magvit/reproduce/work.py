@@ -93,12 +93,16 @@ class Laboratory:
         else:
             train_tokenizer(run, output, resume=True, machine=self.machine, progress=progress)
 
+    def cached_tasks(self, tokenizer: str) -> tuple[str, ...]:
+        """The tasks of all transformers on a tokenizer, whose conditions are stored with its tokens."""
+        runs = [make() for model, make in self.scale.models.items() if self.scale.needs(model) == tokenizer]
+        return tuple(dict.fromkeys(task for run in runs if isinstance(run, TransformerRun) for task in run.tasks))
+
     def _store_tokens(self, job: Job, progress: bool) -> None:
-        trained = [model for model in self.scale.models if self.scale.needs(model) == job.model]
-        runs = [self.training(Job("train", model, job.seed)) for model in trained]
-        transformers = [run for run in runs if isinstance(run, TransformerRun)]
-        tasks = tuple(dict.fromkeys(task for run in transformers for task in run.tasks))
-        run = replace(transformers[0], tasks=tasks, token_cache=None, task_tokens=True)
+        model = next(name for name in self.scale.models if self.scale.needs(name) == job.model)
+        run = self.training(Job("train", model, job.seed))
+        assert isinstance(run, TransformerRun)
+        run = replace(run, tasks=self.cached_tasks(job.model), token_cache=None, task_tokens=True)
         folder = self.folder / job.name
         cache_tokens(run, folder, epochs=self.scale.token_epochs, progress=progress)
         (folder / "complete").touch()
