@@ -9,7 +9,7 @@ from magvit.decoding import Decoding
 from magvit.editing.canvas import Number, Stretch
 from magvit.editing.edit import Size, arguments, canvas_for, decoding_for, open_source, plan_edit
 from magvit.editing.panorama import plan_panorama
-from magvit.editing.plan import NOTHING, AnyPath, Edited, Plan, Progress, stand_in
+from magvit.editing.plan import NOTHING, AnyPath, Edited, Plan, Progress
 from magvit.editing.regions import GivenFrames, Region
 from magvit.model_config import Label, ModelConfig
 from magvit.pipeline import MagvitPipeline
@@ -181,8 +181,8 @@ def plan_stop_motion(
     Raises:
         ValueError, OSError: one sentence.
     """
-    length, task = config.clip_shape[0], get_task("frame_interpolation")
-    between = length - 2 if between is None else between
+    task = get_task("frame_interpolation")
+    between = config.clip_shape[0] - 2 if between is None else between
     if between < 1:
         raise ValueError(f"between is {between}, expected at least 1 frame")
     rate = Fraction(config.fps if fps is None else fps).limit_denominator(1001)
@@ -194,8 +194,6 @@ def plan_stop_motion(
     if len(shown) < 2:
         raise ValueError(f"{opened.path} is one picture, expected at least two to make frames between them")
     total = (len(shown) - 1) * (between + 1) + 1
-    region = GivenFrames(range(0, total, between + 1))
-    task = task if between + 2 <= length else stand_in(config, task, region)
     stretch = Stretch(
         source=replace(opened, has_sound=False),
         numbers=tuple(number // (between + 1) for number in range(total)),
@@ -210,9 +208,9 @@ def plan_stop_motion(
         task=task,
         stretch=stretch,
         canvas=canvas_for(config, opened, size),
-        region=region,
+        region=GivenFrames(range(0, total, between + 1)),
         total=total,
-        between=between,
+        bridges=True,
         bare=size == "model",
         decoding=decoding_for(config, task, decoding),
         seed=seed,

@@ -152,9 +152,11 @@ def plan_edit(
     grid, window = canvas.grid(config, total), config.tokenizer.latent_shape(config.clip_shape)
     own = rolls or (region is None and grid[0] == window[0] and (chosen.region is None or grid == window))
     known = region or task_region(chosen, total, min(config.condition_frames, len(stretch)))
-    if total < length and not rolls and not opened.is_picture:
+    exact = own and total == length
+    bridges = not exact and chosen.family == "frame_interpolation" and has_both_ends(known, total)
+    if total < length and not (rolls or bridges or opened.is_picture):
         warnings.warn(f"the clip has {total} frames, this model needs {length}: its last one is held", stacklevel=2)
-    used = chosen if own else stand_in(config, chosen, known)
+    used = chosen if own or bridges else stand_in(config, chosen, known)
     return Plan(
         config=config,
         asked=asked,
@@ -164,7 +166,8 @@ def plan_edit(
         region=known,
         total=total,
         shown=range(len(known.numbers)) if rolls and isinstance(known, GivenFrames) else None,
-        exact=own and total == length,
+        bridges=bridges,
+        exact=exact,
         bare=size == "model",
         keep_given=keep_given,
         label=number,
@@ -218,6 +221,11 @@ def plan_extension(
         decoding=decoding_for(config, chosen, decoding),
         seed=seed,
     )
+
+
+def has_both_ends(region: Region, total: int) -> bool:
+    """Whether frames are given, the first and the last of `total` among them."""
+    return isinstance(region, GivenFrames) and {0, total - 1} <= set(region.numbers)
 
 
 def open_source(config: ModelConfig, source: AnyPath | Source) -> Source:

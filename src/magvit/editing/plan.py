@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,7 +22,7 @@ from magvit.decoding import Decoding, DecodingStep
 from magvit.editing.canvas import Canvas, Stretch
 from magvit.editing.composite import as_frame, change, enlarge, put_back
 from magvit.editing.regions import GivenFrames, Region, condition_of
-from magvit.editing.rollout import bridge, bridge_length, condition_length, roll_out, takes_any
+from magvit.editing.rollout import bridge, bridge_windows, condition_length, roll_out, takes_any
 from magvit.editing.windows import Asked, Made, make_runs, runs
 from magvit.model_config import ModelConfig
 from magvit.pipeline import MagvitPipeline
@@ -59,7 +60,7 @@ class Plan:
         region: what is given.
         total: frames of the result.
         shown: the frames that the first window of a roll-out begins with; None if windows are decoded together.
-        between: how many frames are made between two given ones, each pair by itself; None if all are made together.
+        bridges: whether frames are made between two given ones, each pair by itself, and not all together.
         exact: whether the clip is one of the model's, and the task's own condition is asked of it.
         bare: whether the result is written at the canvas's size, not put back into the source.
         keep_given: whether what is given stays the source's.
@@ -75,7 +76,7 @@ class Plan:
     region: Region
     total: int
     shown: range | None = None
-    between: int | None = None
+    bridges: bool = False
     exact: bool = False
     bare: bool
     keep_given: bool = True
@@ -87,12 +88,12 @@ class Plan:
     @property
     def num_steps(self) -> int:
         """Decoding steps of all windows."""
-        frames = self.total if self.between is None else bridge_length(self.config, self.between)
-        times = len(runs(self.config, self.canvas.grid(self.config, frames)))
-        if self.between is not None:
-            times *= self.total // (self.between + 1)
+        length = self.config.clip_shape[0]
+        times = len(runs(self.config, self.canvas.grid(self.config, self.total)))
+        if self.bridges:
+            assert isinstance(self.region, GivenFrames)
+            times = sum(bridge_windows(length, stop - start) for start, stop in pairwise(self.region.numbers))
         if self.shown is not None:
-            length = self.config.clip_shape[0]
             beyond = self.total - self.shown.start - length
             times = 1 + max(-(-beyond // (length - condition_length(self.config, self.task))), 0)
         return times * self.decoding.num_steps
@@ -150,10 +151,11 @@ class Plan:
         if self.shown is not None:
             known = self.canvas.clip(self.stretch.reader(), self.shown.start, self.shown.stop)
             return roll_out(pipe, self.task, self.label, known, self.shown.stop, self.total, *drawn)
-        if self.between is not None:
-            pictures = (self.canvas.fit(picture)[None, :, None] for picture in self.stretch.source.frames())
-            return bridge(pipe, self.task, pictures, self.between, *drawn)
         reader = self.stretch.reader()
+        if self.bridges:
+            assert isinstance(self.region, GivenFrames)
+            pictures = (self.canvas.clip(reader, number, number + 1) for number in self.region.numbers)
+            return bridge(pipe, self.task, pictures, self.region.numbers, *drawn)
         small = lru_cache(2)(lambda index: self.canvas.fit(reader(index)))
 
         def ask(start: int, stop: int) -> Asked:
