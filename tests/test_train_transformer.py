@@ -261,7 +261,8 @@ def test_a_model_says_what_it_has_learnt(tokenizer):
     "changes",
     [
         {"mask_mode": "prefix"},
-        {"mask_mode": "latent_masking", "losses": ("mask",)},
+        {"losses": ("mask", "reconstruct")},
+        {"mask_mode": "latent_input", "losses": ("mask",)},
         {"mask_mode": "latent_condition"},
         {"num_segments": 2, "label_dropout": 0.5},
         {"task_tokens": False, "tasks": ("class_generation",), "ratio_per_batch": True},

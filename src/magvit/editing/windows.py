@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from magvit.decoding import Decoding, DecodingStep, Logits, decode
-from magvit.generation import masked_logits_fn
+from magvit.generation import as_read, masked_logits_fn
 from magvit.model_config import MaskedGenerator, ModelConfig
 from magvit.pipeline import MagvitPipeline
 from magvit.shapes import Grid, TokenMask, Tokens, Video
@@ -142,6 +142,7 @@ def generate_windows(
     config, transformer = pipe.config.generator, pipe.transformer
     assert isinstance(config, MaskedGenerator)
     assert isinstance(transformer, MaskedTransformer)
+    config, task = as_read(config, task, decoding)
     given = condition.cond_token_mask.to(pipe.device)
     window = pipe.config.tokenizer.latent_shape(pipe.config.clip_shape)
     tiling = Windows.over(_grid(given), window)

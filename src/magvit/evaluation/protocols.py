@@ -77,7 +77,7 @@ class Protocol:
         condition_frames: that the frame tasks show; None for the model's own.
         real, pixels: see there.
         decoding: how samples are drawn; None for the model's own way for each task.
-        decoding_changes: options of `Decoding` that are to be other than the model's, where `decoding` is None.
+        decoding_changes: options of `Decoding` that were asked for, whatever `decoding` or the model says.
         unbiased: divide covariances by n - 1; else by n.
         not_exact: what keeps numbers made here from being exactly the published protocol's.
     """
@@ -163,9 +163,8 @@ def adapted(
         if not published.is_ours and tasks != published.tasks:
             notes.append(f"Not comparable with protocol {name}: the tasks are {', '.join(tasks)}")
     changes = {option: given[option] for option in DECODING if option in given}
-    if published.decoding is None:
-        protocol = replace(protocol, decoding_changes=changes)
-    else:
+    protocol = replace(protocol, decoding_changes=changes)
+    if published.decoding is not None:
         protocol = replace(protocol, decoding=published.decoding.changed(**changes))
         for option, value in changes.items():
             if value != (before := getattr(published.decoding, option)):

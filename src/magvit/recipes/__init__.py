@@ -35,6 +35,7 @@ TRANSFORMER_RECIPES: dict[str, Callable[[], TransformerRun]] = {
     "magvit-l-cg-ucf101": ucf101.transformer_l,
     "magvit-b-fp-bair": bair.prediction_b,
     "magvit-l-fp-bair": bair.prediction_l,
+    "ar-b-fp-bair": bair.autoregressive_b,
     "magvit-b-mt-bair": bair.multitask_b,
     "magvit-l-mt-bair": bair.multitask_l,
     "magvit-b-fp-kinetics600": kinetics600.transformer_b,

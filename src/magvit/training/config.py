@@ -1,13 +1,13 @@
 """What a training run consists of. A recipe is a function that returns one of the two run configs."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, Literal
 
 import torch
 
 from magvit.data.loader import DataConfig
-from magvit.decoding import Decoding
+from magvit.decoding import OF_TOKENS, Decoding
 from magvit.model_config import TaskDecoding
 from magvit.nn.attention import TransformerSize
 from magvit.perceptual import PerceptualNetwork
@@ -187,11 +187,12 @@ class TransformerRun:
         task_weights: how often each task is drawn; without them all alike.
         condition_frames: frames given by the frame tasks.
         label_dropout: share of clips whose class is not told, so that guidance has something to compare with.
+        generator: masked is the paper's; autoregressive its baseline, which predicts the next token.
         size: of the transformer.
         block: layers: the paper's, or modern ones; see `TransformerConfig`.
         knows_codebook: modern layers read and compare with the vectors of the codes.
         num_segments: 2 marks the condition tokens that stand in for unknown ones; 0: as in the released models.
-        mask_mode: how the condition is read; commit is the paper's.
+        mask_mode: how the condition is read; commit is the paper's, prefix the only way of an autoregressive one.
         mask_schedule: distribution of the mask ratios.
         ratio_per_batch: one mask ratio for all clips of a step, as in the official trainer, and not one for each.
         stratified_ratios: the mask ratios of a step's clips are spread evenly, so that steps differ less.
@@ -215,6 +216,7 @@ class TransformerRun:
     task_weights: tuple[float, ...] = ()
     condition_frames: int = 1
     label_dropout: float = 0.0
+    generator: Literal["masked", "autoregressive"] = "masked"
     size: TransformerSize = TransformerSize()
     block: Literal["bert", "modern"] = "bert"
     knows_codebook: bool = False
@@ -258,7 +260,9 @@ class TransformerRun:
             raise ValueError(
                 "mask_mode is prefix, expected another with block modern, whose latent tokens end a sequence"
             )
-        if self.mask_mode == "prefix" and not self.task_tokens:
+        if self.generator == "autoregressive":
+            self._check_autoregressive()
+        elif self.mask_mode == "prefix" and not self.task_tokens:
             raise ValueError("mask_mode prefix needs the special tokens of a multi-task model: set task_tokens")
         mask_ratio(self.mask_schedule, torch.zeros(()), 1)  # refuses an unknown schedule
         for name in ("label_smoothing", "label_dropout"):
@@ -266,6 +270,28 @@ class TransformerRun:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a number in [0, 1]")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay}, expected a number in [0, 1)")
+
+    def _check_autoregressive(self) -> None:
+        """Raise ValueError for what only masked transformers have, and for conditions that could not be read."""
+        if self.mask_mode != (mode := "prefix" if any(get_task(task).needs_video for task in self.tasks) else "commit"):
+            raise ValueError(
+                f"mask_mode is {self.mask_mode}, expected {mode} of an autoregressive transformer of these tasks"
+            )
+        decodings = (self.decoding, *(special.decoding for special in self.task_decoding))
+        owners: list[tuple[object, tuple[str, ...]]] = [(self, OF_MASKING), *((one, OF_ORDER) for one in decodings)]
+        for owner, names in owners:
+            for name in names:
+                if (value := getattr(owner, name)) != getattr(type(owner), name):  # its default
+                    raise ValueError(f"{name} is {value}, which is nothing to an autoregressive transformer")
+
+
+OF_MASKING = (
+    *("block", "knows_codebook", "num_segments"),
+    *("mask_schedule", "ratio_per_batch", "stratified_ratios", "losses"),
+)
+"""Fields of `TransformerRun` that are of masked transformers alone."""
+OF_ORDER = tuple(option.name for option in fields(Decoding) if option.name not in OF_TOKENS)
+"""Fields of `Decoding` that are."""
 
 
 @dataclass(frozen=True)
