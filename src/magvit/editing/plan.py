@@ -8,6 +8,7 @@ import itertools
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from itertools import pairwise
@@ -31,14 +32,18 @@ from magvit.tasks import TASKS, Task
 from magvit.video.sink import Sink
 
 AnyPath = str | os.PathLike[str]
-Progress = Callable[[int, int], None]
-"""`callback(done, total)`: decoding steps."""
+Progress = Callable[[int, int], bool | None]
+"""`callback(done, total)`: decoding steps. False stops, and nothing is written."""
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class _Stopped(Exception):
+    """The callback wants no more."""
 
 
 @dataclass(frozen=True)
 class Edited:
-    """What was written: where, with which task, how large and long."""
+    """What was written: where, with which task, how large and long; nothing, of 0 frames, if it was stopped."""
 
     output: Path
     task: str
@@ -122,7 +127,7 @@ class Plan:
             pipe: the model.
             output: see `Sink`.
             sample: another one is another result.
-            callback: called after each decoding step.
+            callback: called after each decoding step; see `Progress`.
             metadata: what the file is to say of itself beside model, input, task, seed, decoding and what was asked.
 
         Raises:
@@ -136,13 +141,14 @@ class Plan:
         counter = itertools.count(1)
 
         def step(_: DecodingStep) -> None:
-            if callback:
-                callback(next(counter), self.num_steps)
+            if callback and callback(next(counter), self.num_steps) is False:
+                raise _Stopped
 
-        with sink, torch.inference_mode():
+        with suppress(_Stopped), sink, torch.inference_mode():
             for index, frame in enumerate(self._frames(self._made(pipe, sample, step))):
                 sink.write(frame, shown.time(index))
-        return Edited(sink.path, self.task.name, height, width, self.total, float(shown.fps))
+            return Edited(sink.path, self.task.name, height, width, self.total, float(shown.fps))
+        return Edited(sink.path, self.task.name, height, width, 0, float(shown.fps))
 
     # --- On the canvas -----------------------------------------------------------------------------------------------
 
