@@ -26,7 +26,7 @@ from magvit.interop import official
 from magvit.model_config import MaskedGenerator
 from magvit.pipeline import MagvitPipeline as Pipeline
 from magvit.training.processes import FailedElsewhere
-from magvit.video import read_video, write_video
+from magvit.video import read_metadata, read_video, write_video
 from tiny_model import CLIP_SHAPE, random_clip, tiny_pipeline
 
 
@@ -230,6 +230,13 @@ def test_generate_takes_the_options_of_editing(model: str, clip: str, tmp_path: 
     )
     assert (done.num_frames, done.fps) == (16, 16)
     assert output.read_bytes() == expected.read_bytes()
+
+
+def test_weights_of_half_the_size_work_in_bf16(model: str, clip: str, tmp_path: Path) -> None:
+    for dtype, precision in (("float32", "float32"), ("bfloat16", "bfloat16")):
+        how = ("--model", model, "--dtype", dtype, "--num-steps", 1, "--output", tmp_path / "o.mp4")
+        assert run("extend", "--input", clip, "--duration", 0.2, *how) == 0
+        assert (read_metadata(tmp_path / "o.mp4") or {})["precision"] == precision
 
 
 def test_a_warning_is_one_line(tmp_path: Path) -> None:
@@ -473,6 +480,10 @@ LATER = {
         ("generate --task UG --seed -1 --output o.mp4", "seed is -1"),
         ("reconstruct --input nowhere.mp4 --output o.mp4", "nowhere.mp4: No such file"),
         ("reconstruct --input text.mp4 --output o.mp4", "text.mp4 is not a video"),
+        *(
+            (f"{command} --revision v2", "revision is 'v2', but magvit-tiny is here and not on the hub")
+            for command in ("generate --task UG --output o.mp4", "panorama text.mp4 --output o.mp4", "demo")
+        ),
         ("demo --input nowhere.mp4", "nowhere.mp4: No such file"),
         ("demo --input text.mp4", "text.mp4 is not a video"),
         ("demo --label fly", "label is 'fly'"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from magvit.cli.decoding import DecodingOptions
-from magvit.cli.shell import check_extra, check_folder, check_resume, is_told, load_config, sentence
+from magvit.cli.shell import ModelOptions, check_extra, check_folder, check_resume, is_told, sentence
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +43,8 @@ class Evaluate:
     """Folder to be written or gone on with."""
     model: str | None = None
     """Model folder, packaged name, or hub id."""
+    revision: str | None = None
+    """Branch, tag or commit of a model on the hub."""
     fake: str | None = None
     """In place of a model: clips to be measured, a folder of videos."""
     baseline: str | None = None
@@ -153,7 +155,7 @@ class Evaluate:
             raise ValueError(f"protocol {name} is for {wanted}")
         chosen = adapted_parts(name, published, vars(self) | vars(self.decoding), self.allow_fewer)
         metrics_named(chosen[0][0].metrics)
-        model = load_config(self.model) if self.model else None
+        model = ModelOptions(self.model, self.revision).config() if self.model else None
         pipe: MagvitPipeline | None = None
         evaluations = []
         for protocol, notes in chosen:
@@ -171,7 +173,9 @@ class Evaluate:
             elif self.model is None:
                 subject = of_baseline(str(self.baseline), protocol, clips)
             else:
-                pipe = pipe or MagvitPipeline.from_pretrained(self.model, device, self.precision)
+                pipe = pipe or MagvitPipeline.from_pretrained(
+                    self.model, device, self.precision, revision=self.revision
+                )
                 subject = of_pipeline(pipe, protocol, clips.classes, str(self.model))
                 protocol = replace(protocol, condition_frames=pipe.config.condition_frames)
             files = WeightFiles(self.i3d, self.c3d, self.lpips, self.features)

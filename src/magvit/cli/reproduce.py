@@ -103,7 +103,7 @@ class Reproduce:
         from magvit.reproduce.paper import PAPER
         from magvit.reproduce.tiny import TINY
         from magvit.reproduce.work import Laboratory
-        from magvit.training.config import Machine
+        from magvit.training.machine import Machine
 
         scale = {"tiny": TINY, "paper": PAPER}[self.scale]
         weights = WeightFiles(self.i3d, self.c3d, self.lpips)

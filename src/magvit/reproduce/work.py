@@ -25,7 +25,8 @@ from magvit.reproduce.plan import Job, data_of_tokens, model_folder
 from magvit.reproduce.scale import Run, Scale, data_set
 from magvit.training.cache_tokens import cache_tokens
 from magvit.training.checkpoint import changed_fields
-from magvit.training.config import THIS_MACHINE, Machine, TransformerRun
+from magvit.training.config import TransformerRun
+from magvit.training.machine import THIS_MACHINE, Machine
 from magvit.training.train_tokenizer import train_tokenizer
 from magvit.training.train_transformer import train_transformer
 
@@ -111,7 +112,8 @@ class Laboratory:
         """The real clips of an evaluation."""
         assert protocol.clip_shape is not None
         real = protocol.real
-        config = DataConfig(protocol.clip_shape, stride=real.stride, target_fps=real.target_fps, split=real.split)
+        options = {name: getattr(real, name) for name in ("stride", "target_fps", "resize", "split")}
+        config = DataConfig(protocol.clip_shape, **options)
         return clips_of(config, self.scale.clips(model) if self.scale.clips else self.data[data_set(model)])
 
     def _evaluate(self, job: Job, progress: bool) -> None:
