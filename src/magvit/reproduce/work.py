@@ -119,11 +119,12 @@ class Laboratory:
     def _evaluate(self, job: Job, progress: bool) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         pipe = MagvitPipeline.from_pretrained(self.folder / model_folder(job.model, job.seed), device, "bfloat16")
-        others = (self.folder / "evaluate" / job.protocol).glob(f"*/*/{JSON}")
-        given = next((path.parent for path in sorted(others)), None)  # its statistics are of the same real clips
-        protocols, parts = self.scale.protocols[job.protocol], []
+        others, protocols, parts = self.folder / "evaluate" / job.protocol, self.scale.protocols[job.protocol], []
+        name = job.protocol if len(protocols) > 1 else protocols[0].name
         for protocol in protocols:
-            statistics = given / protocol.name if given and len(protocols) > 1 else given
+            part = f"{protocol.name}/" if len(protocols) > 1 else ""
+            there = sorted(others.glob(f"*/*/{part}real-0.*.npz"))  # statistics of the same real clips
+            statistics = there[0].parent if there and (self.folder / job.name) not in there[0].parents else None
             if protocol.decoding is not None:
                 protocol = replace(protocol, decoding=replace(protocol.decoding, mask_mode=job.mask_mode))
             clips = self.clips(protocol, job.model)
@@ -131,7 +132,7 @@ class Laboratory:
             protocol = replace(protocol, condition_frames=pipe.config.condition_frames)
             networks = partial(load_networks, protocol.metrics, self.weights, device)
             parts.append(Evaluation(protocol, clips, subject, networks, statistics=statistics))
-        evaluate_all(job.protocol, parts, self.folder / job.name, Work(device, 32))
+        evaluate_all(name, parts, self.folder / job.name, Work(device, 32))
 
 
 Command = Callable[[Job], Sequence[str]]
