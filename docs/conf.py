@@ -6,7 +6,6 @@ from typing import Any
 import magvit
 
 project = "magvit"
-author = "the authors of magvit"
 release = magvit.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
@@ -20,7 +19,7 @@ python_maximum_signature_line_length = 100
 
 html_theme = "furo"
 html_title = "magvit"
-html_show_sphinx = False
+html_show_sphinx = html_show_copyright = False
 html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
 

@@ -18,6 +18,7 @@ import tyro
 
 from magvit import __version__
 from magvit.cli.applications import Animate, Panorama, Remove, StopMotion
+from magvit.cli.benchmark import Efficiency
 from magvit.cli.commands import Demo, Generate, Reconstruct, TrainHelp
 from magvit.cli.convert import Official
 from magvit.cli.data import Prepare
@@ -57,6 +58,7 @@ COMMANDS: Mapping[str, Callable[..., Command]] = {
     "compare": Compare,
     "reproduce": Reproduce,
     "doctor": Doctor,
+    "benchmark efficiency": Efficiency,
     "shard": Shard,
     "tokenize": Tokenize,
     "data prepare": Prepare,
