@@ -15,6 +15,7 @@ import torch
 
 import magvit
 from magvit import MagvitPipeline, MaskedTransformer, perceptual
+from magvit.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
 from magvit.cli import COMMANDS as COMMAND_TABLE
 from magvit.cli import main, parse_arguments
 from magvit.cli.decoding import DecodingOptions
@@ -25,7 +26,7 @@ from magvit.interop import official
 from magvit.model_config import MaskedGenerator
 from magvit.pipeline import MagvitPipeline as Pipeline
 from magvit.training.processes import FailedElsewhere
-from magvit.video import read_video, write_video
+from magvit.video import read_metadata, read_video, write_video
 from tiny_model import CLIP_SHAPE, random_clip, tiny_pipeline
 
 
@@ -231,6 +232,13 @@ def test_generate_takes_the_options_of_editing(model: str, clip: str, tmp_path: 
     assert output.read_bytes() == expected.read_bytes()
 
 
+def test_weights_of_half_the_size_work_in_bf16(model: str, clip: str, tmp_path: Path) -> None:
+    for dtype, precision in (("float32", "float32"), ("bfloat16", "bfloat16")):
+        how = ("--model", model, "--dtype", dtype, "--num-steps", 1, "--output", tmp_path / "o.mp4")
+        assert run("extend", "--input", clip, "--duration", 0.2, *how) == 0
+        assert (read_metadata(tmp_path / "o.mp4") or {})["precision"] == precision
+
+
 def test_a_warning_is_one_line(tmp_path: Path) -> None:
     """A model of one task does another: with a warning, as in Table 4 of the paper."""
     pipe = tiny_pipeline()
@@ -294,6 +302,22 @@ def test_convert_official(tmp_path: Path) -> None:
         assert all(torch.equal(tensor, there[name]) for name, tensor in ours.state_dict().items())
     assert run("convert", "official", tmp_path / "bert.npz", tmp_path / "wrong", *shape) == 2
     assert not (tmp_path / "wrong").exists()
+
+
+@pytest.mark.parametrize(("max_length", "mask_mode", "task"), [(33, "commit", "CG"), (50, "prefix", "CFP")])
+def test_convert_an_official_autoregressive_model(tmp_path: Path, max_length: int, mask_mode: str, task: str) -> None:
+    """Its sizes tell whether it reads a condition: here 16 tokens and the separator."""
+    sizes = {"hidden_size": 16, "num_layers": 1, "num_heads": 2, "mlp_size": 32}
+    network = AutoregressiveTransformer(AutoregressiveConfig(vocab_size=32 + 3 + 2, max_length=max_length, **sizes))
+    np.savez(tmp_path / "vq.npz", **official.to_official(tiny_pipeline().tokenizer))
+    np.savez(tmp_path / "lm.npz", **official.to_official(network))
+    paths = (tmp_path / "vq.npz", tmp_path / "model", "--transformer", tmp_path / "lm.npz")
+    assert run("convert", "official", *paths, "--clip-shape", *CLIP_SHAPE) == 0
+    pipe = MagvitPipeline.from_pretrained(tmp_path / "model")
+    assert pipe.config.generator is not None
+    assert pipe.config.generator.mask_mode == mask_mode
+    made = pipe(task, random_clip() if mask_mode == "prefix" else None, label=2, temperature=0.0)
+    assert made.tokens.shape == (1, 2, 4, 4)
 
 
 def test_interruption(model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -456,6 +480,10 @@ LATER = {
         ("generate --task UG --seed -1 --output o.mp4", "seed is -1"),
         ("reconstruct --input nowhere.mp4 --output o.mp4", "nowhere.mp4: No such file"),
         ("reconstruct --input text.mp4 --output o.mp4", "text.mp4 is not a video"),
+        *(
+            (f"{command} --revision v2", "revision is 'v2', but magvit-tiny is here and not on the hub")
+            for command in ("generate --task UG --output o.mp4", "panorama text.mp4 --output o.mp4", "demo")
+        ),
         ("demo --input nowhere.mp4", "nowhere.mp4: No such file"),
         ("demo --input text.mp4", "text.mp4 is not a video"),
         ("demo --label fly", "label is 'fly'"),

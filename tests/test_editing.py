@@ -2,17 +2,21 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
+from magvit import animate, panorama, remove, stop_motion
 from magvit.decoding import Decoding
 from magvit.editing.canvas import Canvas, Stretch
 from magvit.editing.composite import blur, change, enlarge, put_back, spread
 from magvit.editing.edit import edit, extend
 from magvit.editing.regions import task_region
+from magvit.editing.rollout import _cuts, bridge_windows
 from magvit.pipeline import MagvitPipeline
 from magvit.tasks import TASKS, get_task
 from magvit.video.sink import Sink, read_metadata
@@ -161,7 +165,7 @@ def test_longer_and_larger_clips_come_back_whole(pipe: MagvitPipeline, source: A
         callback=lambda *call: calls.append(call),
     )
     assert (done.height, done.width, done.num_frames, done.fps) == (50, 90, 27, 8)
-    assert done.task == ("frame_prediction" if name == "FP" else "free")
+    assert done.task == {"FP": "frame_prediction", "FI": "frame_interpolation"}.get(name, "free")
     before, after = frames_of(clip), frames_of(done.output)
     known = task_region(get_task(name), 27, 1).known(0, 27, 27, 50, 90).expand(27, 50, 90)
     assert torch.equal(after[:, known], before[:, known])
@@ -191,6 +195,37 @@ def test_a_file_says_what_makes_it_again(pipe: MagvitPipeline, source: Any, tmp_
     assert read_metadata(again.output) == told
     longer = extend(model, clip, tmp_path / "longer", duration=0.5, decoding=pipe.decoding("FP", num_steps=1))
     assert read_metadata(longer.output)["asked"] == {"task": "frame_prediction", "duration": 0.5, "size": "source"}
+
+
+@pytest.mark.parametrize("frames", [5, 20])
+def test_interpolation_of_any_length_sees_what_the_model_was_trained_on(
+    pipe: MagvitPipeline, source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int
+) -> None:
+    """Past bug: 13 dB on real clips of 24 frames by windows with one end each, 25 dB by pieces with both."""
+    masks = []
+    encode = pipe.encode_condition
+    monkeypatch.setattr(pipe, "encode_condition", lambda given: masks.append(given.cond_token_mask) or encode(given))
+    done = edit(pipe, "FI", source(frames), tmp_path / "out", decoding=pipe.decoding("FI", num_steps=1))
+    assert done.num_frames == frames
+    assert len(masks) == bridge_windows(8, frames - 1) == {5: 1, 20: 4}[frames]
+    wanted = TASKS["frame_interpolation"].condition(random_clip(8)[None], (2, 4, 4)).cond_token_mask
+    assert all(torch.equal(mask, wanted) for mask in masks)
+
+
+def test_pieces_between_two_frames_are_all_of_them() -> None:
+    for length in (4, 8):
+        for count in range(2, 80):
+            made = {0}
+
+            def cut(first: int, count: int, made: set[int] = made, length: int = length) -> int:
+                cuts = _cuts(length, count)
+                assert cuts[0] == 0 < len(cuts) <= length
+                assert all(start < stop for start, stop in pairwise(cuts))
+                made |= {first + number for number in cuts}
+                return 1 + sum(cut(first + a, b - a) for a, b in pairwise(cuts) if b - a > 1)
+
+            assert cut(0, count) == bridge_windows(length, count)
+            assert made == set(range(count + 1))
 
 
 def test_a_short_clip_is_held_and_cut_back(pipe: MagvitPipeline, source: Any, tmp_path: Path) -> None:
@@ -300,3 +335,75 @@ def test_an_interruption_leaves_nothing(pipe: MagvitPipeline, source: Any, tmp_p
     with pytest.raises(KeyboardInterrupt):
         edit(pipe, "FP", clip, tmp_path / "out.mp4", decoding=pipe.decoding("FP", num_steps=2), callback=interrupt)
     assert [path.name for path in tmp_path.iterdir()] == ["clip"]
+
+
+def test_a_callback_that_returns_false_stops_and_nothing_is_written(
+    pipe: MagvitPipeline, source: Any, tmp_path: Path
+) -> None:
+    clip, few = source(20), pipe.decoding("FP", num_steps=2)
+    pipe = taught(pipe, *TASKS)
+    calls: list[int] = []
+
+    def stop(done: int, total: int) -> bool:
+        calls.append(done)
+        return done < 3
+
+    for make in (
+        lambda: edit(pipe, "FP", clip, tmp_path / "out.mp4", decoding=few, callback=stop),
+        lambda: extend(pipe, clip, tmp_path / "out.mp4", duration=2, decoding=few, callback=stop),
+        lambda: panorama(pipe, clip, tmp_path / "out.mp4", decoding=few, callback=stop),
+    ):
+        done = make()
+        assert (done.num_frames, done.output, calls) == (0, tmp_path / "out.mp4", [1, 2, 3])
+        calls.clear()
+        assert [path.name for path in tmp_path.iterdir()] == ["clip"]
+
+
+# --- from memory
+
+
+def test_clips_in_memory_are_as_good_as_files(pipe: MagvitPipeline, source: Any, tmp_path: Path) -> None:
+    clip, how = source(8), {"decoding": pipe.decoding("IPC", num_steps=1), "region": "0,0,8,8"}
+    pipe = taught(pipe, *TASKS)
+    pixels = frames_of(clip)
+    array = pixels.permute(1, 2, 3, 0).contiguous().numpy()
+    pictures = [Image.fromarray(frame) for frame in array]
+    given = [pixels, pixels[None], array, pixels.movedim(0, 1), pixels.float() / 255, pictures, list(array)]
+    expected = frames_of(edit(pipe, "IPC", clip, tmp_path / "file", **how).output)
+    for number, video in enumerate([*given, [pixels], list(map(str, clip.pictures))]):
+        done = edit(pipe, "IPC", video, tmp_path / str(number), **how)
+        assert torch.equal(frames_of(done.output), expected)
+        assert done.fps == pipe.config.fps
+    assert read_metadata(tmp_path / "0")["input"] == "the clip"
+    mask = torch.zeros(16, 16)
+    mask[:8, :8] = 1
+    masks = [mask, mask.bool().numpy(), (mask[None] * 255).byte(), Image.fromarray((mask * 255).byte().numpy())]
+    for one in masks:
+        done = remove(pipe, pixels, tmp_path / "mask", mask=one, decoding=how["decoding"])
+        assert torch.equal(frames_of(done.output), expected)
+    faster = Source.of_frames(pixels, 30)
+    longer = extend(pipe, faster, tmp_path / "longer.mp4", duration=0.2, decoding=pipe.decoding("FP", num_steps=1))
+    assert (longer.num_frames, longer.fps) == (14, 30)
+    moved = animate(pipe, pictures[0], tmp_path / "moved", decoding=pipe.decoding("FP", num_steps=1))
+    assert torch.equal(frames_of(moved.output)[:, 0], pixels[:, 0])
+    between = stop_motion(pipe, pictures[:2], tmp_path / "between", decoding=pipe.decoding("FI", num_steps=1))
+    assert torch.equal(frames_of(between.output)[:, [0, 7]], pixels[:, :2])
+    wide = panorama(pipe, pictures[0], tmp_path / "wide", pan="none", decoding=pipe.decoding("OPV", num_steps=1))
+    assert torch.equal(frames_of(wide.output)[:, :, :, 16:32], pixels[:, :1])
+
+
+@pytest.mark.parametrize(
+    ("video", "words"),
+    [
+        (torch.zeros(2, 3, 8, 16, 16), "there are 2 clips, expected one"),
+        ([torch.zeros(3, 8, 16, 16)] * 2, "there are 2 clips, expected one"),
+        ([], "there are 0 clips, expected one"),
+        (torch.zeros(8, 16, 16), r"video has shape \(8, 16, 16\), expected"),
+        (torch.full((3, 8, 16, 16), 2.0), "video"),
+        (7, "the video is of type int"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_clip_is_refused(pipe: MagvitPipeline, tmp_path: Path, video: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        edit(pipe, "IPC", video, tmp_path / "out")

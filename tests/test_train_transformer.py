@@ -279,6 +279,20 @@ def test_every_way_of_training_makes_a_model_that_works(tokenizer, tmp_path, cha
     assert pipe(task.name, clip, 0 if task.class_conditional else None).tokens.shape == (1, *GRID)
 
 
+@pytest.mark.parametrize(("of_tokenizer", "in_bfloat16"), [("float32", False), (None, True)])
+def test_tokens_are_of_the_tokenizers_precision(tokenizer, tmp_path, monkeypatch, of_tokenizer, in_bfloat16):
+    """The networks of the step may work in bfloat16, which flips tokens."""
+    seen = []
+
+    def spy(*arguments):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return tokenize(*arguments)
+
+    monkeypatch.setattr("magvit.training.train_transformer.tokenize", spy)
+    train(transformer_run(tokenizer, num_steps=1, precision="bfloat16", tokenizer_precision=of_tokenizer), tmp_path)
+    assert set(seen) == {in_bfloat16}
+
+
 def test_a_clip_of_few_tokens_can_be_trained_on(tokenizer, tmp_path):
     """Past bug: the sample at the end of the run wanted twelve decoding steps of a clip of eight tokens."""
     data = DataConfig(clip_shape=(4, 8, 8), synthetic_share=1.0)

@@ -77,12 +77,13 @@ class Generator:
         Raises:
             ValueError: one sentence that says what it has learnt.
         """
-        from_nothing = decoding.mask_mode == "latent_masking" and self.unconditional_family(task) == "full_generation"
-        if not self.knows(task) and not from_nothing:
+        from_nothing = self.unconditional_family(task) == "full_generation"
+        if not self.knows(task) and not (from_nothing and decoding.mask_mode == "latent_masking"):
             learnt = f"this model was trained on {', '.join(self.tasks)}"
             if self.vocabulary.is_multi_task:
                 raise ValueError(f"{learnt}, so it cannot do {task.name}")
-            warnings.warn(f"{learnt} alone: expect little of {task.name}", stacklevel=3)
+            other = " without mask_mode latent_masking" if from_nothing else ""
+            warnings.warn(f"{learnt} alone: expect little of {task.name}{other}", stacklevel=3)
         if decoding.guidance_scale and not self.unconditional:
             raise ValueError(
                 f"guidance_scale is {decoding.guidance_scale}, expected 0: this model never saw the unconditional "
@@ -207,9 +208,10 @@ class ModelConfig:
         clips = f"clips of {'x'.join(map(str, self.clip_shape))} at {self.fps:g} fps"
         learnt = self.generator.tasks if self.generator else ("no task, as there is no transformer",)
         learnt = learnt or ("tasks that its config does not tell",)
+        how = ", one token after the other" if isinstance(self.generator, AutoregressiveGenerator) else ""
         return (
             f"{clips} as {grid} tokens of {self.tokenizer.codebook_size} codes",
-            f"does {', '.join(learnt)}; {len(self.classes)} classes",
+            f"does {', '.join(learnt)}{how}; {len(self.classes)} classes",
         )
 
     def check_condition(self, condition: Condition) -> None:

@@ -9,13 +9,12 @@ from magvit.cli.decoding import DecodingOptions
 from magvit.cli.editing import SUFFIXES, EditOptions, parse_size, write_edits
 from magvit.cli.shell import (
     VIDEO_SUFFIXES,
+    ModelOptions,
     check_extra,
     check_folder,
     check_input,
     check_output,
     check_rate,
-    load_config,
-    load_pipeline,
     number_or_name,
     progress,
     write_samples,
@@ -36,16 +35,14 @@ class Demo:
     """Folder for the videos, contact_sheet.png, ten_tasks.webp and report.md."""
     input: Path | None = None
     """Your clip; without it one is drawn, of the world that the model knows."""
-    model: str = "magvit-tiny"
-    """Model folder, packaged name, or hub id."""
+    model: OmitArgPrefixes[ModelOptions] = ModelOptions()
+    """Which model, and where it works."""
     label: str | None = None
     """Class number or name for the two class-conditional tasks; without it, that of the made clip, or 0."""
     num_steps: int | None = None
     """Decoding steps of each task; without it as the model's config says."""
     seed: int = 0
     """Seed of the made clip and of the sampling."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps, ..."""
 
     def run(self) -> None:
         """Run the demo."""
@@ -56,7 +53,7 @@ class Demo:
         from magvit.device import keep_freed_memory
         from magvit.tasks import TEN_TASKS, get_task
 
-        config = load_config(self.model)
+        config = self.model.config()
         check_rate(self.output, config.fps)
         label = number_or_name(self.label, config.classes)
         decodings = {task: config.decoding(task, num_steps=self.num_steps) for task in map(get_task, TEN_TASKS)}
@@ -67,7 +64,7 @@ class Demo:
         if self.input is not None:
             config.clips(self.input)
         keep_freed_memory()
-        pipe = load_pipeline(self.model, self.device)
+        pipe = self.model.load()
         with progress(sum(decoding.num_steps for decoding in decodings.values())) as callback:
             run_demo(
                 pipe,
@@ -101,8 +98,8 @@ class Generate:
     frames."""
     label: str | None = None
     """Class number or name, for the class-conditional tasks."""
-    model: str = "magvit-tiny"
-    """Model folder, packaged name, or hub id."""
+    model: OmitArgPrefixes[ModelOptions] = ModelOptions()
+    """Which model, and where it works."""
     num_samples: int = 1
     """Number of results, with an input as numbered files, without one side by side."""
     batch_size: int = 8
@@ -111,8 +108,6 @@ class Generate:
     """Put the given pixels back over the result; --no-keep-given shows what the model makes of them."""
     seed: int = 0
     """The same seed gives the same result."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps, ..."""
     editing: OmitArgPrefixes[EditOptions] = EditOptions()
     """Which part of the input is edited, and how large the model sees it."""
     decoding: OmitArgPrefixes[DecodingOptions] = DecodingOptions()
@@ -126,7 +121,7 @@ class Generate:
         from magvit.editing.edit import plan_edit
         from magvit.tasks import get_task
 
-        task, config = get_task(self.task), load_config(self.model)
+        task, config = get_task(self.task), self.model.config()
         label = number_or_name(self.label, config.classes)
         decoding = config.decoding(task, **asdict(self.decoding))
         if self.input is not None:
@@ -137,7 +132,6 @@ class Generate:
                 lambda path: plan_edit(config, task.name, path, **how),
                 self.output,
                 self.model,
-                self.device,
                 self.num_samples,
             )
             return
@@ -148,7 +142,7 @@ class Generate:
             raise ValueError(f"batch_size is {self.batch_size}, expected at least 1")
         check_rate(self.output, config.fps)
         keep_freed_memory()
-        pipe = load_pipeline(self.model, self.device)
+        pipe = self.model.load()
         starts = range(0, self.num_samples, self.batch_size)
         with progress(decoding.num_steps * len(starts)) as callback:
             results = (
@@ -182,12 +176,10 @@ class Reconstruct:
     """.mp4, .gif, .webp or .png, or a folder for an .mp4."""
     tokens: Path | None = None
     """Also write the tokens: the array `tokens` [t, h, w] of an .npz file."""
-    model: str = "magvit-tiny"
-    """Model folder, packaged name, or hub id."""
+    model: OmitArgPrefixes[ModelOptions] = ModelOptions()
+    """Which model, and where it works."""
     seed: int = 0
     """As everywhere; nothing is random here, so it changes nothing."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps, ..."""
 
     def run(self) -> None:
         """Reconstruct and write."""
@@ -200,10 +192,10 @@ class Reconstruct:
 
         from magvit.storage import written_whole
 
-        config = load_config(self.model)
+        config = self.model.config()
         check_rate(self.output, config.fps)
         clip = config.clips(self.input)
-        pipe = load_pipeline(self.model, self.device)
+        pipe = self.model.load()
         ids = pipe.tokenizer.encode(clip.to(pipe.device))
         told = {**pipe.origin, "input": str(self.input)}
         write_samples(self.output, [(pipe.tokenizer.decode(ids), [told])], pipe.config.fps)

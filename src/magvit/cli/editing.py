@@ -14,11 +14,10 @@ from magvit.cli.decoding import DecodingOptions
 from magvit.cli.folders import results_of
 from magvit.cli.shell import (
     VIDEO_SUFFIXES,
+    ModelOptions,
     check_extra,
     check_output,
     is_told,
-    load_config,
-    load_pipeline,
     number_or_name,
     progress,
     sentence,
@@ -64,8 +63,8 @@ class MakingOptions:
 
     output: Path
     """.mp4, .mkv, .webm, .gif or .webp, .png for a strip of frames, or a folder for an .mp4 of each result."""
-    model: str = "magvit-tiny"
-    """Model folder, packaged name, or hub id."""
+    model: OmitArgPrefixes[ModelOptions] = ModelOptions()
+    """Which model, and where it works."""
     num_samples: int = 1
     """Number of results; files are numbered."""
     size: str = "source"
@@ -73,8 +72,6 @@ class MakingOptions:
     model for its result as it is."""
     seed: int = 0
     """The same seed gives the same result."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps, ..."""
     decoding: OmitArgPrefixes[DecodingOptions] = DecodingOptions()
     """How tokens are drawn. What is not given is as the model's config says for the task."""
 
@@ -84,13 +81,13 @@ class MakingOptions:
         check_extra("video", "av", "PIL")
         from magvit.tasks import get_task
 
-        config = load_config(self.model)
+        config = self.model.config()
         decoding = config.decoding(get_task(task), **asdict(self.decoding))
         return config, {"decoding": decoding, "seed": self.seed, "size": parse_size(self.size)}
 
     def write(self, source: Path, plan: "Callable[[Path], AnyPlan]", pictures: bool = False) -> None:
         """As `write_edits`."""
-        write_edits(source, plan, self.output, self.model, self.device, self.num_samples, pictures)
+        write_edits(source, plan, self.output, self.model, self.num_samples, pictures)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +131,7 @@ def write_edits(
     source: Path,
     plan: "Callable[[Path], AnyPlan]",
     output: Path,
-    model: str,
-    device: str,
+    model: ModelOptions,
     num_samples: int,
     pictures: bool = False,
 ) -> None:
@@ -144,7 +140,7 @@ def write_edits(
     Args:
         source, output, num_samples, pictures: see `results_of`.
         plan: what to do with a clip.
-        model, device: what does it.
+        model: what does it.
 
     Raises:
         ValueError, OSError: as `plan`; of a folder, if none of its clips will do.
@@ -170,7 +166,7 @@ def write_edits(
             plans[clip] = planned
     if not plans:
         raise ValueError(f"none of the {len(failed)} clips of {source} will do: {next(iter(failed.values()))}")
-    pipe = load_pipeline(model, device)
+    pipe = model.load()
     with progress(num_samples * sum(planned.num_steps for planned in plans.values())) as step_done:
         for clip, planned in plans.items():
             with trying(clip):

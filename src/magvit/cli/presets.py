@@ -31,7 +31,7 @@ class Presets:
 
 def lists() -> Iterable[str]:
     """What there is, line by line."""
-    from magvit.evaluation.published import PROTOCOLS
+    from magvit.evaluation.published import IN_PARTS, PROTOCOLS
     from magvit.hub import packaged_models
     from magvit.presets import TOKENIZERS, TRANSFORMERS
     from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
@@ -58,6 +58,8 @@ def lists() -> Iterable[str]:
     for protocol in PROTOCOLS.values():
         samples = f"{protocol.num_samples:,} samples x {protocol.repeats}" if protocol.num_samples else "all clips"
         yield f"  {protocol.name:28} {protocol.subject}, {samples}: {', '.join(protocol.metrics)}"
+    for name, parts in IN_PARTS.items():
+        yield f"  {name:28} mean of all tasks of {' and '.join(part.name for part in parts)}"
 
 
 def costs() -> Iterable[str]:

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from magvit.places import check_folder
 
@@ -61,19 +62,31 @@ def check_extra(extra: str, *modules: str) -> None:
         raise ImportError(f'{" and ".join(lacking)} not found, which this needs: pip install "magvit[{extra}]"')
 
 
-def load_config(model: str) -> "ModelConfig":
-    """What the model is, so that a request can be checked before its weights are loaded."""
-    from magvit import hub
-    from magvit.model_config import ModelConfig
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model, and where it works."""
 
-    return ModelConfig.load(hub.resolve(model))
+    model: str = "magvit-tiny"
+    """Model folder, packaged name, or hub id."""
+    revision: str | None = None
+    """Branch, tag or commit of a model on the hub."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """How weights are kept; bfloat16 takes half the memory, and then the networks work in it."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps, ..."""
 
+    def config(self) -> "ModelConfig":
+        """What the model is, so that a request can be checked before its weights are loaded."""
+        from magvit import hub
+        from magvit.model_config import ModelConfig
 
-def load_pipeline(model: str, device: str) -> "MagvitPipeline":
-    """The model on `device`."""
-    from magvit.pipeline import MagvitPipeline
+        return ModelConfig.load(hub.resolve(self.model, self.revision))
 
-    return MagvitPipeline.from_pretrained(model, device)
+    def load(self) -> "MagvitPipeline":
+        """The model on its device."""
+        from magvit.pipeline import MagvitPipeline
+
+        return MagvitPipeline.from_pretrained(self.model, self.device, revision=self.revision, dtype=self.dtype)
 
 
 @contextmanager

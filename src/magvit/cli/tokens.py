@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tyro.conf import Positional
+from tyro.conf import OmitArgPrefixes, Positional
 
-from magvit.cli.shell import check_output, load_pipeline, progress
+from magvit.cli.shell import ModelOptions, check_output, progress
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,8 @@ class Encode:
     """Side in pixels of the tiles that frames are cut into for the networks; 0 takes them whole, and memory grows."""
     overlap: int = 32
     """Pixels that neighbouring tiles share."""
-    model: str = "magvit-tiny"
-    """Model folder, packaged name, or hub id."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps, ..."""
+    model: OmitArgPrefixes[ModelOptions] = ModelOptions()
+    """Which model, and where it works."""
 
     def run(self) -> None:
         """Encode and write."""
@@ -48,7 +46,7 @@ class Encode:
         check_output(self.output, (SUFFIX,))
         tiling = Tiling(self.tile, self.overlap)
         source = Source.open(self.clip)
-        pipe = load_pipeline(self.model, self.device)
+        pipe = self.model.load()
         length = pipe.config.clip_shape[0]
         with progress(source.num_frames and -(-source.num_frames // length), "chunk") as told:
             header = encode_clip(
@@ -59,7 +57,7 @@ class Encode:
                 coding=self.coding,
                 num_steps=self.num_steps,
                 tiling=tiling,
-                model=Path(self.model).name,
+                model=Path(self.model.model).name,
                 progress=told,
             )
         size = self.output.stat().st_size
@@ -81,10 +79,8 @@ class Decode:
     """The file."""
     output: Path
     """.mp4, .mkv, .webm, .gif or .webp, or a folder for numbered pictures."""
-    model: str = "magvit-tiny"
-    """The model that the file was encoded by: folder, packaged name, or hub id."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps, ..."""
+    model: OmitArgPrefixes[ModelOptions] = ModelOptions()
+    """The model that the file was encoded by."""
 
     def run(self) -> None:
         """Decode and write."""
@@ -95,7 +91,7 @@ class Decode:
         check_output(self.output, (".mp4", ".mkv", ".webm", ".gif", ".webp", ""))
         header = read_header(self.file)
         sink = Sink(self.output, header.height, header.width, header.fps)
-        frames = decode_clip(load_pipeline(self.model, self.device), self.file)
+        frames = decode_clip(self.model.load(), self.file)
         with progress(header.num_frames, "frame") as told, sink:
             for frame in frames:
                 sink.write(frame)

@@ -1,6 +1,7 @@
 """What users have, files, tensors, arrays, frames, as the clips that a model takes."""
 
 import os
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def user_clips(source: VideoSource, clip_shape: Grid, picture_will_do: bool = Fa
     if isinstance(source, str | os.PathLike):
         named, clips = str(source), _read(Path(source), clip_shape)[None]
     else:
-        clips = _in_memory(source)
+        clips = in_memory(source)
     found = clips.shape[2]
     if found == 1 < frames and not picture_will_do:
         raise too_still(named, frames)
@@ -84,14 +85,36 @@ def _is_frame(source: Any) -> bool:
     return hasattr(source, "getbands") or getattr(source, "ndim", None) == 3
 
 
-def _in_memory(source: Any) -> Video:
+def as_source(source: VideoSource, fps: Fraction) -> Source:
+    """One clip as it is, of 8 bits, where a `Source` is one already; what does not tell its rate is shown at `fps`.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: it is no clip, or several.
+    """
+    if isinstance(source, Source):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return Source.open(source, fps)
+    several = isinstance(source, list | tuple) and not any(map(_is_frame, source))
+    if several and source and all(isinstance(one, str | os.PathLike) for one in source):
+        return Source.of_pictures(source, fps)
+    clips = source if several else in_memory(source)
+    if len(clips) != 1:
+        raise ValueError(f"there are {len(clips)} clips, expected one")
+    if several:
+        return as_source(source[0], fps)
+    return Source.of_frames(clips[0].mul(255).round().byte(), fps)
+
+
+def in_memory(source: Any) -> Video:
     """A tensor, an array, a picture of Pillow's, or a list of frames as clips.
 
     Raises:
         ValueError: it is nothing of these, or has another layout or other values.
     """
     if isinstance(source, list | tuple):
-        frames = [_in_memory(frame) for frame in source]
+        frames = [in_memory(frame) for frame in source]
         if len(shapes := {tuple(frame.shape) for frame in frames}) > 1:
             raise ValueError(f"the frames of the video are of {len(shapes)} shapes, expected one")
         return torch.cat(frames, 2)

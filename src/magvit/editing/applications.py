@@ -1,25 +1,25 @@
 """What people want done with a picture or a clip, each by one of the tasks: animate, remove, stop-motion, panorama."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+from magvit.data.user_clips import VideoSource
 from magvit.decoding import Decoding
 from magvit.editing.canvas import Number, Stretch
 from magvit.editing.edit import Size, arguments, canvas_for, decoding_for, open_source, plan_edit
 from magvit.editing.panorama import plan_panorama
-from magvit.editing.plan import NOTHING, AnyPath, Edited, Plan, Progress, stand_in
+from magvit.editing.plan import NOTHING, AnyPath, Edited, Plan, Progress
 from magvit.editing.regions import GivenFrames, Region
 from magvit.model_config import Label, ModelConfig
 from magvit.pipeline import MagvitPipeline
 from magvit.tasks import get_task
-from magvit.video.source import Source
 
 
 def animate(
     pipe: MagvitPipeline,
-    picture: AnyPath | Source,
+    picture: VideoSource,
     output: AnyPath,
     *,
     sample: int = 0,
@@ -42,7 +42,7 @@ def animate(
 
 def remove(
     pipe: MagvitPipeline,
-    source: AnyPath | Source,
+    source: VideoSource,
     output: AnyPath,
     *,
     sample: int = 0,
@@ -65,7 +65,7 @@ def remove(
 
 def stop_motion(
     pipe: MagvitPipeline,
-    pictures: AnyPath | Source | Sequence[AnyPath],
+    pictures: VideoSource,
     output: AnyPath,
     *,
     sample: int = 0,
@@ -88,7 +88,7 @@ def stop_motion(
 
 def panorama(
     pipe: MagvitPipeline,
-    source: AnyPath | Source,
+    source: VideoSource,
     output: AnyPath,
     *,
     sample: int = 0,
@@ -109,9 +109,7 @@ def panorama(
     return plan_panorama(pipe.config, source, **options).run(pipe, output, sample, callback, metadata)
 
 
-def plan_animation(
-    config: ModelConfig, picture: AnyPath | Source, *, label: Label | None = None, **options: Any
-) -> Plan:
+def plan_animation(config: ModelConfig, picture: VideoSource, *, label: Label | None = None, **options: Any) -> Plan:
     """Frame prediction from one picture, checked.
 
     Args:
@@ -135,9 +133,9 @@ def plan_animation(
 
 def plan_removal(
     config: ModelConfig,
-    source: AnyPath | Source,
+    source: VideoSource,
     *,
-    mask: AnyPath | None = None,
+    mask: VideoSource | None = None,
     region: Region | str | None = None,
     **options: Any,
 ) -> Plan:
@@ -159,7 +157,7 @@ def plan_removal(
 
 def plan_stop_motion(
     config: ModelConfig,
-    pictures: AnyPath | Source | Sequence[AnyPath],
+    pictures: VideoSource,
     *,
     between: int | None = None,
     fps: Number | None = None,
@@ -171,8 +169,8 @@ def plan_stop_motion(
 
     Args:
         config: of the model.
-        pictures: at least two of one size, in their order; or a folder of numbered ones, or a clip, whose frames they
-            are.
+        pictures: at least two of one size, in their order, files or in memory; or a folder of numbered ones, or a
+            clip, whose frames they are.
         between: frames that are made between two pictures; without it as many as lie between the ends of a clip of
             the model's.
         fps: frames per second of the result; without it the model's.
@@ -181,21 +179,17 @@ def plan_stop_motion(
     Raises:
         ValueError, OSError: one sentence.
     """
-    length, task = config.clip_shape[0], get_task("frame_interpolation")
-    between = length - 2 if between is None else between
+    task = get_task("frame_interpolation")
+    between = config.clip_shape[0] - 2 if between is None else between
     if between < 1:
         raise ValueError(f"between is {between}, expected at least 1 frame")
     rate = Fraction(config.fps if fps is None else fps).limit_denominator(1001)
-    if isinstance(pictures, Sequence) and not isinstance(pictures, str):
-        names, opened = [str(picture) for picture in pictures], Source.of_pictures(pictures)
-    else:
-        names, opened = None, open_source(config, pictures)
+    opened = open_source(config, pictures)
+    names = [str(picture) for picture in opened.pictures] if isinstance(pictures, list | tuple) else []
     shown = list(Stretch.of(opened).numbers)
     if len(shown) < 2:
         raise ValueError(f"{opened.path} is one picture, expected at least two to make frames between them")
     total = (len(shown) - 1) * (between + 1) + 1
-    region = GivenFrames(range(0, total, between + 1))
-    task = task if between + 2 <= length else stand_in(config, task, region)
     stretch = Stretch(
         source=replace(opened, has_sound=False),
         numbers=tuple(number // (between + 1) for number in range(total)),
@@ -206,13 +200,13 @@ def plan_stop_motion(
     )
     return Plan(
         config=config,
-        asked=arguments(pictures=names, between=between, fps=fps, size=size),
+        asked=arguments(pictures=names or None, between=between, fps=fps, size=size),
         task=task,
         stretch=stretch,
         canvas=canvas_for(config, opened, size),
-        region=region,
+        region=GivenFrames(range(0, total, between + 1)),
         total=total,
-        between=between,
+        bridges=True,
         bare=size == "model",
         decoding=decoding_for(config, task, decoding),
         seed=seed,

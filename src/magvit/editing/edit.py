@@ -1,12 +1,12 @@
 """A user's own clip goes in and comes back with the unknown part made, or goes on beyond its end: `edit`, `extend`."""
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Literal
 
-from magvit.data.user_clips import too_still
+from magvit.data.user_clips import VideoSource, as_source, too_still
 from magvit.decoding import Decoding
 from magvit.editing.canvas import Canvas, Number, Stretch
 from magvit.editing.plan import NOTHING, AnyPath, Edited, Plan, Progress, stand_in
@@ -26,7 +26,7 @@ LONGEST = 1e6
 def edit(
     pipe: MagvitPipeline,
     task: str,
-    source: AnyPath | Source,
+    source: VideoSource,
     output: AnyPath,
     *,
     sample: int = 0,
@@ -51,7 +51,7 @@ def edit(
 
 def extend(
     pipe: MagvitPipeline,
-    source: AnyPath | Source,
+    source: VideoSource,
     output: AnyPath,
     *,
     duration: Number,
@@ -76,10 +76,10 @@ def extend(
 def plan_edit(
     config: ModelConfig,
     task: str,
-    source: AnyPath | Source,
+    source: VideoSource,
     *,
     region: Region | str | None = None,
-    mask: AnyPath | None = None,
+    mask: VideoSource | None = None,
     given_frames: str | Sequence[int] | None = None,
     start: Number = 0,
     duration: Number | None = None,
@@ -96,9 +96,10 @@ def plan_edit(
         config: of the model.
         task: a name or code of a task that takes a video. It says what is given, unless one of the next three does,
             and which task token is used where the model does not know `free`.
-        source: a video, animation, picture or folder of numbered pictures.
+        source: a video, animation, picture or folder of numbered pictures; a list of pictures; a clip or picture in
+            memory, see `magvit.data.user_clips`; or a `Source`, which knows its rate, as `Source.of_frames(clip, 30)`.
         region: a box `LEFT,TOP,RIGHT,BOTTOM`, or two (see `parse_box`), which outpainting keeps and other tasks make.
-        mask: a picture or video; white is made.
+        mask: a picture or video; white is made. Or an array or tensor, `H W` or `T H W`, in which True, 1.0 or 255 is.
         given_frames: numbers of the frames that are given, the others are made.
         start, duration: the part of the source that is edited, in seconds. Frame prediction from a picture makes so
             many seconds, or a clip.
@@ -117,7 +118,7 @@ def plan_edit(
     asked = arguments(
         task=chosen.name,
         region=region,
-        mask=mask,
+        mask=mask if mask is None or isinstance(mask, str | os.PathLike) else "in memory",
         given_frames=given_frames,
         start=start,
         duration=duration,
@@ -142,7 +143,7 @@ def plan_edit(
     if isinstance(region, str):
         region = parse_box(region, opened.height, opened.width, chosen.family != "outpainting")
     elif mask is not None:
-        region = open_mask(Path(mask), stretch.numbers)
+        region = open_mask(mask, stretch.numbers)
     elif given_frames is not None:
         text = given_frames if isinstance(given_frames, str) else ",".join(map(str, given_frames))
         region = parse_frames(text, total)
@@ -152,9 +153,11 @@ def plan_edit(
     grid, window = canvas.grid(config, total), config.tokenizer.latent_shape(config.clip_shape)
     own = rolls or (region is None and grid[0] == window[0] and (chosen.region is None or grid == window))
     known = region or task_region(chosen, total, min(config.condition_frames, len(stretch)))
-    if total < length and not rolls and not opened.is_picture:
+    exact = own and total == length
+    bridges = not exact and chosen.family == "frame_interpolation" and has_both_ends(known, total)
+    if total < length and not (rolls or bridges or opened.is_picture):
         warnings.warn(f"the clip has {total} frames, this model needs {length}: its last one is held", stacklevel=2)
-    used = chosen if own else stand_in(config, chosen, known)
+    used = chosen if own or bridges else stand_in(config, chosen, known)
     return Plan(
         config=config,
         asked=asked,
@@ -164,7 +167,8 @@ def plan_edit(
         region=known,
         total=total,
         shown=range(len(known.numbers)) if rolls and isinstance(known, GivenFrames) else None,
-        exact=own and total == length,
+        bridges=bridges,
+        exact=exact,
         bare=size == "model",
         keep_given=keep_given,
         label=number,
@@ -175,7 +179,7 @@ def plan_edit(
 
 def plan_extension(
     config: ModelConfig,
-    source: AnyPath | Source,
+    source: VideoSource,
     duration: Number,
     *,
     task: str = "frame_prediction",
@@ -220,9 +224,14 @@ def plan_extension(
     )
 
 
-def open_source(config: ModelConfig, source: AnyPath | Source) -> Source:
-    """A source; pictures are shown at the model's rate."""
-    return source if isinstance(source, Source) else Source.open(source, Fraction(config.fps))
+def has_both_ends(region: Region, total: int) -> bool:
+    """Whether frames are given, the first and the last of `total` among them."""
+    return isinstance(region, GivenFrames) and {0, total - 1} <= set(region.numbers)
+
+
+def open_source(config: ModelConfig, source: VideoSource) -> Source:
+    """A source; pictures and clips in memory are shown at the model's rate."""
+    return as_source(source, Fraction(config.fps))
 
 
 def canvas_for(config: ModelConfig, source: Source, size: Size) -> Canvas:

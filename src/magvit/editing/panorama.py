@@ -4,7 +4,7 @@ import itertools
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from magvit.data.user_clips import VideoSource
 from magvit.editing.canvas import Number, Stretch
 from magvit.editing.edit import Size, arguments, canvas_for, open_source, plan_edit
 from magvit.editing.plan import NOTHING, AnyPath, Edited, Plan, Progress
@@ -38,7 +39,8 @@ class Widened(Source):
     @classmethod
     def of(cls, source: Source, margin: int) -> "Widened":
         """A source with so many columns on either side."""
-        return cls(**vars(source) | {"width": source.width + 2 * margin}, inner=source, margin=margin)
+        same = {one.name: getattr(source, one.name) for one in fields(Source)}
+        return cls(**same | {"width": source.width + 2 * margin}, inner=source, margin=margin)
 
     @property
     def given(self) -> BoxRegion:
@@ -96,9 +98,8 @@ class Panorama:
         """As `Plan.run`. What the rounds make is kept as lossless pictures in a temporary folder."""
         counter, total = itertools.count(1), self.num_steps
 
-        def step(*_: int) -> None:
-            if callback:
-                callback(next(counter), total)
+        def step(*_: int) -> bool | None:
+            return callback(next(counter), total) if callback else None
 
         source, shown, whole = self.source, self.shown, self.source.width + 2 * sum(self.margins)
         width = whole if self.pan == "none" else source.width
@@ -106,12 +107,14 @@ class Panorama:
         told = {**metadata, **self.first.told(pipe, sample)}
         sink = Sink(output, source.height, width, shown.fps, sound, told, shown.duration)
         with tempfile.TemporaryDirectory() as folder:
-            made = self.first.run(pipe, Path(folder) / "0", sample, step)
-            for number, margin in enumerate(self.margins[1:], 1):
+            plan = self.first
+            for number, margin in enumerate((*self.margins[1:], 0)):
+                made = plan.run(pipe, Path(folder) / str(number), sample, step)
+                if not made.num_frames:
+                    return replace(made, output=sink.path, width=width)
                 wide = Widened.of(Source.open(made.output, shown.fps), margin)
                 plan = replace(self._round(wide), stretch=Stretch.of(wide))
-                made = plan.run(pipe, Path(folder) / str(number), sample, step)
-            frame = Stretch.of(Source.open(made.output)).reader()
+            frame = plan.stretch.reader()
             with sink:
                 for index, time in enumerate(shown.times):
                     left = self.left(index)
@@ -131,7 +134,7 @@ class Panorama:
 
 def plan_panorama(
     config: ModelConfig,
-    source: AnyPath | Source,
+    source: VideoSource,
     *,
     width: Number = 3,
     pan: Pan = "right",
@@ -144,7 +147,7 @@ def plan_panorama(
 
     Args:
         config: of the model.
-        source: a video, animation, picture or folder of numbered pictures.
+        source: as for `plan_edit`.
         width: of what is made, as a multiple of the source's.
         pan: where a camera of the source's size goes, through the whole in the time of the clip; `none` shows the whole
             instead.

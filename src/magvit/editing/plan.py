@@ -8,8 +8,10 @@ import itertools
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,23 +23,28 @@ from magvit.decoding import Decoding, DecodingStep
 from magvit.editing.canvas import Canvas, Stretch
 from magvit.editing.composite import as_frame, change, enlarge, put_back
 from magvit.editing.regions import GivenFrames, Region, condition_of
-from magvit.editing.rollout import bridge, bridge_length, condition_length, roll_out, takes_any
+from magvit.editing.rollout import bridge, bridge_windows, condition_length, roll_out, takes_any
 from magvit.editing.windows import Asked, Made, make_runs, runs
-from magvit.model_config import ModelConfig
+from magvit.model_config import AutoregressiveGenerator, ModelConfig
 from magvit.pipeline import MagvitPipeline
 from magvit.seeds import generator_for
+from magvit.shapes import Grid
 from magvit.tasks import TASKS, Task
 from magvit.video.sink import Sink
 
 AnyPath = str | os.PathLike[str]
-Progress = Callable[[int, int], None]
-"""`callback(done, total)`: decoding steps."""
+Progress = Callable[[int, int], bool | None]
+"""`callback(done, total)`: decoding steps. False stops, and nothing is written."""
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class _Stopped(Exception):
+    """The callback wants no more."""
 
 
 @dataclass(frozen=True)
 class Edited:
-    """What was written: where, with which task, how large and long."""
+    """What was written: where, with which task, how large and long; nothing, of 0 frames, if it was stopped."""
 
     output: Path
     task: str
@@ -59,7 +66,7 @@ class Plan:
         region: what is given.
         total: frames of the result.
         shown: the frames that the first window of a roll-out begins with; None if windows are decoded together.
-        between: how many frames are made between two given ones, each pair by itself; None if all are made together.
+        bridges: whether frames are made between two given ones, each pair by itself, and not all together.
         exact: whether the clip is one of the model's, and the task's own condition is asked of it.
         bare: whether the result is written at the canvas's size, not put back into the source.
         keep_given: whether what is given stays the source's.
@@ -75,7 +82,7 @@ class Plan:
     region: Region
     total: int
     shown: range | None = None
-    between: int | None = None
+    bridges: bool = False
     exact: bool = False
     bare: bool
     keep_given: bool = True
@@ -84,15 +91,30 @@ class Plan:
     seed: int
     asked: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """ValueError where windows would have to be decoded together by a model that cannot."""
+        shape = self.config.clip_shape
+        fits = self.grid == self.config.tokenizer.latent_shape(shape)
+        if isinstance(self.config.generator, AutoregressiveGenerator) and not fits:
+            own, size = ("x".join(map(str, one)) for one in (shape, (self.canvas.height, self.canvas.width)))
+            cannot = f"which an autoregressive model cannot do: it makes clips of {own}"
+            raise ValueError(f"{self.total} frames of {size} take several windows decoded together, {cannot}")
+
+    @property
+    def grid(self) -> Grid:
+        """Tokens of what is decoded together."""
+        one_by_one = self.shown is not None or self.bridges
+        return self.canvas.grid(self.config, self.config.clip_shape[0] if one_by_one else self.total)
+
     @property
     def num_steps(self) -> int:
         """Decoding steps of all windows."""
-        frames = self.total if self.between is None else bridge_length(self.config, self.between)
-        times = len(runs(self.config, self.canvas.grid(self.config, frames)))
-        if self.between is not None:
-            times *= self.total // (self.between + 1)
+        length = self.config.clip_shape[0]
+        times = len(runs(self.config, self.grid))
+        if self.bridges:
+            assert isinstance(self.region, GivenFrames)
+            times = sum(bridge_windows(length, stop - start) for start, stop in pairwise(self.region.numbers))
         if self.shown is not None:
-            length = self.config.clip_shape[0]
             beyond = self.total - self.shown.start - length
             times = 1 + max(-(-beyond // (length - condition_length(self.config, self.task))), 0)
         return times * self.decoding.num_steps
@@ -121,7 +143,7 @@ class Plan:
             pipe: the model.
             output: see `Sink`.
             sample: another one is another result.
-            callback: called after each decoding step.
+            callback: called after each decoding step; see `Progress`.
             metadata: what the file is to say of itself beside model, input, task, seed, decoding and what was asked.
 
         Raises:
@@ -135,13 +157,14 @@ class Plan:
         counter = itertools.count(1)
 
         def step(_: DecodingStep) -> None:
-            if callback:
-                callback(next(counter), self.num_steps)
+            if callback and callback(next(counter), self.num_steps) is False:
+                raise _Stopped
 
-        with sink, torch.inference_mode():
+        with suppress(_Stopped), sink, torch.inference_mode():
             for index, frame in enumerate(self._frames(self._made(pipe, sample, step))):
                 sink.write(frame, shown.time(index))
-        return Edited(sink.path, self.task.name, height, width, self.total, float(shown.fps))
+            return Edited(sink.path, self.task.name, height, width, self.total, float(shown.fps))
+        return Edited(sink.path, self.task.name, height, width, 0, float(shown.fps))
 
     # --- On the canvas -----------------------------------------------------------------------------------------------
 
@@ -150,10 +173,11 @@ class Plan:
         if self.shown is not None:
             known = self.canvas.clip(self.stretch.reader(), self.shown.start, self.shown.stop)
             return roll_out(pipe, self.task, self.label, known, self.shown.stop, self.total, *drawn)
-        if self.between is not None:
-            pictures = (self.canvas.fit(picture)[None, :, None] for picture in self.stretch.source.frames())
-            return bridge(pipe, self.task, pictures, self.between, *drawn)
         reader = self.stretch.reader()
+        if self.bridges:
+            assert isinstance(self.region, GivenFrames)
+            pictures = (self.canvas.clip(reader, number, number + 1) for number in self.region.numbers)
+            return bridge(pipe, self.task, pictures, self.region.numbers, *drawn)
         small = lru_cache(2)(lambda index: self.canvas.fit(reader(index)))
 
         def ask(start: int, stop: int) -> Asked:
@@ -163,7 +187,7 @@ class Plan:
             guess = torch.stack(frames, 1)[None]
             return Asked(self._condition(guess, start, stop), guess)
 
-        return make_runs(pipe, self.task, self.label, self.canvas.grid(self.config, self.total), ask, *drawn)
+        return make_runs(pipe, self.task, self.label, self.grid, ask, *drawn)
 
     def _condition(self, clip: Tensor, start: int, stop: int) -> Any:
         latent = self.config.tokenizer.latent_shape((stop - start, self.canvas.height, self.canvas.width))

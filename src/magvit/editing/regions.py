@@ -4,20 +4,20 @@ import bisect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from magvit.data.user_clips import VideoSource, as_source
 from magvit.editing.canvas import Reader, Stretch
 from magvit.editing.composite import shrink
 from magvit.shapes import Grid, Video
 from magvit.tasks import Condition, Task
 from magvit.tasks.conditions import Box, masked, region_box
 from magvit.tasks.conditions import Region as Rule
-from magvit.video.source import Source
+from magvit.video.source import PICTURE_RATE
 
 Known = Bool[Tensor, "n H W"]
 Sides = tuple[float, float, float, float]
@@ -168,14 +168,22 @@ def parse_frames(text: str, total: int) -> GivenFrames:
     return GivenFrames(tuple(numbers))
 
 
-def open_mask(path: Path, numbers: tuple[int, ...]) -> MaskRegion:
+def open_mask(mask: VideoSource, numbers: tuple[int, ...]) -> MaskRegion:
     """A mask for the source's frames of these numbers.
+
+    Args:
+        mask: a picture or video, or an array or tensor `H W` or `T H W`.
+        numbers: of frames.
 
     Raises:
         OSError: there is no such file.
-        ValueError: it is no picture or video.
+        ValueError: it is no picture, video or mask.
     """
-    return MaskRegion(Stretch.of(Source.open(path)).reader(), numbers)
+    if (axes := getattr(mask, "ndim", 0)) in (2, 3):
+        plane = torch.as_tensor(mask)
+        plane = plane.float() if plane.dtype == torch.bool else plane
+        mask = plane.expand(3, 1, -1, -1).movedim(0, -1) if axes == 2 else plane[..., None].expand(-1, -1, -1, 3)
+    return MaskRegion(Stretch.of(as_source(mask, PICTURE_RATE)).reader(), numbers)
 
 
 def condition_of(task: Task, video: Video, known: Known, latent_shape: Grid) -> Condition:

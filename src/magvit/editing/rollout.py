@@ -2,19 +2,24 @@
 pair.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from magvit.decoding import Decoding
-from magvit.editing.regions import condition_of
 from magvit.editing.windows import Asked, Made, StepDone, make_runs
 from magvit.model_config import ModelConfig
 from magvit.pipeline import MagvitPipeline
-from magvit.shapes import Grid, Video
+from magvit.shapes import Video
 from magvit.tasks import TASKS, Task
 from magvit.tasks.conditions import masked
+
+Picture = Float[Tensor, "B C 1 H W"]
+Ends = tuple[Picture, Picture]
+"""The first and the last frame."""
 
 
 def roll_out(
@@ -61,49 +66,63 @@ def roll_out(
 def bridge(
     pipe: MagvitPipeline,
     task: Task,
-    pictures: Iterator[Video],
-    between: int,
+    pictures: Iterator[Picture],
+    numbers: Sequence[int],
     decoding: Decoding,
     generator: torch.Generator,
     callback: StepDone = None,
 ) -> Iterator[Made]:
-    """Behind each picture but the last, `between` frames on the way to the next, and the next.
+    """Behind each given frame but the last, all up to the next one, and that too.
 
-    A clip of the model's length, or if more are asked for a longer one, begins with the one picture and ends with the
-    other; the frames are spread evenly over it. So the task sees what it was trained on, however few are asked for.
+    A clip of the model's length begins with the one and ends with the other, which is what the task was trained on, and
+    the frames are spread evenly over it. If there are more than it has, it is cut into pieces at some of its frames,
+    and each piece is made in the same way.
 
     Args:
         pipe, decoding, generator, callback: as for `generate_windows`.
-        task: frame interpolation, or what stands in for it if a clip of the model's length is too short.
-        pictures: each a clip of one frame.
-        between: at least 1.
+        task: frame interpolation.
+        pictures: the given frames, each a clip of one.
+        numbers: of these frames, in order.
     """
-    length = bridge_length(pipe.config, between)
-    chosen = [round(number * (length - 1) / (between + 1)) for number in range(1, between + 2)]
-    share = torch.linspace(0, 1, length)[:, None, None]
-    known = (share == 0) | (share == 1)
-    for number, (first, last) in enumerate(pairwise(pictures)):
-        blend = first * (1 - share) + last * share
-        grid = pipe.config.tokenizer.latent_shape((length, *first.shape[3:]))
+    length = pipe.config.clip_shape[0]
 
-        def ask(start: int, stop: int, blend: Video = blend, grid: Grid = grid) -> Asked:
-            part = blend[:, :, start:stop]
-            if length == pipe.config.clip_shape[0]:
-                return Asked(task.condition(part, grid), part)
-            latent = pipe.config.tokenizer.latent_shape((stop - start, *part.shape[3:]))
-            return Asked(condition_of(task, part, known[start:stop].expand(-1, *part.shape[3:]), latent), part)
+    def made(ends: Ends, guessed: Ends, count: int) -> Iterator[tuple[Video, Video]]:
+        """The frames behind the first end, up to the last one, and what the tokenizer makes of the guess at them."""
+        blend, guess = _blend(ends, length), _blend(guessed, length)
+        grid = pipe.config.tokenizer.latent_shape((length, *blend.shape[3:]))
+        asked = Asked(task.condition(blend, grid), guess)
+        (clip,) = make_runs(pipe, task, None, grid, lambda *_: asked, decoding, generator, callback)
+        assert clip.guess is not None
+        cuts = _cuts(length, count)
+        at = [round(cut * (length - 1) / count) for cut in cuts]
+        if cuts == [*range(count + 1)]:
+            yield clip.video[:, :, at[1:]], clip.guess[:, :, at[1:]]
+            return
+        keys, guessed_keys = (pairwise(video[:, :, at].split(1, 2)) for video in (clip.video, guess))
+        for key_ends, guess_ends, (start, stop) in zip(keys, guessed_keys, pairwise(cuts), strict=True):
+            yield from made(key_ends, guess_ends, stop - start)
 
-        parts = list(make_runs(pipe, task, None, grid, ask, decoding, generator, callback))
-        video, guess = (
-            torch.cat(clips, 2) for clips in ([p.video for p in parts], [p.guess for p in parts if p.guess is not None])
-        )
-        yield Made(number * (between + 1) + 1, video[:, :, chosen], guess[:, :, chosen])
+    for ends, (start, stop) in zip(pairwise(pictures), pairwise(numbers), strict=True):
+        for video, guess in made(ends, ends, stop - start) if stop > start + 1 else ():
+            yield Made(start + 1, video, guess)
+            start += video.shape[2]
 
 
-def bridge_length(config: ModelConfig, between: int) -> int:
-    """Frames of the clip that is made for so many between two pictures."""
-    stride = config.tokenizer.strides[0]
-    return max(-(-(between + 2) // stride) * stride, config.clip_shape[0])
+def bridge_windows(length: int, count: int) -> int:
+    """How many clips of the model's `length` are made for `count` frames behind a given one, to the next."""
+    cuts = _cuts(length, count)
+    further = 0 if len(cuts) > count else sum(bridge_windows(length, stop - start) for start, stop in pairwise(cuts))
+    return (count > 1) + further
+
+
+def _cuts(length: int, count: int) -> list[int]:
+    """Which of `count` frames behind a given one a clip of the model's stands for: all if it can, or ends of pieces."""
+    pieces = count if count < length else min(-(-count // (length - 1)), length - 1)
+    return [round(number * count / pieces) for number in range(pieces + 1)]
+
+
+def _blend(ends: Ends, length: int) -> Video:
+    return torch.lerp(*ends, torch.linspace(0, 1, length, device=ends[0].device)[:, None, None])
 
 
 def condition_length(config: ModelConfig, task: Task) -> int:

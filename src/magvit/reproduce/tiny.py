@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from magvit.data.loader import DataConfig
 from magvit.evaluation.protocols import Protocol, RealSet
-from magvit.evaluation.published import BAIR_DEBIASED, BAIR_MULTITASK, UCF101, UCF101_RECONSTRUCTION
+from magvit.evaluation.published import BAIR_DEBIASED, BAIR_MULTITASK, SSV2_NINE_TASKS, UCF101, UCF101_RECONSTRUCTION
 from magvit.nn.attention import TransformerSize
 from magvit.reproduce.scale import Scale
-from magvit.tasks import EIGHT_TASKS
+from magvit.tasks import EIGHT_TASKS, TEN_TASKS
 from magvit.tokenizer import TokenizerConfig
 from magvit.training.config import LoopConfig, TokenizerLossConfig, TokenizerRun, TransformerRun
 from magvit.training.optim import OptimizerConfig
@@ -129,7 +129,7 @@ def transformer(
 
 FP = ("frame_prediction",)
 _cg = partial(transformer, ("class_generation",), "3dvq-b-shapes", data=SHAPES)
-_fp, _mt, _unc = (partial(transformer, tasks) for tasks in (FP, EIGHT_TASKS, ("unconditional",)))
+_fp, _mt, _ten, _unc = (partial(transformer, tasks) for tasks in (FP, EIGHT_TASKS, TEN_TASKS, ("unconditional",)))
 SAMPLES = 512
 
 
@@ -154,6 +154,7 @@ PROTOCOLS = {
     "magvit-ucf101-reconstruction": _protocol(UCF101_RECONSTRUCTION, metrics=OF_ARM),
     "magvit-bair-debiased": _protocol(BAIR_DEBIASED, metrics=OF_ARM),
     "magvit-bair-multitask": _protocol(BAIR_MULTITASK, metrics=OF_ARM),
+    "magvit-ssv2-multitask": _protocol(SSV2_NINE_TASKS, tasks=TEN_TASKS, metrics=OF_ARM),
 }
 
 TINY = Scale(
@@ -162,7 +163,7 @@ TINY = Scale(
         "3dvq-b-bair": partial(tokenizer_of_stage_2, 3),
         "2dvq-b-bair": partial(tokenizer_of_stage_2, 2),
         "magvit-b-unc-bair": _unc,
-        "magvit-b-unc-2d-bair": partial(_unc, "2dvq-b-bair"),
+        "magvit-b-unc-2dvq-bair": partial(_unc, "2dvq-b-bair"),
         "magvit-b-fp-bair": _fp,
         "magvit-l-fp-bair": partial(_fp, size=L),
         "magvit-b-fp-prefix-bair": partial(_fp, mask_mode="prefix", task_tokens=True),
@@ -176,6 +177,10 @@ TINY = Scale(
         "magvit-b-mt-prefix-bair": partial(_mt, mask_mode="prefix"),
         "magvit-b-mt-mask-bair": partial(_mt, losses=("mask",)),
         "magvit-b-mt-reconstruct-bair": partial(_mt, losses=("mask", "reconstruct")),
+        "magvit-b-unc-ssv2": _unc,
+        "magvit-b-fp-ssv2": _fp,
+        "magvit-b-mt-ssv2": _ten,
+        "magvit-l-mt-ssv2": partial(_ten, size=L),
         "2dvq-l-imagenet": images,
         "2dvq-l-scratch-ucf101": partial(compared, 2, None),
         "2dvq-l-ucf101": partial(compared, 2, "runs/2dvq-l-imagenet/model"),
@@ -186,7 +191,7 @@ TINY = Scale(
         "magvit-b-cg-ucf101": partial(_cg, size=B),
         "magvit-l-cg-ucf101": partial(_cg, size=L),
     },
-    protocols=PROTOCOLS,
+    protocols={name: (protocol,) for name, protocol in PROTOCOLS.items()},
     clips=lambda model: "synthetic:" + ("shapes" if "-cg-" in model else "pushing"),
     token_epochs=8,
 )

@@ -22,7 +22,7 @@ from magvit.training.config import TransformerRun
 from magvit.training.design import design
 from magvit.training.engine import THIS_MACHINE, Learner, Machine, average_of, launch, mean_metrics, on_device
 from magvit.training.log import RunLog
-from magvit.training.objectives import commit_objective, draw, next_token_objective, tokenize
+from magvit.training.objectives import commit_objective, draw, in_precision, next_token_objective, tokenize
 from magvit.training.processes import over_processes
 from magvit.training.run import Run, check_output
 from magvit.transformer import MaskedTransformer
@@ -87,7 +87,7 @@ def train_transformer(
             if cache is not None:
                 tokenized = look_up(batch, cache.config.conditions, chosen)
             else:
-                with fabric.autocast():
+                with in_precision(config.tokenizes_in, fabric.device):
                     tokenized = tokenize(tokenizer, batch["video"], chosen, config.condition_frames)
             labels = batch["label"].tolist()
             with fabric.no_backward_sync(learner.wrapped, enabled=piece < run.pieces - 1):

@@ -89,6 +89,16 @@ class Source:
             raise ValueError("no pictures are given")
         return _of_pictures(paths[0].parent if len(paths) > 1 else paths[0], paths, Fraction(fps))
 
+    @classmethod
+    def of_frames(cls, clip: UInt8[Tensor, "3 T H W"], fps: Seconds = PICTURE_RATE) -> "Source":
+        """A clip in memory. ValueError if it has no pixels."""
+        if clip.dtype != torch.uint8 or clip.ndim != 4 or len(clip) != 3 or not clip.numel():
+            raise ValueError(f"the clip is {clip.dtype} of shape {tuple(clip.shape)}, expected uint8 of [3, T, H, W]")
+        _, count, height, width = clip.shape
+        fps = Fraction(fps)
+        what = Path("the picture" if count == 1 else "the clip"), height, width, fps, count, float(count / fps)
+        return _InMemory(*what, is_picture=count == 1, clip=clip.cpu())
+
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[UInt8[Tensor, "3 H W"]]:
         """Frames `start` to `stop` (or the end), decoded when asked for; none where the clip is shorter.
 
@@ -167,6 +177,15 @@ class Source:
     def _pixels(self, convert: Converter, frame: Any) -> UInt8[Tensor, "3 H W"]:
         with plain_errors(self.path, "has frames that cannot be converted to RGB"):
             return torch.from_numpy(convert(frame)).permute(2, 0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _InMemory(Source):
+    clip: UInt8[Tensor, "3 T H W"] = field(repr=False, compare=False)
+
+    def _moving(self, start: int, stop: int | None) -> Iterator[tuple[Fraction, Callable[[], Tensor]]]:
+        for index in range(self.num_frames)[start:stop]:
+            yield index / self.fps, partial(self.clip.select, 1, index)
 
 
 def numbered_pictures(folder: Path) -> list[Path]:
