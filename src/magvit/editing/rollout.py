@@ -58,6 +58,8 @@ def roll_out(
         (made,) = make_runs(pipe, used, label, latent, lambda *_, asked=asked: asked, decoding, generator, callback)
         assert made.guess is not None
         shown = clip + made.video - made.guess  # what the tokenizer loses is not lost at each window anew
+        apart = (known - shown[:, :, :count])[:, :, -1:]  # the model's version of the last frame is another
+        shown[:, :, count:] += apart * 0.5 ** torch.arange(1, length - count + 1)[:, None, None]
         known = torch.cat([known, shown[:, :, count:].clamp(0, 1)], 2)
         new = slice(first - start + count, count + stop - start)
         yield Made(first, made.video[:, :, new], (made.video - shown + still)[:, :, new])
