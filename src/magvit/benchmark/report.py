@@ -1,7 +1,7 @@
 """What was measured as a table, a plot and JSON, with the published speeds beside it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -103,14 +103,15 @@ def plot(report: Report, path: Path) -> None:
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.6), width_ratios=(3, 2), constrained_layout=True)
     for number, name in enumerate(dict.fromkeys(row.method for row in single)):
         points = sorted((row.pixels, row.frame_seconds) for row in single if row.method == name)
-        left.plot(*zip(*points, strict=True), marker="o", color=f"C{number}", label=METHODS[name].title)
+        width = 5 if name == "magvit" else 1.5  # it shows behind what is as quick
+        left.plot(*zip(*points, strict=True), "o-", color=f"C{number}", lw=width, label=METHODS[name].title)
     for number, (name, pixels, fps) in enumerate(PUBLISHED):
         left.plot(pixels, 1 / fps, marker="s^v"[number], mfc="none", color="grey", ls="", label=f"published: {name}")
     left.set(xscale="log", yscale="log", xlabel="pixels, height and width", ylabel="s a frame")
     left.set_xticks(sizes, [str(size) for size in sizes])
     left.minorticks_off()
     left.legend(fontsize=6)
-    ours: Sequence[Row] = [row for row in single if row.method == "magvit"]
+    ours = sorted((row for row in single if row.method == "magvit"), key=lambda row: row.pixels)
     below = [0.0] * len(ours)
     for part, label in (("pixel_seconds", "3D-VQ"), ("network_seconds", "transformer")):
         heights = [getattr(row, part) / FRAMES for row in ours]
