@@ -1,4 +1,4 @@
-# demo, test, lint and e2e each set up .venv first, when it is missing or older than pyproject.toml or constraints.txt.
+# demo, test, lint, docs and e2e each set up .venv first, when it is missing or older than pyproject.toml or constraints.txt.
 # Another interpreter: make PYTHON=python3.12 demo
 
 PYTHON ?= python3
@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint e2e
+.PHONY: demo test lint docs e2e
 
 demo: $(READY)
 	$(BIN)/magvit demo --output outputs/demo
@@ -19,6 +19,12 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(READY)
+	@$(BIN)/python -c "import furo, myst_parser" 2>/dev/null \
+		|| $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[docs]" \
+		|| { echo "Sphinx cannot be had here: no site was made" >&2; exit 0; }; \
+	$(BIN)/python -m sphinx -q -E -W --keep-going -b html docs build/docs
 
 e2e: $(READY)
 	$(BIN)/python -m pytest tests/e2e tests/distributed -q

@@ -25,10 +25,10 @@ from typing import Any
 
 import av
 import torch
-from measure import machine
 from torch import Tensor
 
 from magvit import storage
+from magvit.benchmark.clock import machine
 from magvit.data.datasets import load_clips
 from magvit.data.loader import DataConfig, TrainingClips, make_loader
 from magvit.data.shard_writer import write_shards

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from measure import machine
 from torch import Tensor
 
+from magvit.benchmark.clock import machine
 from magvit.data.loader import DataConfig, clips_of
 from magvit.evaluation import features
 from magvit.evaluation.evaluate import Evaluation, evaluate

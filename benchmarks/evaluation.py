@@ -26,9 +26,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from measure import Account, machine, seconds_of
+from measure import Account
 from torch import nn
 
+from magvit.benchmark.clock import machine, seconds_of
 from magvit.data.loader import DataConfig, clips_of
 from magvit.evaluation.columns import Samples
 from magvit.evaluation.evaluate import Evaluation, evaluate

@@ -1,12 +1,9 @@
-"""Clocks, counters and yardsticks of the benchmarks."""
+"""A clock of the parts of a step, and an account of what it does."""
 
-import os
-import platform
-import statistics
 import time
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,15 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-
-def machine(device: torch.device) -> dict[str, Any]:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    return {
-        "device": name,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-    }
+from magvit.benchmark.clock import wait
 
 
 class Clock:
@@ -44,26 +33,6 @@ class Clock:
         yield
         wait(self.device)
         self.seconds[part] += time.perf_counter() - start
-
-
-def wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def seconds_of(function: Callable[[], object], device: torch.device) -> float:
-    wait(device)
-    start = time.perf_counter()
-    function()
-    wait(device)
-    return time.perf_counter() - start
-
-
-def rate_of(function: Callable[[], object], flops: int, device: torch.device, repeats: int = 5) -> float:
-    """FLOP/s of a function of so many FLOP: the median of some tries, after one that does not count."""
-    calls = 20 if device.type == "cuda" else 1
-    times = [seconds_of(lambda: [function() for _ in range(calls)], device) for _ in range(repeats + 1)]
-    return calls * flops / statistics.median(times[1:])
 
 
 class Account(TorchDispatchMode):

@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import Account, Clock, machine, rate_of, seconds_of
+from measure import Account, Clock
 from stages import STAGES, Options, Stage
 from torch.nn import functional as F
+
+from magvit.benchmark.clock import machine, rate_of, seconds_of
 
 
 def alternate(stages: list[Stage], steps: int, warm_up: int = 1) -> list[float]:

@@ -5,13 +5,9 @@
 
 Of clips of an unseen seed the packaged weights tell right, for shapes (2026-11-23; 20 minutes on one core of a busy
 machine): 100 % at 16x32x32, 16x64x64 and 16x128x128, 99.9 % at 12x48x64 and 8x24x24, 99.7 % at 4x24x24; for pushing
-(2026-11-26; 31 minutes on a quarter of a core): 99.5 % at 16x64x64,
-99.6 % at 16x128x128.
-
-A third argument is a number of steps, for a trial; a fourth a file of weights to go on from.
+(2026-11-26; 31 minutes on a quarter of a core): 99.5 % at 16x64x64, 99.6 % at 16x128x128.
 """
 
-import sys
 import time
 from collections.abc import Callable
 from functools import lru_cache
@@ -19,6 +15,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+import tyro
 from torch import Tensor, nn
 
 from magvit import storage
@@ -123,12 +120,12 @@ def _blur_of_a_line(size: int, sigma: float) -> Tensor:
 BATCHES: dict[WorldName, Callable[[int], Batch]] = {"shapes": shapes_batch, "pushing": pushing_batch}
 
 
-def train(world: WorldName, steps: int, begin: str = "") -> SyntheticFeatures:
+def train(world: WorldName, steps: int, begin: Path | None = None) -> SyntheticFeatures:
     """The network after some steps, from weights in a file or from none."""
     torch.manual_seed(SEED)
     network = SyntheticFeatures(world)
     if begin:
-        network.load_state_dict(storage.load_tensors(Path(begin)))
+        network.load_state_dict(storage.load_tensors(begin))
     finder = nn.Conv3d(network.motion[-1][0].out_channels, len(network.classes) + 1, 1)
     optimizer = torch.optim.AdamW([*network.parameters(), *finder.parameters()], LEARNING_RATE, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, steps, pct_start=0.1)
@@ -189,16 +186,23 @@ def standardize(world: WorldName, network: SyntheticFeatures, count: int) -> Non
     network.classifier.weight *= spread
 
 
-def main(world: WorldName, folder: str, count: str = "", begin: str = "") -> None:
-    """Train, write the weights into `folder` and measure them."""
-    network = train(world, int(count or STEPS[world]), begin)
-    standardize(world, network, 64 if count else 512)
+def main(world: WorldName, folder: Path, /, steps: int | None = None, begin: Path | None = None) -> None:
+    """Train, write the weights and measure them.
+
+    Args:
+        world: whose network.
+        folder: where its weights go, as WORLD.safetensors.
+        steps: fewer than it takes, for a trial.
+        begin: a file of weights to go on from.
+    """
+    network = train(world, steps or STEPS[world], begin)
+    standardize(world, network, 64 if steps else 512)
     state = {name: value.half() for name, value in network.state_dict().items()}
-    storage.save_tensors(Path(folder) / f"{world}.safetensors", state)
+    storage.save_tensors(folder / f"{world}.safetensors", state)
     network.load_state_dict(state)  # as it was rounded
-    for clip_shape in TEST_SHAPES[world][: 1 if count else None]:
-        print(clip_shape, f"{accuracy(world, network, clip_shape, 64 if count else 1600):.4f}")
+    for clip_shape in TEST_SHAPES[world][: 1 if steps else None]:
+        print(clip_shape, f"{accuracy(world, network, clip_shape, 64 if steps else 1600):.4f}")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    tyro.cli(main)

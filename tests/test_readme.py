@@ -2,9 +2,11 @@
 
 import inspect
 import re
+import runpy
 import shlex
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from magvit.cli import COMMANDS as TABLE
 from magvit.cli import main, parse_arguments
 from magvit.tasks import TEN_TASKS, get_task
 from magvit.video import write_video
-from tiny_model import random_clip
+from tiny_model import random_clip, tiny_pipeline
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,8 +28,8 @@ needs_packaged_model = pytest.mark.skipif(
 )
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 @needs_packaged_model
@@ -96,6 +98,21 @@ def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert all(Path(command.split()[-1]).exists() for command in RUN if "--output" in command)
 
 
+def test_every_page_is_in_the_table_of_contents() -> None:
+    contents = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    entries = [line for block in re.findall(r"```{toctree}\n(.*?)```", contents, re.DOTALL) for line in block.split()]
+    pages = [path.stem for path in DOCUMENTS if path.parent.name == "docs" and path.stem != "index"]
+    assert [page for page in pages if not any(fnmatch(page, entry) for entry in entries)] == []
+
+
+def test_figures_are_made_again(tmp_path: Path) -> None:
+    tiny_pipeline().save_pretrained(tmp_path / "model")
+    runpy.run_path(str(ROOT / "docs" / "figures.py"))["figures"](str(tmp_path / "model"), tmp_path / "images")
+    made = {path.name for path in (tmp_path / "images").iterdir()}
+    page = (ROOT / "docs" / "ten_minutes.md").read_text(encoding="utf-8")
+    assert made == set(re.findall(r"\]\(images/([^)]+)\)", page))
+
+
 def test_commands_that_are_named_in_a_sentence_exist() -> None:
     known = {" ".join(name.split()[:count]) for name in TABLE for count in (1, 2)}
     named = {name for text in WRITTEN for name in re.findall(r"`magvit ((?:data |convert )?[a-z][\w-]*)", text)}
@@ -145,14 +162,27 @@ def test_method_names_files_that_exist() -> None:
     assert [name for name in files if not (ROOT / "src" / "magvit" / name).exists()] == []
 
 
+EXAMPLE_FILES = sorted((ROOT / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("example", EXAMPLE_FILES, ids=lambda path: path.stem)
+def test_example_explains_itself(
+    example: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [example.name, "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(str(example), run_name="__main__")
+    assert "usage" in capsys.readouterr().out
+
+
 @needs_packaged_model
-@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("example", EXAMPLE_FILES, ids=lambda path: path.stem)
 def test_example_runs(example: Path, tmp_path: Path) -> None:
     write_video(tmp_path / "clip.mp4", random_clip(frames=20, height=48, width=64))
     arguments, result_file = {
-        "predict_frames": (["clip.mp4", "out.mp4"], "out.mp4"),
-        "watch_decoding": (["out.png"], "out.png"),
-        "train_synthetic_features": (["pushing", ".", "1"], "pushing.safetensors"),
+        "predict_frames": (["clip.mp4", "out.mp4", "--num-samples", "1"], "out.mp4"),
+        "watch_decoding": (["out.png", "--num-steps", "2"], "out.png"),
+        "train_synthetic_features": (["pushing", ".", "--steps", "1"], "pushing.safetensors"),
     }[example.stem]
     result = subprocess.run(
         [sys.executable, str(example), *arguments], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -26,9 +26,10 @@ from magvit.synthetic import MovingShapes
 from magvit.tasks import TASKS, get_task, sequence_length
 from magvit.tokenizer import Discriminator, VideoTokenizer
 from magvit.training.config import TokenizerRun, TransformerRun
+from magvit.training.design import design
 from magvit.training.engine import Machine
 from magvit.training.train_tokenizer import train_tokenizer
-from magvit.training.train_transformer import design, train_transformer
+from magvit.training.train_transformer import train_transformer
 from magvit.video import write_video
 
 RECIPES = [("tokenizer", name) for name in TOKENIZER_RECIPES] + [("transformer", name) for name in TRANSFORMER_RECIPES]
@@ -93,7 +94,9 @@ def test_the_parts_of_stage_1_fit_together(name):
 def test_the_parts_of_stage_2_fit_the_tokenizer_it_names(name):
     run = TRANSFORMER_RECIPES[name]()
     assert isinstance(run, TransformerRun)
-    assert run.data.clip_shape == TOKENIZER_RECIPES[TOKENIZER_MODELS[run.tokenizer]]().data.clip_shape
+    stage_1 = TOKENIZER_RECIPES[TOKENIZER_MODELS[run.tokenizer]]()
+    frames = run.data.clip_shape[0] if stage_1.tokenizer.dims == 3 else 4  # a 2D-VQ does clips of any number
+    assert (frames, *run.data.clip_shape[1:]) == stage_1.data.clip_shape
     config = designed(name, num_classes=2)
     t, h, w = config.tokenizer.latent_shape(config.clip_shape)
     vocabulary, transformer = config.generator.vocabulary, config.generator.transformer
@@ -154,6 +157,20 @@ SCHEDULES = {
     "magvit-l-fp-kinetics600": (360 * 1500, 5000, 256),
     "3dvq-b-ssv2": (135 * 1319, 1319, 128),
     "3dvq-l-ssv2": (400 * 659, 659, 256),
+    "2dvq-b-bair": (67_600, 169, 256),
+    "2dvq-l-bair": (135_200, 169, 256),
+    "magvit-b-unc-bair": (67_600, 5000, 256),
+    "magvit-b-unc-2dvq-bair": (67_600, 5000, 256),
+    "magvit-b-unc-ssv2": (720 * 659, 5000, 256),
+    "magvit-b-fp-ssv2": (720 * 659, 5000, 256),
+    "3dvq-b-nuscenes": (1280 * 42, 42, 128),
+    "3dvq-l-nuscenes": (5120 * 21, 21, 256),
+    "magvit-b-fp-nuscenes": (2560 * 21, 5000, 256),
+    "magvit-l-fp-nuscenes": (10_240 * 21, 5000, 256),
+    "3dvq-b-objectron": (1000 * 112, 112, 128),
+    "3dvq-l-objectron": (2000 * 56, 56, 256),
+    "magvit-b-fi-objectron": (1000 * 56, 5000, 256),
+    "magvit-l-fi-objectron": (2000 * 56, 5000, 256),
     "magvit-b-mt-ssv2": (720 * 659, 5000, 256),
     "magvit-l-mt-ssv2": (1440 * 659, 5000, 256),
 }
@@ -201,6 +218,7 @@ def test_stage_2_trains_as_in_the_paper(name):
     assert (optimizer.learning_rate, optimizer.betas) == (1e-4, (0.9, 0.96))
     assert (optimizer.weight_decay, optimizer.clip_norm) == (0.045, 1.0)
     assert run.size == TRANSFORMERS["magvit-" + name.split("-")[1]]
+    assert run.tokenizes_in == "float32"
     assert (run.size.dropout, run.label_smoothing, run.ema_decay) == (0.1, 1e-4, 0.0)
     expected = ("prefix", "all") if run.generator == "autoregressive" else ("commit", "kernels")
     assert (run.mask_mode, optimizer.decayed) == expected
@@ -217,6 +235,8 @@ STAGE_2_SEQUENCES = {
     "magvit-b-fp-bair": (0, 1, 1026, 1025),
     "magvit-l-fp-bair": (0, 1, 1026, 1025),
     "ar-b-fp-bair": (0, 1, 1026, 1025 + 257),  # the first of four latent frames, and SEP
+    "magvit-b-unc-bair": (0, 1, 1026, 1025),
+    "magvit-b-unc-2dvq-bair": (0, 1, 1026, 4097),
     "magvit-b-mt-bair": (0, 8, 1041, 1026),
     "magvit-l-mt-bair": (0, 8, 1041, 1026),
 }
@@ -236,10 +256,12 @@ def test_models_decode_as_in_the_papers_evaluations():
     """Single-task BAIR and Kinetics-600 have settings of their own; all others the default."""
     special = {"bair": ("exp", 400.0), "kinetics600": ("uniform", 7.5)}
     for name in (name for name in PAPER_TRANSFORMERS if TRANSFORMER_RECIPES[name]().generator == "masked"):
-        single = len(TRANSFORMER_RECIPES[name]().tasks) == 1
+        tasks = TRANSFORMER_RECIPES[name]().tasks
+        single = tasks == ("frame_prediction",)
         expected = special.get(name.rsplit("-", 1)[1], ("cosine", 4.5)) if single else ("cosine", 4.5)
         decoding = designed(name, num_classes=0).generator.decoding
         assert (decoding.mask_schedule, decoding.mask_temperature) == expected, name
+        assert (decoding.mask_mode == "latent_masking") == (tasks == ("unconditional",))
         assert (decoding.num_steps, decoding.guidance_scale, decoding.order) == (12, 0.0, "confidence")
     assert designed("ar-b-fp-bair", num_classes=0).generator.decoding == Decoding().one_by_one(1024)
 
@@ -252,6 +274,8 @@ def test_tasks_are_those_of_the_paper():
     for size in "bl":
         assert aliases[f"magvit-{size}-cg-ucf101"] == ["CG"]
         assert aliases[f"magvit-{size}-fp-bair"] == aliases[f"magvit-{size}-fp-kinetics600"] == ["FP"]
+        assert aliases[f"magvit-{size}-fp-nuscenes"] == ["FP"]
+        assert aliases[f"magvit-{size}-fi-objectron"] == ["FI"]
         assert set(aliases[f"magvit-{size}-mt-bair"]) == eight
         assert set(aliases[f"magvit-{size}-mt-ssv2"]) == eight | {"CG", "CFP"}
 
@@ -275,7 +299,20 @@ def test_the_docstring_has_a_command_that_parses_and_a_cost(stage, name):
         assert re.search(r"Hardware: (one GPU|\d+ GPUs) of \d+ GB \(a guess", text), name
 
 
-@pytest.mark.parametrize("name", [name for name in SCHEDULES if name not in ("2dvq-b-ucf101", "2dvq-l-ucf101")])
+def test_frames_are_resized_as_in_the_papers_loaders():
+    for stage, name in RECIPES:
+        assert (recipe(stage, name)().data.resize == "tf_bilinear") == (name not in OURS)
+
+
+@pytest.mark.parametrize("name", PAPER_TOKENIZERS)
+def test_what_the_paper_does_not_say_is_called_a_guess(name):
+    guesses = re.search(r"Guesses: (.*)", inspect.getdoc(TOKENIZER_RECIPES[name]) or "")[1]
+    assert f"LeCam's weight {TOKENIZER_RECIPES[name]().losses.lecam_weight}" in guesses
+    assert ("epochs" in guesses) == (name.endswith("imagenet") or ("2dvq" in name and name.endswith("bair")))
+    assert ("inflation" in guesses) == (name.split("-")[-1] in ("kinetics600", "ssv2", "nuscenes", "objectron"))
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEDULES if "2dvq" not in name])
 def test_hours_are_those_of_the_papers_speeds(name):
     """Steps a second of B on 16 TPU-v2 chips and of L on 32 TPU-v4; small clips, long sequences are other matters."""
     stage = "tokenizer" if name in TOKENIZER_RECIPES else "transformer"

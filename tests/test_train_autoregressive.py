@@ -9,6 +9,7 @@ import torch
 from magvit import MagvitPipeline
 from magvit.data.loader import DataConfig
 from magvit.decoding import Decoding
+from magvit.editing.edit import edit, plan_edit
 from magvit.evaluation.protocols import adapted
 from magvit.evaluation.published import PROTOCOLS
 from magvit.evaluation.subjects import of_pipeline
@@ -170,6 +171,9 @@ def test_the_folder_says_what_it_is_and_how_it_is_decoded(trained):
     assert isinstance(generator, AutoregressiveGenerator)
     assert (generator.mask_mode, generator.tasks) == ("prefix", ("frame_prediction",))
     assert (generator.transformer.vocab_size, generator.transformer.max_length) == (IDS, 1 + 16 + 1 + TOKENS)
+    card = (output / "model" / "README.md").read_text()
+    assert "tags: [magvit, video, autoregressive, frame_prediction]" in card
+    assert "does frame_prediction, one token after the other; 16 classes" in card
     one_by_one = Decoding(TOKENS, mask_schedule="uniform", mask_temperature=0.0, order="raster")
     assert generator.decoding == one_by_one
 
@@ -229,3 +233,13 @@ def test_a_published_protocol_is_followed_one_token_after_the_other(pipe):
     assert used == asdict(pipe.decoding("frame_prediction", top_k=7))
     with pytest.raises(ValueError, match="num_steps is 8, expected 32"):
         of_pipeline(pipe, adapted(protocol, {"num_steps": 8})[0], [])
+
+
+def test_a_users_clip_is_gone_on_with_window_by_window_and_no_two_at_once(pipe, tmp_path):
+    write_video(tmp_path / "clip.mp4", MovingShapes((9, 16, 16))[0]["video"])
+    made = edit(pipe, "frame_prediction", tmp_path / "clip.mp4", tmp_path / "made.gif")
+    assert (made.num_frames, made.height, made.width) == (9, 16, 16)
+    write_video(tmp_path / "wide.mp4", MovingShapes((9, 16, 48))[0]["video"])
+    expected = "9 frames of 16x48 take several windows .*, which an autoregressive model cannot do: .* clips of 4x16x16"
+    with pytest.raises(ValueError, match=expected):
+        plan_edit(pipe.config, "frame_prediction", tmp_path / "wide.mp4")

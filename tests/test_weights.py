@@ -279,10 +279,12 @@ def test_load_network_is_the_network_that_was_saved(tmp_path: Path) -> None:
 
 
 def test_the_packaged_model_is_built_without_noise_or_delay() -> None:
-    """PyTorch imports SymPy, for a second, before it finds that a tensor without memory takes no random numbers."""
+    """PyTorch imports SymPy, for a second, before it finds that a tensor without memory takes no random numbers, nor
+    those of `torch.eye`.
+    """
     program = """
 import sys, torch
-from magvit import MaskedTransformer, hub
+from magvit import MagvitPipeline, MaskedTransformer, hub
 from magvit.model_config import ModelConfig
 folder = hub.resolve("magvit-tiny")
 config = ModelConfig.load(folder)
@@ -290,6 +292,7 @@ network = hub.load_network(lambda: MaskedTransformer(config.generator.transforme
 usual = MaskedTransformer(config.generator.transformer)
 hub.load_state(usual, hub.load_tensors(folder, "transformer"), folder)
 same = all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in usual.state_dict().items())
+MagvitPipeline.from_pretrained("magvit-tiny")
 print("sympy" in sys.modules, same)
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

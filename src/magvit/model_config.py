@@ -69,6 +69,11 @@ class Generator:
         """Whether it was trained on a task, as far as is known."""
         return not self.tasks or task.name in self.tasks
 
+    @property
+    def from_nothing(self) -> bool:
+        """Whether it has learnt to generate from nothing, as far as is known."""
+        return not self.tasks or any(get_task(name).family == "full_generation" for name in self.tasks)
+
     def check(self, task: Task, decoding: Decoding) -> None:
         """Refuse what the model never learnt.
 
@@ -77,12 +82,13 @@ class Generator:
         Raises:
             ValueError: one sentence that says what it has learnt.
         """
-        from_nothing = decoding.mask_mode == "latent_masking" and self.unconditional_family(task) == "full_generation"
-        if not self.knows(task) and not from_nothing:
+        masking = decoding.mask_mode == "latent_masking"
+        if not self.knows(task) and not (self.from_nothing and masking):
             learnt = f"this model was trained on {', '.join(self.tasks)}"
             if self.vocabulary.is_multi_task:
                 raise ValueError(f"{learnt}, so it cannot do {task.name}")
-            warnings.warn(f"{learnt} alone: expect little of {task.name}", stacklevel=3)
+            other = " without mask_mode latent_masking" if self.from_nothing and task.needs_video else ""
+            warnings.warn(f"{learnt} alone: expect little of {task.name}{other}", stacklevel=3)
         if decoding.guidance_scale and not self.unconditional:
             raise ValueError(
                 f"guidance_scale is {decoding.guidance_scale}, expected 0: this model never saw the unconditional "
@@ -91,8 +97,7 @@ class Generator:
 
     def unconditional_family(self, task: Task) -> TaskFamily:
         """The task token of guidance's unconditional side: that of generation from nothing if it was trained on."""
-        families = {get_task(name).family for name in self.tasks}
-        return "full_generation" if not families or "full_generation" in families else task.family
+        return "full_generation" if self.from_nothing else task.family
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,9 +212,10 @@ class ModelConfig:
         clips = f"clips of {'x'.join(map(str, self.clip_shape))} at {self.fps:g} fps"
         learnt = self.generator.tasks if self.generator else ("no task, as there is no transformer",)
         learnt = learnt or ("tasks that its config does not tell",)
+        how = ", one token after the other" if isinstance(self.generator, AutoregressiveGenerator) else ""
         return (
             f"{clips} as {grid} tokens of {self.tokenizer.codebook_size} codes",
-            f"does {', '.join(learnt)}; {len(self.classes)} classes",
+            f"does {', '.join(learnt)}{how}; {len(self.classes)} classes",
         )
 
     def check_condition(self, condition: Condition) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Make a table of the paper: train what it needs, evaluate it, and set ours beside the published numbers.
+    """Make a table of the paper: train, evaluate, and set ours beside the published numbers.
 
     What is done already stays: the same command goes on after an interruption, and tables share their models.
 
@@ -103,7 +103,7 @@ class Reproduce:
         from magvit.reproduce.paper import PAPER
         from magvit.reproduce.tiny import TINY
         from magvit.reproduce.work import Laboratory
-        from magvit.training.config import Machine
+        from magvit.training.machine import Machine
 
         scale = {"tiny": TINY, "paper": PAPER}[self.scale]
         weights = WeightFiles(self.i3d, self.c3d, self.lpips)
@@ -119,8 +119,20 @@ class Reproduce:
         return [sys.executable, "-m", "magvit.cli", "reproduce", self.table, *words, "--only", job.name]
 
     def _list(self, jobs: "list[Job]", laboratory: "Laboratory") -> None:
-        for job in jobs:
-            print(f"{'done' if laboratory.is_done(job) else 'to do'}  {job.name}")
+        from magvit.costs import told
+        from magvit.reproduce.costs import H100, REACHED, job_flops, measured_rate
+
+        flops = {job.name: job_flops(job, laboratory) for job in jobs}
+        left = [job.name for job in jobs if not laboratory.is_done(job)]
+        width = max(map(len, flops))
+        for name, number in flops.items():
+            print(f"{'to do' if name in left else 'done ':5} {name:{width}} {told(number):>12}")
+        missing = sum(flops[name] for name in left)
+        print(f"\n{len(left)} of {len(jobs)} jobs are to do: {told(missing)}, metrics' networks not counted")
+        machines = {"here, by a matrix product now": measured_rate(), "on 8 H100": 8 * H100}
+        for machine, rate in machines.items():
+            hours = missing / (REACHED * rate) / 3600
+            print(f"{hours:,.1f} hours {machine}, at {REACHED:.0%} of {told(rate)}/s")
 
 
 def _say(sentence: str) -> None:

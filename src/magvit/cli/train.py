@@ -14,7 +14,8 @@ from magvit.device import keep_freed_memory
 from magvit.hub import resolve
 from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
 from magvit.storage import check_kind
-from magvit.training.config import THIS_MACHINE, Machine, TokenizerRun, TransformerRun
+from magvit.training.config import TokenizerRun, TransformerRun
+from magvit.training.machine import THIS_MACHINE, Machine
 
 Run = TokenizerRun | TransformerRun
 SHOWN = ("loop", "data", "tokenizer", "tasks", "token_cache", "init_from")

@@ -131,7 +131,7 @@ def generate_windows(
     """Tokens of one canvas, all its windows decoded together; where one window covers it, those of the pipeline.
 
     Args:
-        pipe: a model with a masked transformer.
+        pipe: the model; with several windows, or something settled, one with a masked transformer.
         task: says how each window's sequence begins.
         label: class number.
         condition: of the whole canvas, one sample. Each window encodes its own part.
@@ -141,12 +141,16 @@ def generate_windows(
         callback: called after each step.
         still: a guess, for `Decoding.stillness`, where the condition holds none.
     """
+    given = condition.cond_token_mask.to(pipe.device)
+    window = pipe.config.tokenizer.latent_shape(pipe.config.clip_shape)
+    if _grid(given) == window and settled is None:
+        pipe.config.check_condition(condition)
+        cond_tokens = pipe.encode_condition(condition)
+        return pipe.generate_tokens(task, cond_tokens, given, [label], decoding, [generator], callback)
     config, transformer = pipe.config.generator, pipe.transformer
     assert isinstance(config, MaskedGenerator)
     assert isinstance(transformer, MaskedTransformer)
     config, task = as_read(config, task, decoding)
-    given = condition.cond_token_mask.to(pipe.device)
-    window = pipe.config.tokenizer.latent_shape(pipe.config.clip_shape)
     tiling = Windows.over(_grid(given), window)
     pixels = Windows.over(_grid(given), window, pipe.config.tokenizer.strides)
     mask_token_id, mask_mode = config.vocabulary.mask_token_id, config.mask_mode

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import partial
 
-from magvit.evaluation.published import PROTOCOLS
+from magvit.evaluation.published import IN_PARTS, PROTOCOLS, protocols_named
 from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
 from magvit.reproduce.scale import Run, Scale
 
@@ -44,6 +44,6 @@ PAPER = Scale(
         **_starts("l"),
         "2dvq-l-scratch-ucf101": partial(_changed, "2dvq-l-ucf101", init_from=None),
     },
-    protocols=PROTOCOLS,
+    protocols={name: protocols_named(name) for name in (*PROTOCOLS, *IN_PARTS)},
     gpus=8,
 )

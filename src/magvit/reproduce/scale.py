@@ -19,7 +19,7 @@ class Scale:
     Attributes:
         name: paper or tiny.
         models: by name what trains it. A path `runs/NAME/model` in a run is another of these models.
-        protocols: by the published name how it is evaluated.
+        protocols: by the published name how it is evaluated, in one part or several.
         clips: where the real clips of a model's evaluation are, if not in the data set that its name ends with.
         token_epochs: epochs of tokens that are stored for each transformer's training; 0: it makes them as it goes.
         gpus: for each training, where scripts for a cluster are written.
@@ -27,7 +27,7 @@ class Scale:
 
     name: str
     models: Mapping[str, Callable[[], Run]]
-    protocols: Mapping[str, Protocol]
+    protocols: Mapping[str, tuple[Protocol, ...]]
     clips: Callable[[str], str] | None = None
     token_epochs: int = 0
     gpus: int = 1
@@ -38,7 +38,7 @@ class Scale:
 
     def metric(self, column: Column) -> str | None:
         """That of a column here, or what stands in for it; None where there is nothing."""
-        metrics = self.protocols[column.protocol].metrics if column.protocol in self.protocols else ()
+        metrics = {metric for part in self.protocols.get(column.protocol, ()) for metric in part.metrics}
         return next((name for name in (column.metric, *STAND_INS.get(column.metric, ())) if name in metrics), None)
 
     def run(self, model: str, seed: int, folder: Callable[[str], str]) -> Run:

@@ -12,12 +12,13 @@ from typing import Any, Literal
 
 from magvit.data.loader import DataConfig
 from magvit.evaluation.protocols import Protocol, RealSet
-from magvit.evaluation.published import BAIR_DEBIASED, BAIR_MULTITASK, UCF101, UCF101_RECONSTRUCTION
+from magvit.evaluation.published import BAIR_DEBIASED, BAIR_MULTITASK, SSV2_NINE_TASKS, UCF101, UCF101_RECONSTRUCTION
 from magvit.nn.attention import TransformerSize
+from magvit.recipes import magvit_tiny
 from magvit.reproduce.scale import Scale
-from magvit.tasks import EIGHT_TASKS
-from magvit.tokenizer import TokenizerConfig
-from magvit.training.config import LoopConfig, TokenizerLossConfig, TokenizerRun, TransformerRun
+from magvit.tasks import EIGHT_TASKS, TEN_TASKS
+from magvit.tokenizer import DiscriminatorConfig, TokenizerConfig
+from magvit.training.config import LoopConfig, TokenizerRun, TransformerRun
 from magvit.training.optim import OptimizerConfig
 
 ARM = DataConfig(clip_shape=(16, 32, 32), synthetic_share=1.0, synthetic="pushing")
@@ -52,12 +53,13 @@ def tokenizer_of_stage_2(dims: Literal[2, 3], data: DataConfig = ARM) -> Tokeniz
         linear_path=True,
         **CODES,
     )
-    run = _tokenizer(size, data, 1200, 16)
-    return replace(run, codebook_init="kmeans", quantizer_start=240, condition_share=0.15)
+    return replace(_tokenizer(size, data, 1200, 16), quantizer_start=240, condition_share=0.15)
 
 
 def _tokenizer(size: TokenizerConfig, data: DataConfig, steps: int, batch_size: int) -> TokenizerRun:
-    return TokenizerRun(
+    """As the packaged model's, which has neither perceptual network nor discriminator."""
+    return replace(
+        magvit_tiny.tokenizer(),
         loop=LoopConfig(
             num_steps=steps,
             global_batch_size=batch_size,
@@ -67,15 +69,10 @@ def _tokenizer(size: TokenizerConfig, data: DataConfig, steps: int, batch_size: 
         ),
         data=data,
         tokenizer=size,
-        losses=TokenizerLossConfig(
-            perceptual_weight=0.0,
-            adversarial_weight=0.0,
-            commitment_weight=0.01,
-            codebook_weight=0.04,
-            entropy_weight=0.0,
-        ),
-        generator_optimizer=OptimizerConfig(1e-3, betas=(0.9, 0.99), clip_norm=1.0, warmup_steps=50),
+        discriminator=DiscriminatorConfig(),
         ema_decay=0.99,
+        quantizer_start=0,
+        condition_share=0.0,
     )
 
 
@@ -90,19 +87,15 @@ def compared(
 ) -> TokenizerRun:
     """A tokenizer of Table 7. The 2D one sees 4 frames of a clip, for as many steps, as in the paper's recipe."""
     run = _tokenizer(replace(PAPERS, dims=dims), ARM if dims == 3 else FRAMES, 600, 8)
-    return replace(
-        run,
-        codebook_init="uniform" if init_from else "kmeans",
-        init_from=init_from,
-        inflation=inflation,
-    )
+    return replace(run, codebook_init="uniform" if init_from else "kmeans", init_from=init_from, inflation=inflation)
 
 
 def images() -> TokenizerRun:
     """The 2D tokenizer that others of Table 7 start from, of single images of other worlds."""
-    run = _tokenizer(replace(PAPERS, dims=2), IMAGES, 1000, 32)
-    return replace(run, codebook_init="kmeans")
+    return _tokenizer(replace(PAPERS, dims=2), IMAGES, 1000, 32)
 
+
+ADAMW = OptimizerConfig(1e-3, betas=(0.9, 0.96), weight_decay=0.045, clip_norm=1.0, warmup_steps=200)
 
 # --- Stage 2 --------------------------------------------------------------------------------------------------------
 
@@ -121,14 +114,13 @@ def transformer(
         tokenizer=f"runs/{tokenizer}/model",
         tasks=tasks,
         size=size,
-        optimizer=OptimizerConfig(1e-3, betas=(0.9, 0.96), weight_decay=0.045, clip_norm=1.0, warmup_steps=200),
-        **{"task_tokens": len(tasks) > 1, **changes},  # type: ignore[arg-type]
+        **{"task_tokens": len(tasks) > 1, "optimizer": ADAMW, **changes},  # type: ignore[arg-type]
     )
 
 
 FP = ("frame_prediction",)
 _cg = partial(transformer, ("class_generation",), "3dvq-b-shapes", data=SHAPES)
-_fp, _mt, _unc = (partial(transformer, tasks) for tasks in (FP, EIGHT_TASKS, ("unconditional",)))
+_fp, _mt, _ten, _unc = (partial(transformer, tasks) for tasks in (FP, EIGHT_TASKS, TEN_TASKS, ("unconditional",)))
 SAMPLES = 512
 
 
@@ -153,6 +145,7 @@ PROTOCOLS = {
     "magvit-ucf101-reconstruction": _protocol(UCF101_RECONSTRUCTION, metrics=OF_ARM),
     "magvit-bair-debiased": _protocol(BAIR_DEBIASED, metrics=OF_ARM),
     "magvit-bair-multitask": _protocol(BAIR_MULTITASK, metrics=OF_ARM),
+    "magvit-ssv2-multitask": _protocol(SSV2_NINE_TASKS, tasks=TEN_TASKS, metrics=OF_ARM),
 }
 
 TINY = Scale(
@@ -161,17 +154,24 @@ TINY = Scale(
         "3dvq-b-bair": partial(tokenizer_of_stage_2, 3),
         "2dvq-b-bair": partial(tokenizer_of_stage_2, 2),
         "magvit-b-unc-bair": _unc,
-        "magvit-b-unc-2d-bair": partial(_unc, "2dvq-b-bair"),
+        "magvit-b-unc-2dvq-bair": partial(_unc, "2dvq-b-bair"),
         "magvit-b-fp-bair": _fp,
         "magvit-l-fp-bair": partial(_fp, size=L),
         "magvit-b-fp-prefix-bair": partial(_fp, mask_mode="prefix", task_tokens=True),
         "magvit-b-fp-mask-bair": partial(_fp, losses=("mask",)),
         "magvit-b-fp-reconstruct-bair": partial(_fp, losses=("mask", "reconstruct")),
+        "ar-b-fp-bair": partial(
+            _fp, generator="autoregressive", mask_mode="prefix", optimizer=replace(ADAMW, decayed="all")
+        ),
         "magvit-b-mt-bair": _mt,
         "magvit-l-mt-bair": partial(_mt, size=L),
         "magvit-b-mt-prefix-bair": partial(_mt, mask_mode="prefix"),
         "magvit-b-mt-mask-bair": partial(_mt, losses=("mask",)),
         "magvit-b-mt-reconstruct-bair": partial(_mt, losses=("mask", "reconstruct")),
+        "magvit-b-unc-ssv2": _unc,
+        "magvit-b-fp-ssv2": _fp,
+        "magvit-b-mt-ssv2": _ten,
+        "magvit-l-mt-ssv2": partial(_ten, size=L),
         "2dvq-l-imagenet": images,
         "2dvq-l-scratch-ucf101": partial(compared, 2, None),
         "2dvq-l-ucf101": partial(compared, 2, "runs/2dvq-l-imagenet/model"),
@@ -182,7 +182,7 @@ TINY = Scale(
         "magvit-b-cg-ucf101": partial(_cg, size=B),
         "magvit-l-cg-ucf101": partial(_cg, size=L),
     },
-    protocols=PROTOCOLS,
+    protocols={name: (protocol,) for name, protocol in PROTOCOLS.items()},
     clips=lambda model: "synthetic:" + ("shapes" if "-cg-" in model else "pushing"),
     token_epochs=8,
 )

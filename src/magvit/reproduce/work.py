@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from magvit.data.clip_set import ClipSet
 from magvit.data.loader import DataConfig, clips_of
-from magvit.evaluation.evaluate import Evaluation, evaluate
+from magvit.evaluation.evaluate import Evaluation, evaluate_all
 from magvit.evaluation.features import Work
 from magvit.evaluation.metrics import load_networks
 from magvit.evaluation.networks import WeightFiles
@@ -25,7 +26,8 @@ from magvit.reproduce.plan import Job, data_of_tokens, model_folder
 from magvit.reproduce.scale import Run, Scale, data_set
 from magvit.training.cache_tokens import cache_tokens
 from magvit.training.checkpoint import changed_fields
-from magvit.training.config import THIS_MACHINE, Machine, TransformerRun
+from magvit.training.config import TransformerRun
+from magvit.training.machine import THIS_MACHINE, Machine
 from magvit.training.train_tokenizer import train_tokenizer
 from magvit.training.train_transformer import train_transformer
 
@@ -93,42 +95,47 @@ class Laboratory:
         else:
             train_tokenizer(run, output, resume=True, machine=self.machine, progress=progress)
 
+    def cached_tasks(self, tokenizer: str) -> tuple[str, ...]:
+        """The tasks of all transformers on a tokenizer, whose conditions are stored with its tokens."""
+        runs = [make() for model, make in self.scale.models.items() if self.scale.needs(model) == tokenizer]
+        return tuple(dict.fromkeys(task for run in runs if isinstance(run, TransformerRun) for task in run.tasks))
+
     def _store_tokens(self, job: Job, progress: bool) -> None:
-        trained = [model for model in self.scale.models if self.scale.needs(model) == job.model]
-        runs = [self.training(Job("train", model, job.seed)) for model in trained]
-        transformers = [run for run in runs if isinstance(run, TransformerRun)]
-        tasks = tuple(dict.fromkeys(task for run in transformers for task in run.tasks))
-        run = replace(transformers[0], tasks=tasks, token_cache=None, task_tokens=True)
+        model = next(name for name in self.scale.models if self.scale.needs(name) == job.model)
+        run = self.training(Job("train", model, job.seed))
+        assert isinstance(run, TransformerRun)
+        run = replace(run, tasks=self.cached_tasks(job.model), token_cache=None, task_tokens=True)
         folder = self.folder / job.name
         cache_tokens(run, folder, epochs=self.scale.token_epochs, progress=progress)
         (folder / "complete").touch()
-
-    def protocol(self, job: Job) -> Protocol:
-        """That of an evaluation."""
-        protocol = self.scale.protocols[job.protocol]
-        if protocol.decoding is None:
-            return protocol
-        return replace(protocol, decoding=replace(protocol.decoding, mask_mode=job.mask_mode))
 
     def clips(self, protocol: Protocol, model: str) -> ClipSet:
         """The real clips of an evaluation."""
         assert protocol.clip_shape is not None
         real = protocol.real
-        config = DataConfig(protocol.clip_shape, stride=real.stride, target_fps=real.target_fps, split=real.split)
+        options = {name: getattr(real, name) for name in ("stride", "target_fps", "resize", "split")}
+        config = DataConfig(protocol.clip_shape, **options)
         return clips_of(config, self.scale.clips(model) if self.scale.clips else self.data[data_set(model)])
 
     def _evaluate(self, job: Job, progress: bool) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        protocol, model = self.protocol(job), self.folder / model_folder(job.model, job.seed)
-        pipe = MagvitPipeline.from_pretrained(model, device, "bfloat16")
-        clips = self.clips(protocol, job.model)
-        subject = of_pipeline(pipe, protocol, clips.classes, job.model)
-        protocol = replace(protocol, condition_frames=pipe.config.condition_frames)
-        networks = partial(load_networks, protocol.metrics, self.weights, device)
-        of_others = (self.folder / "evaluate" / job.protocol).glob(f"*/*/{JSON}")
-        given = next((path.parent for path in sorted(of_others)), None)  # of the same real clips
-        evaluation = Evaluation(protocol, clips, subject, networks, statistics=given)
-        evaluate(evaluation, self.folder / job.name, Work(device, 32))
+        ours = all(protocol.is_ours for protocol in self.scale.protocols[job.protocol])
+        precision: Literal["float32", "bfloat16"] = "bfloat16" if ours else "float32"  # which published numbers want
+        pipe = MagvitPipeline.from_pretrained(self.folder / model_folder(job.model, job.seed), device, precision)
+        others, protocols, parts = self.folder / "evaluate" / job.protocol, self.scale.protocols[job.protocol], []
+        name = job.protocol if len(protocols) > 1 else protocols[0].name
+        for protocol in protocols:
+            part = f"{protocol.name}/" if len(protocols) > 1 else ""
+            there = sorted(others.glob(f"*/*/{part}real-0.*.npz"))  # statistics of the same real clips
+            statistics = there[0].parent if there and (self.folder / job.name) not in there[0].parents else None
+            if protocol.decoding is not None:
+                protocol = replace(protocol, decoding=replace(protocol.decoding, mask_mode=job.mask_mode))
+            clips = self.clips(protocol, job.model)
+            subject = of_pipeline(pipe, protocol, clips.classes, job.model)
+            protocol = replace(protocol, condition_frames=pipe.config.condition_frames)
+            networks = partial(load_networks, protocol.metrics, self.weights, device)
+            parts.append(Evaluation(protocol, clips, subject, networks, statistics=statistics))
+        evaluate_all(name, parts, self.folder / job.name, Work(device, 32))
 
 
 Command = Callable[[Job], Sequence[str]]

@@ -27,7 +27,7 @@ class LinearPath(nn.Module):
         if codebook_dim > pixels:
             raise ValueError(f"codebook_dim is {codebook_dim}, expected at most the {pixels} numbers of a block")
         self.register_buffer("mean", torch.full((pixels,), 0.5))
-        self.register_buffer("components", torch.eye(codebook_dim, pixels))  # orthonormal rows
+        self.register_buffer("components", torch.zeros(codebook_dim, pixels).fill_diagonal_(1))  # orthonormal rows
         self.register_buffer("scale", torch.ones(()))
 
     def encode(self, video: Video) -> Latents:

@@ -102,7 +102,9 @@ class VideoTokenizer(nn.Module, hub.Pushed):
             f"and are of {self.config.codebook_size} codes.",
             f"A tokenizer alone, of {millions(sum(parameter.numel() for parameter in self.parameters()))}.",
         ]
-        card = model_card(name or Path(folder).resolve().name, license, facts, _EXAMPLE, ["tokenizer"])
+        card = model_card(
+            name or Path(folder).resolve().name, license, facts, _EXAMPLE, ["masked-generation", "tokenizer"]
+        )
         config = {"format": 2, "tokenizer": asdict(self.config), "clip_shape": [frames, height, width]}
         hub.save_folder(folder, config, {"tokenizer": hub.stored(self, usable_dtype(dtype))}, card)
 

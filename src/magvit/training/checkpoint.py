@@ -65,7 +65,10 @@ def write_config(folder: Path, kind: storage.Kind, config: dict[str, Any]) -> No
 
 
 def changed_fields(folder: Path, config: dict[str, Any]) -> list[str]:
-    """What a run's folder was written with other values of; none where there is no config yet."""
+    """What a run's folder was written with other values of; none where there is no config yet.
+
+    A field that the version which wrote it did not have yet is no difference.
+    """
     try:
         before = storage.load_config(folder)
     except (OSError, ValueError):
@@ -76,8 +79,7 @@ def changed_fields(folder: Path, config: dict[str, Any]) -> list[str]:
 
 def _differences(a: Any, b: Any, name: str = "") -> list[str]:
     if isinstance(a, dict) and isinstance(b, dict):
-        keys = [*a, *(key for key in b if key not in a)]
-        return [found for key in keys for found in _differences(a.get(key), b.get(key), f"{name}.{key}".lstrip("."))]
+        return [found for key in a for found in _differences(a[key], b.get(key), f"{name}.{key}".lstrip("."))]
     return [name] if a != b else []
 
 

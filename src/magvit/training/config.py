@@ -82,10 +82,10 @@ class EvaluationConfig:
 class TokenizerLossConfig:
     """Weights of the tokenizer's losses (paper appendix; official `vqgan3d_ucf101`).
 
-    LeCam is in the paper and off in the official release (`lecam_weight=0`). A weight of 0 switches a term off;
-    `adversarial_weight=0` leaves out the discriminator altogether. The entropy and LeCam losses are of the mean over
-    the whole step's clips (`global`), whatever the number of processes and pieces, or over each piece by itself
-    (`local`: the official trainer, per device).
+    LeCam is in the paper, without a weight (0.001 is a guess), and off in the official release. A weight of 0 switches
+    a term off; `adversarial_weight=0` leaves out the discriminator altogether. The entropy and LeCam losses are of the
+    mean over the whole step's clips (`global`), whatever the number of processes and pieces, or over each piece by
+    itself (`local`: the official trainer, per device).
     """
 
     reconstruction: Literal["l1", "l2"] = "l2"  # mean absolute or squared difference
@@ -96,7 +96,7 @@ class TokenizerLossConfig:
     adversarial: Adversarial = "non-saturating"  # the form of the adversarial loss
     r1_weight: float = 10.0  # of the discriminator's gradient penalty
     r1_interval: int = 1  # the penalty every so many steps, with so many times the weight
-    lecam_weight: float = 0.001  # of the LeCam regularization; 0 in the official release
+    lecam_weight: float = 0.001  # of the LeCam regularization, a guess; 0 in the official release
     commitment_weight: float = 0.25  # pulls latents to their codes
     codebook_weight: float = 1.0  # pulls codes to their latents
     entropy_weight: float = 0.1  # makes each choice of a code sure, and all codes used
@@ -182,6 +182,7 @@ class TransformerRun:
         loop: how long and how wide.
         data: clips.
         tokenizer: model folder, packaged name, or hub id.
+        tokenizer_precision: float32; or bfloat16, which is faster and gives some other tokens; None: as loop.precision.
         tasks: what is learnt: each clip draws one of them.
         token_cache: folder written by magvit tokenize, read in place of clips and tokenizer.
         task_weights: how often each task is drawn; without them all alike.
@@ -212,6 +213,7 @@ class TransformerRun:
     data: DataConfig
     tokenizer: str
     tasks: tuple[str, ...]
+    tokenizer_precision: Literal["float32", "bfloat16"] | None = None
     token_cache: str | None = None
     task_weights: tuple[float, ...] = ()
     condition_frames: int = 1
@@ -236,6 +238,11 @@ class TransformerRun:
     decoding: Decoding = Decoding()
     task_decoding: tuple[TaskDecoding, ...] = ()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @property
+    def tokenizes_in(self) -> Literal["float32", "bfloat16"]:
+        """The precision of the tokenizer."""
+        return self.tokenizer_precision or self.loop.precision
 
     def __post_init__(self) -> None:
         """Raise ValueError where the parts do not fit each other."""
@@ -292,29 +299,3 @@ OF_MASKING = (
 """Fields of `TransformerRun` that are of masked transformers alone."""
 OF_ORDER = tuple(option.name for option in fields(Decoding) if option.name not in OF_TOKENS)
 """Fields of `Decoding` that are."""
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where a run runs; the same run on another machine is the same run.
-
-    Attributes:
-        device: auto, cpu, cuda or mps.
-        devices: processes on each node. Under torchrun its own numbers count instead.
-        nodes: machines.
-        strategy: ddp gives every process the whole network, fsdp shares out the transformer's layers (stage 2).
-    """
-
-    device: str = "auto"
-    devices: int = 1
-    nodes: int = 1
-    strategy: Literal["ddp", "fsdp"] = "ddp"
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for counts below one."""
-        for name in ("devices", "nodes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-
-
-THIS_MACHINE = Machine()

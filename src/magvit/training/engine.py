@@ -17,7 +17,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from magvit.data.loader import TrainingClips, make_loader
 from magvit.data.token_cache import TokenCache
 from magvit.seeds import generator_for
-from magvit.training.config import THIS_MACHINE, LoopConfig, Machine
+from magvit.training.config import LoopConfig
+from magvit.training.machine import THIS_MACHINE, Machine
 from magvit.training.optim import OptimizerConfig, adamw, clip_gradients, set_learning_rate
 from magvit.training.processes import end_with_parent, over_processes
 

@@ -174,6 +174,11 @@ def draw(config: TransformerRun, tasks: Sequence[Task], position: int, step: int
     return Draw(task, ratio[0], score, drops_label)
 
 
+def in_precision(precision: str, device: torch.device) -> torch.autocast:
+    """What a tokenizer runs under."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
 @torch.no_grad()
 def tokenize(tokenizer: VideoTokenizer, video: Video, tasks: Sequence[Task], condition_frames: int) -> Tokenized:
     """Encode clips and the condition videos of their tasks in one pass."""

@@ -3,8 +3,6 @@
 One loop, to be read from top to bottom.
 """
 
-import math
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +10,22 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from magvit.autoregressive import AutoregressiveConfig
 from magvit.data.loader import TrainingClips
 from magvit.data.token_cache import TokenCache
 from magvit.generation import make_transformer
-from magvit.model_config import AutoregressiveGenerator, MaskedGenerator, ModelConfig
+from magvit.model_config import AutoregressiveGenerator
 from magvit.pipeline import MagvitPipeline
-from magvit.tasks import CommitLosses, Task, Vocabulary, get_task, sequence_length
+from magvit.tasks import CommitLosses, Task, get_task
 from magvit.training.cache_tokens import check_cache, look_up
 from magvit.training.checks import check_gradients
 from magvit.training.config import TransformerRun
+from magvit.training.design import design
 from magvit.training.engine import THIS_MACHINE, Learner, Machine, average_of, launch, mean_metrics, on_device
 from magvit.training.log import RunLog
-from magvit.training.objectives import commit_objective, draw, next_token_objective, tokenize
+from magvit.training.objectives import commit_objective, draw, in_precision, next_token_objective, tokenize
 from magvit.training.processes import over_processes
 from magvit.training.run import Run, check_output
-from magvit.transformer import MaskedTransformer, TransformerConfig
+from magvit.transformer import MaskedTransformer
 
 
 def train_transformer(
@@ -89,7 +87,7 @@ def train_transformer(
             if cache is not None:
                 tokenized = look_up(batch, cache.config.conditions, chosen)
             else:
-                with fabric.autocast():
+                with in_precision(config.tokenizes_in, fabric.device):
                     tokenized = tokenize(tokenizer, batch["video"], chosen, config.condition_frames)
             labels = batch["label"].tolist()
             with fabric.no_backward_sync(learner.wrapped, enabled=piece < run.pieces - 1):
@@ -124,72 +122,6 @@ def train_transformer(
             run.save(done, model)
             transformer.train()
     return output / "model"
-
-
-def design(config: TransformerRun, tokenizer: ModelConfig, classes: tuple[str, ...]) -> ModelConfig:
-    """The model that a run makes of its tokenizer and the classes of its data."""
-    vocabulary = Vocabulary(
-        tokenizer.tokenizer.codebook_size,
-        len(classes),
-        num_special=16 if config.task_tokens else 1,
-        separate_inpainting_token=config.separate_inpainting_token,
-    )
-    tasks = [get_task(name) for name in config.tasks]
-    latent_shape = tokenizer.tokenizer.latent_shape(config.data.clip_shape)
-    blank = torch.zeros(1, 3, *config.data.clip_shape)
-    if not 1 <= config.condition_frames < config.data.clip_shape[0]:
-        expected = f"expected 1 to {config.data.clip_shape[0] - 1}"
-        raise ValueError(f"condition_frames is {config.condition_frames}, {expected}")
-    given = [
-        math.prod(latent_shape)  # at most; of the other tasks exactly
-        if task.family == "free"
-        else int(task.condition(blank, latent_shape, config.condition_frames).cond_token_mask.sum())
-        for task in tasks
-    ]
-    codes = tokenizer.tokenizer
-    size: dict[str, Any] = {
-        "vocab_size": vocabulary.size,
-        "max_length": sequence_length(vocabulary, math.prod(latent_shape), config.mask_mode, max(given)),
-        **asdict(config.size),
-    }
-    without_class = config.label_dropout > 0 or not classes or not all(task.class_conditional for task in tasks)
-    learnt: dict[str, Any] = {
-        "vocabulary": vocabulary,
-        "mask_mode": config.mask_mode,
-        "tasks": tuple(task.name for task in tasks),
-        "unconditional": without_class,
-    }
-    num_tokens = math.prod(latent_shape)
-    if config.generator == "autoregressive":
-        generator: MaskedGenerator | AutoregressiveGenerator = AutoregressiveGenerator(
-            transformer=AutoregressiveConfig(**size),
-            decoding=config.decoding.one_by_one(num_tokens),
-            task_decoding=tuple(
-                replace(one, decoding=one.decoding.one_by_one(num_tokens)) for one in config.task_decoding
-            ),
-            **learnt,
-        )
-    else:
-        generator = MaskedGenerator(
-            transformer=TransformerConfig(
-                num_segments=config.num_segments,
-                block=config.block,
-                grid=latent_shape if config.block == "modern" else None,
-                codebook=(codes.codebook_size, codes.codebook_dim) if config.knows_codebook else None,
-                **size,
-            ),
-            decoding=replace(config.decoding, num_steps=min(config.decoding.num_steps, num_tokens)),
-            task_decoding=config.task_decoding,
-            **learnt,
-        )
-    return ModelConfig(
-        tokenizer=tokenizer.tokenizer,
-        clip_shape=config.data.clip_shape,
-        generator=generator,
-        classes=classes,
-        condition_frames=config.condition_frames,
-        fps=config.data.fps,
-    )
 
 
 def sample(log: RunLog, step: int, pipe: MagvitPipeline, task: Task, batch: dict[str, Tensor]) -> None:
