@@ -407,3 +407,28 @@ def test_clips_in_memory_are_as_good_as_files(pipe: MagvitPipeline, source: Any,
 def test_what_is_no_clip_is_refused(pipe: MagvitPipeline, tmp_path: Path, video: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         edit(pipe, "IPC", video, tmp_path / "out")
+
+
+@pytest.mark.parametrize("task", ["FP", "FI", "IPC", "free"])
+def test_a_model_that_has_to_be_sure_leaves_things_as_they_are(
+    pipe: MagvitPipeline, source: Any, tmp_path: Path, task: str
+) -> None:
+    clip, result = source(20 if task == "FP" else 8), {}
+    before = frames_of(clip)
+    for stillness in (0.0, 1e4):
+        decoding = pipe.decoding("FP", num_steps=2, stillness=stillness)
+        if task == "free":
+            longer = extend(taught(pipe, *TASKS), clip, tmp_path / "out", duration=1, decoding=decoding)
+            result[stillness] = frames_of(longer.output)
+        else:
+            result[stillness] = frames_of(edit(pipe, task, clip, tmp_path / "out", decoding=decoding).output)
+    if task == "IPC":
+        assert torch.equal(result[0.0], result[1e4])
+        return
+    assert not torch.equal(result[0.0], result[1e4])
+    if task == "free":
+        assert torch.equal(result[1e4][:, 8:], before[:, -1:].expand(-1, 8, -1, -1))
+        return
+    share = torch.linspace(0, 1, 8)[:, None, None] if task == "FI" else torch.zeros(20, 1, 1)
+    still = before[:, :1].float() * (1 - share) + before[:, -1:].float() * share
+    assert (result[1e4] - still).abs().max() <= (0 if task == "FP" else 0.51)

@@ -303,6 +303,8 @@ def test_latent_masking_is_generation_from_nothing_around_the_tokens_of_the_cond
         assert not torch.equal(made, pipe("OPC", random_clip(), num_steps=3).tokens)
     with pytest.raises(UserWarning, match="expect little of outpainting_central without mask_mode latent_masking"):
         single_task(pipe, "unconditional")("OPC", random_clip())
+    with pytest.raises(ValueError, match="trained on frame_prediction, so it cannot do class_generation"):
+        learnt(pipe, tasks=("frame_prediction",))("CG", label=0, decoding=latent_masking)
     with pytest.raises(ValueError, match="mask_mode is 'commit', expected one of trained, latent_masking"):
         pipe("OPC", random_clip(), mask_mode="commit")
 

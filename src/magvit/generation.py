@@ -55,8 +55,9 @@ def generate(
     assert isinstance(config, MaskedGenerator)
     assert isinstance(transformer, MaskedTransformer)
     config, task = as_read(config, task, decoding)
+    still = (cond_tokens, decoding.stillness) if task.shows_guess else None
     return decode(
-        masked_logits_fn(config, transformer, task, labels, cond_tokens, cond_token_mask),
+        masked_logits_fn(config, transformer, task, labels, cond_tokens, cond_token_mask, still),
         cond_tokens,
         cond_token_mask,
         decoding,
@@ -81,9 +82,10 @@ def masked_logits_fn(
     labels: Labels,
     cond_tokens: Tokens,
     cond_token_mask: TokenMask,
+    still: tuple[Tokens, float] | None = None,
 ) -> LogitsFn:
     """What `decode` asks at each step: the sequences through the transformer; for guidance, with and without condition
-    in one batch.
+    in one batch. `still` are the tokens of a guess, and what is added to their logits.
     """
     vocabulary, count = config.vocabulary, len(cond_tokens)
     plain = lay_out(vocabulary, [task.family] * count, labels, cond_tokens, cond_token_mask, config.mask_mode)
@@ -109,7 +111,11 @@ def masked_logits_fn(
             segments = layout.segments(torch.cat([stands_in, torch.zeros_like(stands_in)])[: len(grids)])
         logits = layout.of_latents(transformer(layout.fill(grids), segments, layout.visible))
         logits = logits[..., : vocabulary.codebook_size].float().unflatten(1, inputs.shape[1:])
-        return guide(logits[:count], logits[count:], guidance_scale) if guidance_scale else logits
+        logits = guide(logits[:count], logits[count:], guidance_scale) if guidance_scale else logits
+        if still is None or not still[1]:
+            return logits
+        guess = still[0][..., None]
+        return logits.scatter_add(-1, guess, logits.new_full(guess.shape, still[1]))
 
     return logits_fn
 

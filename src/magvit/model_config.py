@@ -69,6 +69,11 @@ class Generator:
         """Whether it was trained on a task, as far as is known."""
         return not self.tasks or task.name in self.tasks
 
+    @property
+    def from_nothing(self) -> bool:
+        """Whether it has learnt to generate from nothing, as far as is known."""
+        return not self.tasks or any(get_task(name).family == "full_generation" for name in self.tasks)
+
     def check(self, task: Task, decoding: Decoding) -> None:
         """Refuse what the model never learnt.
 
@@ -77,12 +82,12 @@ class Generator:
         Raises:
             ValueError: one sentence that says what it has learnt.
         """
-        from_nothing = self.unconditional_family(task) == "full_generation"
-        if not self.knows(task) and not (from_nothing and decoding.mask_mode == "latent_masking"):
+        masking = decoding.mask_mode == "latent_masking"
+        if not self.knows(task) and not (self.from_nothing and masking):
             learnt = f"this model was trained on {', '.join(self.tasks)}"
             if self.vocabulary.is_multi_task:
                 raise ValueError(f"{learnt}, so it cannot do {task.name}")
-            other = " without mask_mode latent_masking" if from_nothing else ""
+            other = " without mask_mode latent_masking" if self.from_nothing and task.needs_video else ""
             warnings.warn(f"{learnt} alone: expect little of {task.name}{other}", stacklevel=3)
         if decoding.guidance_scale and not self.unconditional:
             raise ValueError(
@@ -92,8 +97,7 @@ class Generator:
 
     def unconditional_family(self, task: Task) -> TaskFamily:
         """The task token of guidance's unconditional side: that of generation from nothing if it was trained on."""
-        families = {get_task(name).family for name in self.tasks}
-        return "full_generation" if not families or "full_generation" in families else task.family
+        return "full_generation" if self.from_nothing else task.family
 
 
 @dataclass(frozen=True, kw_only=True)

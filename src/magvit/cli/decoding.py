@@ -29,3 +29,6 @@ class DecodingOptions:
     mask_mode: Literal["trained", "latent_masking"] | None = None
     """How a condition enters: as in training, or its tokens simply stand there from the start (latent_masking, as in
     MaskGIT: the way for a model that learnt to generate from nothing, paper Table 5)."""
+    stillness: float | None = None
+    """Of frame prediction and interpolation, how sure the model has to be to change something: 4 to 6 for clips unlike
+    those it was trained on; 0 is off, as in the paper."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Presets:
-    """List the packaged models, tasks, sizes of the paper, training recipes and protocols, or what they cost.
+    """List packaged models, tasks, sizes, recipes and protocols, or what they cost.
 
     For example
 

@@ -95,17 +95,20 @@ def resize_tf_bilinear(frames: UInt8[Tensor, "3 T H W"], short_side: int) -> UIn
     """
     height, width = frames.shape[-2:]
     size = max(short_side, height * short_side // width), max(short_side, width * short_side // height)
-    return frames if size == (height, width) else _lerp(_lerp(frames.float(), -1, size[1]), -2, size[0]).byte()
+    if size == (height, width):
+        return frames
+    columns = _lerp(frames.permute(3, 2, 0, 1).contiguous().float(), 0, size[1])  # W H 3 T: whole rows are copied
+    return _lerp(columns, 1, size[0]).byte().permute(2, 3, 1, 0).contiguous()
 
 
-def _lerp(video: Float[Tensor, "3 T H W"], axis: int, length: int) -> Float[Tensor, "3 T H2 W2"]:
+def _lerp(video: Float[Tensor, "W H 3 T"], axis: int, length: int) -> Float[Tensor, "W2 H2 3 T"]:
     """One axis, in float32 and in TensorFlow's order of operations, on which truncation depends."""
     count = video.shape[axis]
     scale = torch.tensor(count, dtype=torch.float32) / length
     place = (torch.arange(length, dtype=torch.float32) + 0.5) * scale - 0.5
     below = place.floor()
     first, last = below.long().clamp(min=0), place.ceil().long().clamp(max=count - 1)
-    share = (place - below).view(-1, *[1] * (-1 - axis))
+    share = (place - below).view(-1, *[1] * (3 - axis))
     start = video.index_select(axis, first)
     return start + (video.index_select(axis, last) - start) * share
 

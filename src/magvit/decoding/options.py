@@ -33,6 +33,9 @@ class Decoding:
         mask_mode: how the condition enters: as the model was "trained" to read it; or by "latent_masking" (Table 5; all
             that MaskGIT can do): the sequence begins as for generation from nothing, the condition's tokens are there
             from the start, and stay.
+        stillness: of the frame tasks, how much is added to the logits of the tokens of what stands there if nothing
+            happens, the last given frame or the blend of two: a model that is not sure leaves it as it is. Newer than
+            the paper.
 
     Raises:
         ValueError: an option is outside its range; one sentence names it.
@@ -48,6 +51,7 @@ class Decoding:
     guidance_schedule: str = optional("constant")
     order: str = optional("confidence")
     mask_mode: str = optional("trained")
+    stillness: float = optional(0.0)
 
     def __post_init__(self) -> None:
         for name, least, most in (
@@ -57,6 +61,7 @@ class Decoding:
             ("top_k", 0, math.inf),
             ("top_p", 0, 1),
             ("guidance_scale", 0, math.inf),
+            ("stillness", 0, math.inf),
         ):
             value = getattr(self, name)
             if not (math.isfinite(value) and least <= value <= most):

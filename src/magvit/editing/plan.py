@@ -185,7 +185,7 @@ class Plan:
                 return Asked(self._condition(self.canvas.clip(reader, start, stop), start, stop))
             frames = [self.region.guess(min(index, self.total - 1), small) for index in range(start, stop)]
             guess = torch.stack(frames, 1)[None]
-            return Asked(self._condition(guess, start, stop), guess)
+            return Asked(self._condition(guess, start, stop), guess, None if self.task.shows_guess else guess)
 
         return make_runs(pipe, self.task, self.label, self.grid, ask, *drawn)
 

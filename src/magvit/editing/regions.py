@@ -191,7 +191,7 @@ def condition_of(task: Task, video: Video, known: Known, latent_shape: Grid) -> 
     video is what fills it.
     """
     condition = masked(video, known[None, None], latent_shape)
-    if task.family in ("frame_prediction", "frame_interpolation"):
+    if task.shows_guess:
         return replace(condition, cond_video=video)
     if task.padding == "constant":
         return condition

@@ -33,7 +33,8 @@ def roll_out(
     generator: torch.Generator,
     callback: StepDone = None,
 ) -> Iterator[Made]:
-    """What is known and frames `start` to `stop`, and beside them what the tokenizer makes of the last given frame.
+    """What is known and frames `start` to `stop`, and beside them what stands for the last given frame: the difference
+    of the two is what has changed since then.
 
     Args:
         pipe, label, decoding, generator, callback: as for `generate_windows`.
@@ -50,16 +51,18 @@ def roll_out(
         count = known.shape[2]
         clip = torch.cat([known, known[:, :, -1:].expand(-1, -1, length - count, -1, -1)], 2)
         if count <= pipe.config.condition_frames:
-            used, condition = task, task.condition(clip, latent, count)
+            used, asked = task, Asked(task.condition(clip, latent, count), clip)
         else:
             given = (torch.arange(length) < count)[:, None, None].expand(length, height, width)
-            used, condition = TASKS["free"], masked(clip, given[None, None], latent)
-        asked = Asked(condition, still)
+            used, asked = TASKS["free"], Asked(masked(clip, given[None, None], latent), clip, clip)
         (made,) = make_runs(pipe, used, label, latent, lambda *_, asked=asked: asked, decoding, generator, callback)
-        known = torch.cat([known, made.video[:, :, count:]], 2)
-        new = slice(first - start + count, count + stop - start)
         assert made.guess is not None
-        yield Made(first, made.video[:, :, new], made.guess[:, :, new])
+        shown = clip + made.video - made.guess  # what the tokenizer loses is not lost at each window anew
+        apart = (known - shown[:, :, :count])[:, :, -1:]  # the model's version of the last frame is another
+        shown[:, :, count:] += apart * 0.5 ** torch.arange(1, length - count + 1)[:, None, None]
+        known = torch.cat([known, shown[:, :, count:].clamp(0, 1)], 2)
+        new = slice(first - start + count, count + stop - start)
+        yield Made(first, made.video[:, :, new], (made.video - shown + still)[:, :, new])
         first = start = start + length - count
 
 

@@ -9,7 +9,7 @@ is linear and the memory flat in the length.
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from typing import NamedTuple
@@ -126,6 +126,7 @@ def generate_windows(
     generator: torch.Generator,
     settled: tuple[Tokens, TokenMask] | None = None,
     callback: StepDone = None,
+    still: Video | None = None,
 ) -> Tokens:
     """Tokens of one canvas, all its windows decoded together; where one window covers it, those of the pipeline.
 
@@ -138,6 +139,7 @@ def generate_windows(
         generator: where they are drawn from.
         settled: tokens of the canvas that were made before, and where they stand.
         callback: called after each step.
+        still: a guess, for `Decoding.stillness`, where the condition holds none.
     """
     given = condition.cond_token_mask.to(pipe.device)
     window = pipe.config.tokenizer.latent_shape(pipe.config.clip_shape)
@@ -161,8 +163,11 @@ def generate_windows(
         tokens = pipe.encode_condition(part)
         for number, one in zip(numbers, tokens, strict=True):
             cond_tokens[(0, *tiling.places[number])] = one
-        labels = [label] * len(tokens)
-        network = masked_logits_fn(config, transformer, task, labels, tokens, part.cond_token_mask)
+        labels, guess = [label] * len(tokens), None
+        if decoding.stillness and part.cond_token_mask.any() and (task.shows_guess or still is not None):
+            seen = part if still is None else replace(part, cond_video=pixels.cut(still, numbers))
+            guess = pipe.encode_condition(seen), decoding.stillness
+        network = masked_logits_fn(config, transformer, task, labels, tokens, part.cond_token_mask, guess)
         parts.append((numbers, tokens, part.cond_token_mask, network))
 
     def logits_fn(inputs: Tokens, uncond_inputs: Tokens, guidance_scale: float) -> Logits:
@@ -192,10 +197,13 @@ def generate_windows(
 
 
 class Asked(NamedTuple):
-    """What is known of a stretch of the canvas, and a guess at all of it if the result is to be compared with one."""
+    """What is known of a stretch of the canvas; a guess at all of it if the result is to be compared with one; and what
+    stands there if nothing happens, where the condition does not say it.
+    """
 
     condition: Condition
     guess: Video | None = None
+    still: Video | None = None
 
 
 class Made(NamedTuple):
@@ -235,7 +243,9 @@ def make_runs(
         begin = times[first] * stride
         asked = ask(begin, begin + pixels.grid[0])
         settled = None if before is None else _settled(before, tiling.grid[0])
-        tokens = generate_windows(pipe, task, label, asked.condition, decoding, generator, settled, callback)
+        tokens = generate_windows(
+            pipe, task, label, asked.condition, decoding, generator, settled, callback, asked.still
+        )
         total = torch.zeros(1, 3 if asked.guess is None else 6, *pixels.grid)
         if pending is not None:
             total[:, :, : pending.shape[2]] = pending

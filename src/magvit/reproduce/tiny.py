@@ -14,10 +14,11 @@ from magvit.data.loader import DataConfig
 from magvit.evaluation.protocols import Protocol, RealSet
 from magvit.evaluation.published import BAIR_DEBIASED, BAIR_MULTITASK, SSV2_NINE_TASKS, UCF101, UCF101_RECONSTRUCTION
 from magvit.nn.attention import TransformerSize
+from magvit.recipes import magvit_tiny
 from magvit.reproduce.scale import Scale
 from magvit.tasks import EIGHT_TASKS, TEN_TASKS
-from magvit.tokenizer import TokenizerConfig
-from magvit.training.config import LoopConfig, TokenizerLossConfig, TokenizerRun, TransformerRun
+from magvit.tokenizer import DiscriminatorConfig, TokenizerConfig
+from magvit.training.config import LoopConfig, TokenizerRun, TransformerRun
 from magvit.training.optim import OptimizerConfig
 
 ARM = DataConfig(clip_shape=(16, 32, 32), synthetic_share=1.0, synthetic="pushing")
@@ -52,12 +53,13 @@ def tokenizer_of_stage_2(dims: Literal[2, 3], data: DataConfig = ARM) -> Tokeniz
         linear_path=True,
         **CODES,
     )
-    run = _tokenizer(size, data, 1200, 16)
-    return replace(run, codebook_init="kmeans", quantizer_start=240, condition_share=0.15)
+    return replace(_tokenizer(size, data, 1200, 16), quantizer_start=240, condition_share=0.15)
 
 
 def _tokenizer(size: TokenizerConfig, data: DataConfig, steps: int, batch_size: int) -> TokenizerRun:
-    return TokenizerRun(
+    """As the packaged model's, which has neither perceptual network nor discriminator."""
+    return replace(
+        magvit_tiny.tokenizer(),
         loop=LoopConfig(
             num_steps=steps,
             global_batch_size=batch_size,
@@ -67,15 +69,10 @@ def _tokenizer(size: TokenizerConfig, data: DataConfig, steps: int, batch_size: 
         ),
         data=data,
         tokenizer=size,
-        losses=TokenizerLossConfig(
-            perceptual_weight=0.0,
-            adversarial_weight=0.0,
-            commitment_weight=0.01,
-            codebook_weight=0.04,
-            entropy_weight=0.0,
-        ),
-        generator_optimizer=OptimizerConfig(1e-3, betas=(0.9, 0.99), clip_norm=1.0, warmup_steps=50),
+        discriminator=DiscriminatorConfig(),
         ema_decay=0.99,
+        quantizer_start=0,
+        condition_share=0.0,
     )
 
 
@@ -90,18 +87,12 @@ def compared(
 ) -> TokenizerRun:
     """A tokenizer of Table 7. The 2D one sees 4 frames of a clip, for as many steps, as in the paper's recipe."""
     run = _tokenizer(replace(PAPERS, dims=dims), ARM if dims == 3 else FRAMES, 600, 8)
-    return replace(
-        run,
-        codebook_init="uniform" if init_from else "kmeans",
-        init_from=init_from,
-        inflation=inflation,
-    )
+    return replace(run, codebook_init="uniform" if init_from else "kmeans", init_from=init_from, inflation=inflation)
 
 
 def images() -> TokenizerRun:
     """The 2D tokenizer that others of Table 7 start from, of single images of other worlds."""
-    run = _tokenizer(replace(PAPERS, dims=2), IMAGES, 1000, 32)
-    return replace(run, codebook_init="kmeans")
+    return _tokenizer(replace(PAPERS, dims=2), IMAGES, 1000, 32)
 
 
 ADAMW = OptimizerConfig(1e-3, betas=(0.9, 0.96), weight_decay=0.045, clip_norm=1.0, warmup_steps=200)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -118,7 +119,9 @@ class Laboratory:
 
     def _evaluate(self, job: Job, progress: bool) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        pipe = MagvitPipeline.from_pretrained(self.folder / model_folder(job.model, job.seed), device, "bfloat16")
+        ours = all(protocol.is_ours for protocol in self.scale.protocols[job.protocol])
+        precision: Literal["float32", "bfloat16"] = "bfloat16" if ours else "float32"  # which published numbers want
+        pipe = MagvitPipeline.from_pretrained(self.folder / model_folder(job.model, job.seed), device, precision)
         others, protocols, parts = self.folder / "evaluate" / job.protocol, self.scale.protocols[job.protocol], []
         name = job.protocol if len(protocols) > 1 else protocols[0].name
         for protocol in protocols:

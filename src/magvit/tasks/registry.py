@@ -44,6 +44,11 @@ class Task:
     region: Region | None = None
     padding: Padding = "constant"
 
+    @property
+    def shows_guess(self) -> bool:
+        """Whether a condition's video holds a guess at what is not given: the last frame, or a blend of two."""
+        return self.family in ("frame_prediction", "frame_interpolation")
+
     def condition(self, video: Video, latent_shape: Grid, num_frames: int = 1) -> Condition:
         """What the task shows of a video; see `magvit.tasks.conditions`.
 
