@@ -24,6 +24,7 @@ from magvit.cli.data import Prepare
 from magvit.cli.doctor import Doctor
 from magvit.cli.editing import Extend
 from magvit.cli.evaluate import Compare, Evaluate
+from magvit.cli.serve import Serve
 from magvit.cli.shard import Shard
 from magvit.cli.shell import is_told, sentence
 from magvit.cli.tokenize import Tokenize
@@ -53,6 +54,7 @@ COMMANDS: Mapping[str, Callable[..., Command]] = {
     "train": TrainHelp,
     "evaluate": Evaluate,
     "compare": Compare,
+    "serve": Serve,
     "doctor": Doctor,
     "shard": Shard,
     "tokenize": Tokenize,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from magvit.editing.canvas import Number, Stretch
 from magvit.editing.edit import Size, arguments, canvas_for, open_source, plan_edit
-from magvit.editing.plan import NOTHING, AnyPath, Edited, Plan, Progress
+from magvit.editing.plan import NOTHING, AnyPath, Edited, Plan, Progress, Watch
 from magvit.editing.regions import BoxRegion
 from magvit.model_config import ModelConfig
 from magvit.pipeline import MagvitPipeline
@@ -92,6 +92,7 @@ class Panorama:
         sample: int = 0,
         callback: Progress | None = None,
         metadata: Mapping[str, Any] = NOTHING,
+        watch: Watch | None = None,
     ) -> Edited:
         """As `Plan.run`. What the rounds make is kept as lossless pictures in a temporary folder."""
         counter, total = itertools.count(1), self.num_steps
@@ -106,11 +107,11 @@ class Panorama:
         told = {**metadata, **self.first.told(pipe, sample)}
         sink = Sink(output, source.height, width, shown.fps, sound, told, shown.duration)
         with tempfile.TemporaryDirectory() as folder:
-            made = self.first.run(pipe, Path(folder) / "0", sample, step)
+            made = self.first.run(pipe, Path(folder) / "0", sample, step, watch=watch)
             for number, margin in enumerate(self.margins[1:], 1):
                 wide = Widened.of(Source.open(made.output, shown.fps), margin)
                 plan = replace(self._round(wide), stretch=Stretch.of(wide))
-                made = plan.run(pipe, Path(folder) / str(number), sample, step)
+                made = plan.run(pipe, Path(folder) / str(number), sample, step, watch=watch)
             frame = Stretch.of(Source.open(made.output)).reader()
             with sink:
                 for index, time in enumerate(shown.times):
