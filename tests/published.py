@@ -125,7 +125,7 @@ def nuscenes(root: Path, version: str = "v1.0-mini", num_frames: int = 18) -> Pa
         for i, (channel, kind) in enumerate((("CAM_FRONT", "camera"), ("CAM_BACK", "camera"), ("LIDAR_TOP", "lidar")))
     ]
     calibrated = [{"token": f"c{i}", "sensor_token": f"s{i}"} for i in range(3)]
-    samples = [{"token": f"k{i}", "timestamp": i, "scene_token": "t1"} for i in range(3)]
+    samples = [{"token": f"k{i}", "timestamp": i, "scene_token": "t1"} for i in range(-(-num_frames // 6))]
     scene = {"token": "t1", "name": "scene-0061", "description": "Parked truck", "log_token": "l", "nbr_samples": 3}
     rows = []
     for i in reversed(range(num_frames)):

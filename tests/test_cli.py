@@ -15,6 +15,7 @@ import torch
 
 import magvit
 from magvit import MagvitPipeline, MaskedTransformer, perceptual
+from magvit.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
 from magvit.cli import COMMANDS as COMMAND_TABLE
 from magvit.cli import main, parse_arguments
 from magvit.cli.decoding import DecodingOptions
@@ -295,6 +296,22 @@ def test_convert_official(tmp_path: Path) -> None:
         assert all(torch.equal(tensor, there[name]) for name, tensor in ours.state_dict().items())
     assert run("convert", "official", tmp_path / "bert.npz", tmp_path / "wrong", *shape) == 2
     assert not (tmp_path / "wrong").exists()
+
+
+@pytest.mark.parametrize(("max_length", "mask_mode", "task"), [(33, "commit", "CG"), (50, "prefix", "CFP")])
+def test_convert_an_official_autoregressive_model(tmp_path: Path, max_length: int, mask_mode: str, task: str) -> None:
+    """Its sizes tell whether it reads a condition: here 16 tokens and the separator."""
+    sizes = {"hidden_size": 16, "num_layers": 1, "num_heads": 2, "mlp_size": 32}
+    network = AutoregressiveTransformer(AutoregressiveConfig(vocab_size=32 + 3 + 2, max_length=max_length, **sizes))
+    np.savez(tmp_path / "vq.npz", **official.to_official(tiny_pipeline().tokenizer))
+    np.savez(tmp_path / "lm.npz", **official.to_official(network))
+    paths = (tmp_path / "vq.npz", tmp_path / "model", "--transformer", tmp_path / "lm.npz")
+    assert run("convert", "official", *paths, "--clip-shape", *CLIP_SHAPE) == 0
+    pipe = MagvitPipeline.from_pretrained(tmp_path / "model")
+    assert pipe.config.generator is not None
+    assert pipe.config.generator.mask_mode == mask_mode
+    made = pipe(task, random_clip() if mask_mode == "prefix" else None, label=2, temperature=0.0)
+    assert made.tokens.shape == (1, 2, 4, 4)
 
 
 def test_interruption(model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

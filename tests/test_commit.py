@@ -23,7 +23,7 @@ from magvit.tasks.commit import maskable_positions, masked_count, select_lowest
 
 K, MASK = 20, 30
 MODES = get_args(MaskMode)
-LATENT = ("latent_masking", "latent_condition")
+LATENT = ("latent_input", "latent_condition")
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -83,7 +83,7 @@ def test_nothing_left_to_mask() -> None:
     tokens, cond_tokens, _, score = batch()
     known = torch.ones_like(tokens, dtype=torch.bool)
     ratio = torch.tensor([0.5, 0.5])
-    out = mask_tokens(tokens, cond_tokens, known, score, ratio, mask_token_id=MASK, mask_mode="latent_masking")
+    out = mask_tokens(tokens, cond_tokens, known, score, ratio, mask_token_id=MASK, mask_mode="latent_input")
     assert torch.equal(out.inputs, tokens)
     assert not out.weights().any()
     assert commit_losses(torch.ones(tokens.shape), out).total == 0

@@ -1,6 +1,7 @@
 import itertools
 import math
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,8 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from magvit.data.identity import ClipIdentity
 from magvit.data.sampling import (
-    ClipIdentity,
     center_clip,
     center_place,
     even_clips,
@@ -287,11 +288,14 @@ def test_an_identity_is_one_line_that_parses_back(fields: dict[str, Any]) -> Non
     line = str(identity)
     assert line.splitlines() == [line]
     assert ClipIdentity.parse(line + "\n") == identity
+    by_tf = replace(identity, resize="tf_bilinear" if identity.short_side else "bicubic")
+    assert ClipIdentity.parse(str(by_tf)) == by_tf
 
 
 def test_how_an_identity_reads() -> None:
     identity = ClipIdentity("walk/a b.mp4", tuple(range(3, 35, 2)), 128, 0, 21, 128, 64, True)
     assert str(identity) == '"walk/a b.mp4" frames 3:34:2 side 128 crop 128x64+0+21 flipped'
+    assert str(replace(identity, resize="tf_bilinear")) == str(identity).replace("side 128", "side 128 tf_bilinear")
     assert str(ClipIdentity("a.mp4", (0, 2, 5), None, 1, 2, 3, 4)) == '"a.mp4" frames 0,2,5 crop 3x4+1+2'
 
 

@@ -1,5 +1,6 @@
 import itertools
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from torch.utils.data import DataLoader
 from magvit.data.clip_set import Choice
 from magvit.data.datasets import ClipFolder, EndlessSampler
 from magvit.data.manifest import Manifest, Record, save_manifest
-from magvit.data.sampling import even_clips
-from magvit.video import probe, write_video
+from magvit.data.sampling import even_clips, read_clip
+from magvit.data.transforms import resize_tf_bilinear
+from magvit.video import probe, read_frames, write_video
 
 
 def write_clip(path: Path, level: float, num_frames: int = 12, size: tuple[int, int] = (24, 32)) -> None:
@@ -74,6 +76,20 @@ def test_cache_gives_the_same_clips(root: Path) -> None:
     plain, cached = (ClipFolder(root, (4, 16, 16), stride=2, cache=cache) for cache in (False, True))
     for key in itertools.product(range(2), range(len(plain))):
         assert torch.equal(plain[key]["video"], cached[key]["video"])
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_clips_resized_as_the_papers(root: Path, cache: bool) -> None:
+    """And read again from what they were cut from; the names of files say where."""
+    dataset = ClipFolder(root, (4, 16, 16), cache=cache, resize="tf_bilinear")
+    for index in range(len(dataset)):
+        clip, identity = dataset.draw((1, index))
+        whole = resize_tf_bilinear(read_frames(dataset.path(index)), 16)
+        frames = whole[:, list(identity.frames), :, identity.left : identity.left + 16]
+        frames = frames.flip(-1) if identity.flipped else frames
+        assert torch.equal(clip["video"], frames.float() / 255)
+        assert torch.equal(dataset.read(identity), clip["video"])
+        assert torch.equal(read_clip(replace(identity, path=dataset.path(index))), clip["video"])
 
 
 def test_training_varies_window_place_and_side(root: Path) -> None:

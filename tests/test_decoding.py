@@ -13,7 +13,7 @@ from magvit.tasks import MaskMode, mask_ratio
 
 K, MASK = 8, 8
 MODES = get_args(MaskMode)
-LATENT = ("latent_masking", "latent_condition")
+LATENT = ("latent_input", "latent_condition")
 SCHEDULES = ["cosine", "uniform", "pow3", "log", "exp", "poly:-1,0,1"]
 
 

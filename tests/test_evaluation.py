@@ -20,11 +20,11 @@ from magvit.data.clip_set import ClipSet
 from magvit.data.datasets import ClipFolder
 from magvit.data.synthetic_videos import SyntheticVideos
 from magvit.decoding import Decoding
-from magvit.evaluation import features
+from magvit.evaluation import features, published
 from magvit.evaluation.columns import I3D_LOGITS, OWN_FEATURES, Samples, pairs
 from magvit.evaluation.evaluate import Begun, Evaluation, _take_folder, evaluate
 from magvit.evaluation.features import Work
-from magvit.evaluation.metrics import METRICS, Metric, load_networks
+from magvit.evaluation.metrics import METRICS, Metric, Setting, load_networks
 from magvit.evaluation.networks import Networks, Own, WeightFiles, weights_hash
 from magvit.evaluation.protocols import Pixels, Protocol, RealSet
 from magvit.evaluation.published import PROTOCOLS
@@ -180,6 +180,33 @@ def test_samples_go_through_the_clips_again_and_again(videos: Path, tmp_path: Pa
     assert each.scores != used.scores
 
 
+def test_shuffled_repeats_are_of_all_classes(videos: Path) -> None:
+    """Past bug: the first 50,000 of Kinetics-600's clips, in the list's order, were of 168 of its 600 classes."""
+    real = RealSet("even", per_video=2, crops=3, shuffled=True)
+    protocol = replace(PROTOCOL, num_samples=12, repeats=3, real=real)
+    parts = [RealClips(clips(videos), protocol, seed, repeat).of_sample for seed in (0, 1) for repeat in range(3)]
+    assert parts[:3] == parts[3:]
+    assert sorted(parts[0] + parts[1] + parts[2]) == list(range(36))
+    assert all(len({clip // 12 for clip in part}) == 3 for part in parts)  # two videos of a class lie together
+    assert all(
+        PROTOCOLS[f"magvit-{name}"].real.shuffled
+        for name in ("kinetics600", "ssv2-nine-tasks", "nuscenes", "objectron")
+    )
+
+
+def test_the_best_of_several_samples_of_a_clip() -> None:
+    """Table 3: the best of 100 a video; 12 samples take 4 clips in turn, from whichever clip they begin."""
+    values = torch.tensor([1.0, 5, 2, 9, 4, 3, 8, 0, 2, 2, 2, 2])
+    protocol = PROTOCOLS["magvit-bair-quality"]
+    setting = Setting(protocol, (16, 64, 64), (), samples=12, reals=4, codebook_size=0)
+    for name in ("psnr_best", "ssim_best"):
+        assert METRICS[name].of_repeat(values, None, setting) == (4 + 5 + 8 + 9) / 4
+        METRICS[name].check(setting)
+        for samples in (4, 13):
+            with pytest.raises(ValueError, match="needs several samples of each of the 4 real clips, and there are"):
+                METRICS[name].check(setting._replace(samples=samples))
+
+
 def test_covariances_divided_by_n(videos: Path, tmp_path: Path) -> None:
     protocol = replace(PROTOCOL, metrics=("frechet_distance",))
     unbiased, biased = (
@@ -221,6 +248,8 @@ def test_fingerprint_knows_names_classes_and_contents(videos: Path, tmp_path: Pa
 
 def test_protocols_are_possible() -> None:
     for name, protocol in PROTOCOLS.items():
+        assert (protocol.real.resize == "tf_bilinear") == name.startswith("magvit-")
+        assert not protocol.real.flip
         assert protocol.name == name
         assert set(protocol.metrics) <= METRICS.keys()
         assert protocol.source
@@ -289,6 +318,41 @@ def test_generation_and_the_average_over_tasks(videos: Path, tmp_path: Path) -> 
     assert samples[:2] == ["samples/class_generation.png", "samples/class_generation/0.mp4"]
 
 
+def test_a_protocol_in_parts_is_one_table_with_the_mean_of_all_tasks(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the ten tasks on SSv2, of which class generation has real clips of its own."""
+    nine = replace(
+        PROTOCOL,
+        name="nine",
+        subject="generation",
+        tasks=("frame_prediction", "inpainting_central"),
+        metrics=("psnr",),
+        num_samples=3,
+        clip_shape=CLIP_SHAPE,
+        real=RealSet("first", split=""),
+        decoding=Decoding(num_steps=1),
+    )
+    one = replace(nine, name="one", source="theirs", tasks=("class_generation",), real=RealSet(split=""))
+    monkeypatch.setitem(published.IN_PARTS, "ten", (nine, one))
+    tiny_pipeline().save_pretrained(tmp_path / "model")
+    command = ["evaluate", "--model", str(tmp_path / "model"), "--data", str(videos), "--protocol", "ten", "--output"]
+    assert main([*command, str(tmp_path / "out")]) == 0
+    results = Results.load(tmp_path / "out")
+    found = numbers(results)
+    tasks = (*nine.tasks, *one.tasks)
+    assert list(found) == [(task, "psnr") for task in (*tasks, "average")]
+    assert found["average", "psnr"] == pytest.approx(sum(found[task, "psnr"] for task in tasks) / 3)
+    assert Results.load(tmp_path / "out" / "one").scores[0] in results.scores
+    assert main([*command, str(tmp_path / "out")]) == 0  # gone on with
+    assert main([*command, str(tmp_path / "cg"), "--tasks", "CG"]) == 0
+    assert "Not comparable with protocol ten: the tasks are class_generation" in capsys.readouterr().out
+    assert main([*command, str(tmp_path / "ug"), "--tasks", "UG"]) == 2
+    assert "protocol ten has no task unconditional, but frame_prediction" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "out"), "--tasks", "FP"]) == 2
+    assert "holds another evaluation" in capsys.readouterr().err
+
+
 def test_each_sample_is_the_pipeline_s_own(videos: Path, tmp_path: Path) -> None:
     """Class of its real clip, found by name among the model's; a seed of its own."""
     protocol = replace(
@@ -326,6 +390,9 @@ def test_a_tokenizer_of_single_frames_does_clips_of_any_number_of_frames(videos:
         errors = (frames - pipe.tokenizer.reconstruct(frames)).square().mean(dim=(1, 2, 3, 4))
     (score,) = Results.load(tmp_path / "out").scores
     assert score.mean == pytest.approx((-10 * errors.log10()).mean().item(), abs=1e-4)
+    tall = replace(PROTOCOLS["magvit-ucf101-reconstruction"], clip_shape=(16, 16, 16))
+    made = of_pipeline(pipe, tall, []).samplers["reconstruction"]({"video": torch.rand(1, 3, 16, 16, 16)}, [0])
+    assert made.video.shape == (1, 3, 16, 16, 16)
     with pytest.raises(ValueError, match=r"clip_shape is \(1, 16, 16\), test needs \(5, 24, 24\)"):
         of_pipeline(pipe, replace(PROTOCOL, clip_shape=(5, 24, 24)), [])
     generation = replace(PROTOCOL, subject="generation", tasks=("frame_prediction",), clip_shape=(5, 16, 16))
@@ -669,6 +736,8 @@ def test_compare_warns_of_what_differs() -> None:
     assert list(compare(some(1.0), other)) == ["no number is in both"]
     models = [some(1.0, subject={"tokenizer": name}, data={"folder": name, "sha256": "a"}) for name in ("x", "y")]
     assert not [line for line in compare(*models) if "WARNING" in line]  # two models on the same clips
+    worked = [some(1.0, subject={"precision": name}) for name in ("float32", "bfloat16")]
+    assert next(iter(compare(*worked))) == "WARNING: subject.precision differs: float32 and bfloat16"
     lines = list(compare(some(1.0, data="x"), some(1.0, protocol="q", data="y")))
     assert [line for line in lines if "WARNING" in line] == [
         "WARNING: protocol name differs: p and q",

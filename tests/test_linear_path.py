@@ -61,12 +61,25 @@ def test_a_new_tokenizer_is_its_linear_path_and_learns_around_it():
     [
         ({"haar": (1, 3, 2)}, r"haar is \(1, 3, 2\), expected three powers of two"),
         ({"haar": (0, 1, 1)}, "powers of two"),
-        ({"dims": 2}, "haar and linear_path are of video, expected dims 3"),
+        ({"dims": 2, "haar": (2, 2, 2)}, r"haar is \(2, 2, 2\), expected blocks of one frame where dims is 2"),
     ],
 )
 def test_impossible_stems_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         replace(CONFIG, **change)
+
+
+def test_a_2d_tokenizer_sees_the_coefficients_of_each_frame_by_itself():
+    tokenizer = VideoTokenizer(replace(CONFIG, dims=2, haar=(1, 2, 2))).eval()
+    video = torch.rand(1, 3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert tokenizer.linear_path is not None
+    tokenizer.linear_path.fit([video])
+    for conv in (tokenizer.encoder.conv_out, tokenizer.decoder.conv_out):
+        torch.nn.init.normal_(conv.weight, std=0.1)
+    together = tokenizer(video, quantize=False).reconstruction
+    for frame in range(3):
+        alone = tokenizer(video[:, :, frame : frame + 1], quantize=False).reconstruction
+        torch.testing.assert_close(together[:, :, frame : frame + 1], alone)
 
 
 def test_more_components_than_pixels_are_refused():

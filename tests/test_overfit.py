@@ -11,9 +11,9 @@ from magvit.synthetic import MovingShapes
 from magvit.tasks import get_task
 from magvit.tokenizer import VideoTokenizer
 from magvit.training.config import TokenizerLossConfig
+from magvit.training.design import design
 from magvit.training.objectives import commit_objective, draw, generator_objective, tokenize
 from magvit.training.optim import OptimizerConfig, adamw, set_learning_rate
-from magvit.training.train_transformer import design
 from magvit.transformer import MaskedTransformer
 from tiny_runs import TOKENIZER, save_tokenizer, transformer_run
 

@@ -286,6 +286,27 @@ def test_a_single_task_model_does_other_tasks_without_a_class_as_in_table_4(pipe
     assert torch.equal(plain.tokens, with_class.tokens)
 
 
+@pytest.mark.filterwarnings("error")
+def test_latent_masking_is_generation_from_nothing_around_the_tokens_of_the_condition(pipe: MagvitPipeline) -> None:
+    """Table 5: no COMMIT, another task's sequence, and nothing to be warned of."""
+    task, latent_masking = get_task("OPC"), Decoding(num_steps=3, mask_mode="latent_masking")
+    condition = task.condition(random_clip()[None], (2, 4, 4))
+    known, tokens = condition.cond_token_mask, pipe.encode_condition(condition)
+    for model in (learnt(pipe, tasks=("unconditional",)), single_task(pipe, "unconditional")):
+        steps: list[DecodingStep] = []
+        made = model("OPC", random_clip(), decoding=latent_masking, callback_on_step_end=steps.append).tokens
+        assert torch.equal(made[known], tokens[known])
+        assert all(torch.equal(step.inputs[known], tokens[known]) for step in steps)
+        assert (steps[0].inputs[~known] == model.config.generator.vocabulary.mask_token_id).all()
+        given = tokens, known, [None], latent_masking, [generator_for(0, 0)]
+        assert torch.equal(made, model.generate_tokens(get_task("unconditional"), *given))
+        assert not torch.equal(made, pipe("OPC", random_clip(), num_steps=3).tokens)
+    with pytest.raises(UserWarning, match="expect little of outpainting_central without mask_mode latent_masking"):
+        single_task(pipe, "unconditional")("OPC", random_clip())
+    with pytest.raises(ValueError, match="mask_mode is 'commit', expected one of trained, latent_masking"):
+        pipe("OPC", random_clip(), mask_mode="commit")
+
+
 def test_guidance_needs_a_model_that_saw_the_unconditional_class(pipe: MagvitPipeline) -> None:
     with pytest.raises(ValueError, match=r"guidance_scale is 1\.5, expected 0: this model never saw the unconditional"):
         learnt(pipe, unconditional=False)("CG", label=0, guidance_scale=1.5)
@@ -433,8 +454,12 @@ def test_an_autoregressive_model_is_a_folder_too(pipe: MagvitPipeline, tmp_path:
     assert several.max() < vocabulary.codebook_size
     assert torch.equal(several[2:3], loaded("class_generation", label=2, seed=3).tokens)
     for arguments, words in (
-        ({"task": "FP", "video": random_clip()}, "so it cannot do frame_prediction"),
-        ({"task": "CG", "label": 0, "guidance_scale": 1.0}, "so it cannot be guided"),
+        ({"task": "FP", "video": random_clip()}, "reads the class alone, so it cannot do frame_prediction"),
+        ({"task": "CG", "label": 0, "guidance_scale": 1.0}, "guidance_scale is 1.0, expected 0.0: an autoregressive"),
+        (
+            {"task": "CG", "label": 0, "mask_mode": "latent_masking"},
+            "latent_masking, expected trained: an auto",
+        ),
     ):
         with pytest.raises(ValueError, match=words):
             loaded(**arguments)

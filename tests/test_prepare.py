@@ -13,11 +13,11 @@ import torch
 import published
 from magvit.cli.data import Prepare
 from magvit.data.datasets import ClipFolder
+from magvit.data.identity import ClipIdentity
 from magvit.data.loader import DataConfig, TrainingClips
 from magvit.data.manifest import Record, load_manifest
 from magvit.data.prepare import divided, duplicates, prepare
 from magvit.data.records import read_record
-from magvit.data.sampling import ClipIdentity
 from magvit.data.sources import SOURCES, Listing, Problem, bair
 from magvit.video import count_frames, probe, write_video
 

@@ -17,7 +17,7 @@ def layout(mode="commit", labels=(None, 2)) -> SequenceLayout:
     return lay_out(VOCABULARY, ["frame_prediction", "full_generation"], labels, TOKENS, GIVEN, mode)
 
 
-@pytest.mark.parametrize("mode", ["commit", "latent_masking", "latent_condition"])
+@pytest.mark.parametrize("mode", ["commit", "latent_input", "latent_condition"])
 def test_task_and_class_stand_before_the_latents(mode):
     made = layout(mode)
     assert made.ids.tolist() == [[FP, 11, *[MASK] * 8], [CG, 10, *[MASK] * 8]]
@@ -75,11 +75,11 @@ def test_a_shorter_sequence_is_what_it_is_alone():
         torch.testing.assert_close(found[one], alone.of_latents(network(alone.fill(TOKENS[one]))), rtol=0, atol=1e-10)
 
 
-def test_a_single_task_vocabulary_has_no_separator():
+def test_sequences_of_a_single_task_begin_with_the_class():
     single = Vocabulary(8, num_special=1)
-    with pytest.raises(ValueError, match="no separator token"):
-        lay_out(single, ["frame_prediction"] * 2, [None] * 2, TOKENS, GIVEN, "prefix")
     assert lay_out(single, ["frame_prediction"] * 2, [None] * 2, TOKENS, GIVEN).ids[:, 0].tolist() == [8, 8]
+    made = lay_out(single, ["frame_prediction"] * 2, [None] * 2, TOKENS, GIVEN, "prefix")
+    assert made.fill(TOKENS).tolist() == [[8, 0, 3, 6, 8, *range(8)], [8, 8, *range(8), 9, 9, 9]]
 
 
 def test_shift_right():

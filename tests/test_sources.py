@@ -18,6 +18,7 @@ from magvit.data.prepare import prepare
 from magvit.data.records import read_record
 from magvit.data.shard_writer import write_shards
 from magvit.data.sources import SOURCES, Listing
+from magvit.data.sources.nuscenes import _videos
 from magvit.data.sources.tfrecord import crc32c
 from magvit.video import TooFewFrames
 from tfrecord_writer import example, write_tfrecord
@@ -265,6 +266,20 @@ def test_nuscenes_splits_of_scenes(tmp_path):
     assert {record.split for record in SOURCES["nuscenes"].read(source).records} == {"trainval"}
     (source / "v1.0-trainval/splits.json").write_text(json.dumps({"train": [], "validation": ["scene-0061"]}))
     assert {record.split for record in SOURCES["nuscenes"].read(source).records} == {"validation"}
+
+
+def test_nuscenes_front_is_the_papers_part_of_it(tmp_path):
+    source = published.nuscenes(tmp_path, "v1.0-trainval", num_frames=70)
+    records = SOURCES["nuscenes-front"].read(source).records
+    whole = {record.path: record for record in SOURCES["nuscenes"].read(source).records}["scene-0061/CAM_FRONT"]
+    assert [record.path for record in records] == ["scene-0061/CAM_FRONT/0000", "scene-0061/CAM_FRONT/0032"]
+    assert sum((record.images for record in records), ()) == whole.images[:64]
+    assert {record.split for record in records} == {"train"}
+    assert [next(_videos(whole, number, 32)).split for number in (0, 8, 9, 19, 20)] == [
+        *("train", "train", "validation", "validation", "train")
+    ]
+    (source / "v1.0-trainval/splits.json").write_text(json.dumps({"validation": ["scene-0061"]}))
+    assert {record.split for record in SOURCES["nuscenes-front"].read(source).records} == {"validation"}
 
 
 def test_nuscenes_bad_tables(tmp_path):

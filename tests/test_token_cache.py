@@ -221,6 +221,33 @@ def test_a_cache_of_something_else_is_refused(run, stored, tmp_path, change, sai
     assert contents(stored) == before
 
 
+def test_a_cache_that_does_not_know_a_newer_setting_is_of_its_default(run, stored):
+    """Past bug in waiting: a new field of the data made all older caches useless."""
+    config = TokenCacheConfig.load(stored)
+    older = {name: value for name, value in config.made_of.items() if name != "data.resize"}
+    assert older != config.made_of
+    tokenizer = VideoTokenizer.from_pretrained(run.tokenizer)
+    check_cache(stored, replace(config, made_of=older), run, tokenizer)
+    other = replace(run, data=replace(run.data, resize="tf_bilinear"))
+    with pytest.raises(ValueError, match=r"data\.resize"):
+        check_cache(stored, replace(config, made_of=older), other, tokenizer)
+
+
+@pytest.mark.parametrize(("made_in", "wanted", "fits"), [("bfloat16", "float32", False), ("float32", "bfloat16", True)])
+def test_a_cache_says_its_precision_and_is_no_coarser_than_the_run(run, stored, made_in, wanted, fits):
+    """bfloat16 gives other tokens: a run in float32 does not take them unawares."""
+    assert TokenCacheConfig.load(stored).made_of["precision"] == run.tokenizes_in
+    config = TokenCacheConfig.load(stored)
+    config = replace(config, made_of={**config.made_of, "precision": made_in})
+    wants = replace(run, tokenizer_precision=wanted, loop=replace(run.loop, precision="bfloat16"))
+    tokenizer = VideoTokenizer.from_pretrained(run.tokenizer)
+    if fits:
+        check_cache(stored, config, wants, tokenizer)
+    else:
+        with pytest.raises(ValueError, match="its tokens are of bfloat16, not of float32"):
+            check_cache(stored, config, wants, tokenizer)
+
+
 def test_a_cache_of_other_videos_tokens_or_tasks_is_refused(run, folder, stored, tmp_path):
     config, tokenizer = TokenCache(stored).config, MagvitPipeline.from_pretrained(run.tokenizer).tokenizer
     moved = shutil.copytree(folder, tmp_path / "moved")
@@ -329,9 +356,10 @@ def test_tokenize_for_a_recipe_is_what_the_recipe_trains_on(tmp_path):
     given = {"stride": 3, "short_side": 40, "synthetic_share": 0.0, "clip_shape": (8, 16, 16)}
     given |= {"flip": False, "labels": False}
     other = {"tasks": ("FP",), "condition_frames": 5}
-    loop = {"seed": 4, "precision": "float32", "num_workers": 2}
-    run = Tokenize(tmp_path, "magvit-tiny", **given, **other, **loop).of_training()
+    loop = {"seed": 4, "num_workers": 2}
+    run = Tokenize(tmp_path, "magvit-tiny", **given, **other, **loop, precision="float32").of_training()
     changes = {"data": replace(recipe.data, **given), "loop": replace(recipe.loop, **loop), **other}
+    changes["tokenizer_precision"] = "float32"
     assert asdict(run) == asdict(replace(recipe, task_weights=(), **changes))
 
 

@@ -12,10 +12,11 @@ from magvit.decoding import Decoding
 from magvit.hub import load_tensors
 from magvit.tasks import TASKS, CommitLosses, get_task
 from magvit.training.checkpoint import load_newest_checkpoint
+from magvit.training.design import design
 from magvit.training.engine import Machine
 from magvit.training.objectives import commit_objective, draw, tokenize
 from magvit.training.optim import OptimizerConfig
-from magvit.training.train_transformer import design, train_transformer
+from magvit.training.train_transformer import train_transformer
 from magvit.transformer import MaskedTransformer
 from magvit.video import read_video
 from tiny_runs import metrics, resumed_is_whole, same, save_tokenizer, transformer_run
@@ -261,7 +262,8 @@ def test_a_model_says_what_it_has_learnt(tokenizer):
     "changes",
     [
         {"mask_mode": "prefix"},
-        {"mask_mode": "latent_masking", "losses": ("mask",)},
+        {"losses": ("mask", "reconstruct")},
+        {"mask_mode": "latent_input", "losses": ("mask",)},
         {"mask_mode": "latent_condition"},
         {"num_segments": 2, "label_dropout": 0.5},
         {"task_tokens": False, "tasks": ("class_generation",), "ratio_per_batch": True},
@@ -275,6 +277,20 @@ def test_every_way_of_training_makes_a_model_that_works(tokenizer, tmp_path, cha
     task = TASKS[config.tasks[0]]
     clip = torch.rand(1, 3, 4, 16, 16) if task.needs_video else None
     assert pipe(task.name, clip, 0 if task.class_conditional else None).tokens.shape == (1, *GRID)
+
+
+@pytest.mark.parametrize(("of_tokenizer", "in_bfloat16"), [("float32", False), (None, True)])
+def test_tokens_are_of_the_tokenizers_precision(tokenizer, tmp_path, monkeypatch, of_tokenizer, in_bfloat16):
+    """The networks of the step may work in bfloat16, which flips tokens."""
+    seen = []
+
+    def spy(*arguments):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return tokenize(*arguments)
+
+    monkeypatch.setattr("magvit.training.train_transformer.tokenize", spy)
+    train(transformer_run(tokenizer, num_steps=1, precision="bfloat16", tokenizer_precision=of_tokenizer), tmp_path)
+    assert set(seen) == {in_bfloat16}
 
 
 def test_a_clip_of_few_tokens_can_be_trained_on(tokenizer, tmp_path):

@@ -1,9 +1,11 @@
+import math
+
 import pytest
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from magvit.data.transforms import center_crop, crop, decoded_side, fit_clip
+from magvit.data.transforms import center_crop, crop, decoded_side, fit_clip, resize_tf_bilinear
 from magvit.video import VideoInfo
 
 
@@ -20,6 +22,40 @@ def test_fit_clip_is_antialiased_and_treats_frames_and_clips_alone() -> None:
     batch = fit_clip(clips, (4, 8, 8))
     torch.testing.assert_close(batch[1], fit_clip(clips[1], (4, 8, 8)))
     torch.testing.assert_close(batch[:, :, :3], fit_clip(clips[:, :, :3], (3, 8, 8)))
+
+
+@pytest.mark.parametrize("size", [(24, 32), (33, 20), (16, 21), (7, 9)])
+def test_tf_bilinear_is_the_written_out_rule(size: tuple[int, int]) -> None:
+    """Half-pixel places, no antialiasing, float32, truncated to bytes; the longer side rounded down, as in DMVR."""
+    frames = torch.randint(256, (3, 2, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    (height, width), side = size, 12
+    rows, columns = (side, width * side // height) if height < width else (height * side // width, side)
+    single = torch.float32
+    expected = torch.empty(3, 2, rows, columns, dtype=torch.uint8)
+
+    def between(count: int, length: int, index: int) -> tuple[int, int, torch.Tensor]:
+        place = (torch.tensor(index, dtype=single) + 0.5) * (torch.tensor(count, dtype=single) / length) - 0.5
+        return max(math.floor(place), 0), min(math.ceil(place), count - 1), place - place.floor()
+
+    for i in range(rows):
+        top, bottom, down = between(height, rows, i)
+        for j in range(columns):
+            left, right, across = between(width, columns, j)
+            corners = frames[..., top, left], frames[..., top, right], frames[..., bottom, left]
+            a, b, c, d = (corner.to(single) for corner in (*corners, frames[..., bottom, right]))
+            upper, lower = a + (b - a) * across, c + (d - c) * across
+            expected[..., i, j] = (upper + (lower - upper) * down).to(torch.uint8)
+    assert torch.equal(resize_tf_bilinear(frames, side), expected)
+
+
+def test_tf_bilinear_keeps_noise_that_antialiasing_takes_away() -> None:
+    noise = torch.randint(256, (3, 1, 240, 320), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    resized = resize_tf_bilinear(noise, 128)
+    assert resized.shape == (3, 1, 128, 170)
+    assert 48 < resized.float().std() < 51  # 33 by swscale's bicubic
+    assert torch.equal(resize_tf_bilinear(resized, 128), resized)
+    same = torch.full((3, 1, 30, 40), 255, dtype=torch.uint8)
+    assert (resize_tf_bilinear(same, 16) == 255).all()
 
 
 def test_center_crop_is_the_middle() -> None:

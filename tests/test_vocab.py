@@ -65,10 +65,9 @@ def test_bad_sizes() -> None:
 
 
 def test_a_single_task_vocabulary_has_the_mask_only() -> None:
+    """Its separator is the row of the unconditional class, as the official -2 is; nobody sees its padding."""
     single = Vocabulary(8, num_special=1)
     with pytest.raises(ValueError, match="no task token"):
         single.task_token_id("outpainting")
-    with pytest.raises(ValueError, match="no separator token"):
-        _ = single.sep_token_id
-    with pytest.raises(ValueError, match="no padding token"):
-        _ = single.pad_token_id
+    assert (single.size, single.mask_token_id, single.pad_token_id) == (10, 9, 9)
+    assert single.sep_token_id == single.class_token_id(None) == 8

@@ -1,7 +1,8 @@
 """The autoregressive baseline (official `transformer_lm.py`): a pre-norm causal decoder over the same tokens.
 
-The sequence is `[BOS, class, latent tokens]`; the model reads it without its last token and predicts it without BOS.
-Ids are positive: BOS is the last row of the table, `V - 1` (the official id -1).
+The sequence is `[BOS, class, latent tokens]`, or with a condition `[BOS, class, condition tokens, SEP, latent tokens]`
+(`magvit.tasks.sequence`); the model reads it without its last token and predicts it without BOS. Ids are positive: BOS
+is the last row of the table, `V - 1` (the official id -1).
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from magvit.nn.attention import KeyValueCache, Mlp, SelfAttention, TransformerSize, causal_mask
+from magvit.nn.rematerialize import recompute
 from magvit.nn.sampling import sample_tokens
 
 NORM_EPS = 1e-6
@@ -66,7 +68,12 @@ class Layer(nn.Module):
 
 
 class AutoregressiveTransformer(nn.Module):
-    """Causal transformer: ids `B L` to logits `B L V` of the token that follows each position."""
+    """Causal transformer: ids `B L` to logits `B L V` of the token that follows each position.
+
+    The first `rematerialize` layers are computed again in the backward pass.
+    """
+
+    rematerialize = 0
 
     def __init__(self, config: AutoregressiveConfig) -> None:
         super().__init__()
@@ -93,8 +100,8 @@ class AutoregressiveTransformer(nn.Module):
         """
         x = self._embed(ids, start=0)
         mask = None if padding is None else _visible(padding, x.dtype)
-        for layer in self.layers:
-            x = layer(x, mask, is_causal=mask is None)
+        for i, layer in enumerate(self.layers):
+            x = recompute(i < self.rematerialize, layer, x, mask, mask is None)
         return self.head(self.norm_out(x))
 
     def new_cache(self) -> list[KeyValueCache]:
@@ -126,13 +133,13 @@ class AutoregressiveTransformer(nn.Module):
         top_p: float = 0.0,
         generators: Sequence[torch.Generator] | None = None,
     ) -> Int[Tensor, "B n"]:
-        """Draw `num_tokens` latent tokens, one after the other, behind `prefix` (`[BOS, class]`).
+        """Draw `num_tokens` latent tokens, one after the other, behind `prefix`.
 
         Only the first `codebook_size` logits are sampled from (the official code pushes the others to -1000). Call
         `eval()` first to switch dropout off.
 
         Args:
-            prefix: the tokens given, at least one.
+            prefix: the tokens given, at least one: BOS and all that stands before the latent tokens.
             num_tokens: tokens to draw.
             codebook_size: ids below it are codes.
             temperature: 0 takes the most likely token and needs no generators.

@@ -2,7 +2,8 @@
 
 import ctypes
 import sys
-from typing import Literal
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
 
 import torch
 
@@ -43,6 +44,12 @@ def usable_precision(name: str | torch.dtype, what: str = "precision") -> Precis
 def usable_dtype(name: str | torch.dtype) -> torch.dtype:
     """What weights are kept in, by one of its names. ValueError if it is another than float32 or bfloat16."""
     return torch.bfloat16 if usable_precision(name, "dtype") == "bfloat16" else torch.float32
+
+
+def own_type(x: torch.Tensor) -> AbstractContextManager[Any]:
+    """Inside, autocast leaves the type of `x` alone; `meta`, where shapes are tried, knows no autocast."""
+    device = x.device.type
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 def keep_freed_memory() -> None:

@@ -1,6 +1,7 @@
 """From a condition and a class to a grid of tokens, by either kind of stage 2: networks in, tokens out, no pixels."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -49,9 +50,11 @@ def generate(
         callback: called after each step of Algorithm 1; False ends it, see `decode`.
     """
     if isinstance(config, AutoregressiveGenerator) and isinstance(transformer, AutoregressiveTransformer):
-        return generate_autoregressive(config, transformer, task, labels, cond_tokens, decoding, generators)
+        given = cond_tokens, cond_token_mask
+        return generate_autoregressive(config, transformer, task, labels, *given, decoding, generators)
     assert isinstance(config, MaskedGenerator)
     assert isinstance(transformer, MaskedTransformer)
+    config, task = as_read(config, task, decoding)
     return decode(
         masked_logits_fn(config, transformer, task, labels, cond_tokens, cond_token_mask),
         cond_tokens,
@@ -62,6 +65,13 @@ def generate(
         generators=generators,
         callback=callback,
     )
+
+
+def as_read(config: MaskedGenerator, task: Task, decoding: Decoding) -> tuple[MaskedGenerator, Task]:
+    """Model and task as `Decoding.mask_mode` wants the condition to be read."""
+    if decoding.mask_mode == "trained":
+        return config, task
+    return replace(config, mask_mode="latent_input"), replace(task, family=config.unconditional_family(task))
 
 
 def masked_logits_fn(
@@ -109,13 +119,24 @@ def generate_autoregressive(
     transformer: AutoregressiveTransformer,
     task: Task,
     labels: Labels,
-    like: Tokens,
+    cond_tokens: Tokens,
+    cond_token_mask: TokenMask,
     decoding: Decoding,
     generators: Sequence[torch.Generator],
 ) -> Tokens:
-    """One token after the other behind `[start, task, class]`: a grid for each label, in the shape of `like`."""
-    vocabulary, count = config.vocabulary, like[0].numel()
-    layout = lay_out(vocabulary, [task.family] * len(like), labels, like, torch.zeros_like(like, dtype=torch.bool))
-    before = shift_right(vocabulary, layout.ids)[:, : layout.ids.shape[1] - count + 1]
+    """One token after the other behind `[start, task, class, condition prefix]`, see `magvit.tasks.sequence`.
+
+    Grids with equally many condition tokens are drawn together.
+    """
+    vocabulary, families = config.vocabulary, [task.family] * len(labels)
+    layout = lay_out(vocabulary, families, labels, cond_tokens, cond_token_mask, config.mask_mode)
+    before, starts = shift_right(vocabulary, layout.ids), layout.latents[:, 0]
     sampling = decoding.temperature, decoding.top_k, decoding.top_p
-    return transformer.generate(before, count, vocabulary.codebook_size, *sampling, generators).view(like.shape)
+    tokens = torch.empty_like(cond_tokens)
+    for start in starts.unique().tolist():
+        rows = (starts == start).nonzero()[:, 0]
+        drawn_by = [generators[row] for row in rows.tolist()]
+        prefix, count = before[rows, : start + 1], cond_tokens[0].numel()
+        drawn = transformer.generate(prefix, count, vocabulary.codebook_size, *sampling, drawn_by)
+        tokens[rows] = drawn.view(-1, *cond_tokens.shape[1:])
+    return tokens

@@ -13,7 +13,7 @@ from magvit import hub
 from magvit.device import usable_device, usable_dtype, usable_precision
 from magvit.generation import Transformer, make_transformer
 from magvit.model_card import millions, model_card
-from magvit.model_config import ModelConfig
+from magvit.model_config import AutoregressiveGenerator, ModelConfig
 from magvit.tasks import TASKS
 from magvit.tokenizer import VideoTokenizer
 
@@ -133,8 +133,10 @@ class Model(hub.Pushed):
         """
         networks = {"tokenizer": self.tokenizer, "transformer": self.transformer}
         tensors = {key: hub.stored(part, usable_dtype(dtype)) for key, part in networks.items() if part is not None}
-        told = self.config.generator.tasks if self.config.generator else ()
-        card = model_card(name or Path(folder).resolve().name, license, self._facts(), self._example(), told)
+        generator = self.config.generator
+        kind = "autoregressive" if isinstance(generator, AutoregressiveGenerator) else "masked-generation"
+        tags = (kind, *(generator.tasks if generator else ()))
+        card = model_card(name or Path(folder).resolve().name, license, self._facts(), self._example(), tags)
         hub.save_folder(folder, self.config.to_dict(), tensors, card)
 
     def _example(self) -> str:

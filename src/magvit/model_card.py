@@ -24,7 +24,7 @@ def model_card(name: str, license: str, facts: Sequence[str], example: str, tags
     return f"""---
 license: {license}
 library_name: magvit
-tags: [{", ".join(["magvit", "video", "masked-generation", *tags])}]
+tags: [{", ".join(["magvit", "video", *tags])}]
 ---
 
 # {plain(name)}

@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from typing import Any, Literal
 from magvit import storage
 from magvit.autoregressive import AutoregressiveConfig
 from magvit.data.user_clips import VideoSource, user_clips
-from magvit.decoding import Decoding
+from magvit.decoding import OF_TOKENS, Decoding
 from magvit.shapes import Video
 from magvit.storage import CONFIG
 from magvit.tasks import TASKS, Condition, MaskMode, Task, TaskFamily, Vocabulary, get_task, sequence_length
@@ -38,6 +38,7 @@ class Generator:
 
     Attributes:
         vocabulary: ids.
+        mask_mode: how it reads a condition, see `magvit.tasks.commit`.
         tasks: names of the tasks it was trained on; empty where an old file does not tell.
         unconditional: whether it saw the unconditional class, which guidance compares with.
         decoding: how its tokens are drawn unless the caller says otherwise.
@@ -45,6 +46,7 @@ class Generator:
     """
 
     vocabulary: Vocabulary
+    mask_mode: MaskMode = optional("commit")
     tasks: tuple[str, ...] = optional(())
     unconditional: bool = optional(True)
     decoding: Decoding = optional(Decoding())
@@ -59,6 +61,10 @@ class Generator:
         special = {item.task: item.decoding for item in self.task_decoding}
         return special.get(task.name, self.decoding)
 
+    def following(self, task: Task, decoding: Decoding) -> Decoding:
+        """How a task is decoded by a rule that was made for masked transformers, such as a published one."""
+        return decoding
+
     def knows(self, task: Task) -> bool:
         """Whether it was trained on a task, as far as is known."""
         return not self.tasks or task.name in self.tasks
@@ -71,11 +77,13 @@ class Generator:
         Raises:
             ValueError: one sentence that says what it has learnt.
         """
-        if not self.knows(task):
+        from_nothing = self.unconditional_family(task) == "full_generation"
+        if not self.knows(task) and not (from_nothing and decoding.mask_mode == "latent_masking"):
             learnt = f"this model was trained on {', '.join(self.tasks)}"
             if self.vocabulary.is_multi_task:
                 raise ValueError(f"{learnt}, so it cannot do {task.name}")
-            warnings.warn(f"{learnt} alone: expect little of {task.name}", stacklevel=3)
+            other = " without mask_mode latent_masking" if from_nothing else ""
+            warnings.warn(f"{learnt} alone: expect little of {task.name}{other}", stacklevel=3)
         if decoding.guidance_scale and not self.unconditional:
             raise ValueError(
                 f"guidance_scale is {decoding.guidance_scale}, expected 0: this model never saw the unconditional "
@@ -90,26 +98,33 @@ class Generator:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedGenerator(Generator):
-    """The paper's: a `MaskedTransformer` that reads a condition by `mask_mode`, see `magvit.tasks.commit`."""
+    """The paper's: a `MaskedTransformer`."""
 
     kind: Literal["masked"] = "masked"
     transformer: TransformerConfig
-    mask_mode: MaskMode = optional("commit")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AutoregressiveGenerator(Generator):
-    """The paper's baseline: an `AutoregressiveTransformer`, which reads no condition but the class."""
+    """The paper's baseline: an `AutoregressiveTransformer`, which reads a condition as a prefix or not at all."""
 
     kind: Literal["autoregressive"] = "autoregressive"
     transformer: AutoregressiveConfig
 
+    def following(self, task: Task, decoding: Decoding) -> Decoding:
+        """Tokens drawn as by the rule, but one after the other."""
+        return replace(self.decoding_of(task), **{name: getattr(decoding, name) for name in OF_TOKENS})
+
     def check(self, task: Task, decoding: Decoding) -> None:
-        """As for any generator."""
+        """As for any generator, and refuse options that an autoregressive model does not have."""
         super().check(task, decoding)
-        if task.needs_video or decoding.guidance_scale:
-            wanted = f"do {task.name}" if task.needs_video else "be guided"
-            raise ValueError(f"an autoregressive model reads the class alone, so it cannot {wanted}")
+        if task.needs_video and self.mask_mode != "prefix":
+            raise ValueError(f"this autoregressive model reads the class alone, so it cannot do {task.name}")
+        own = self.following(task, decoding)
+        for name, value in asdict(decoding).items():
+            if value != (expected := getattr(own, name)):
+                why = f"an autoregressive model draws one token after the other, by {', '.join(OF_TOKENS)} alone"
+                raise ValueError(f"{name} is {value}, expected {expected}: {why}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,8 +170,7 @@ class ModelConfig:
             raise ValueError(f"the vocabulary has {vocabulary.size} ids and the transformer {transformer.vocab_size}")
         if len(self.classes) != vocabulary.num_classes:
             raise ValueError(f"there are {len(self.classes)} class names for {vocabulary.num_classes} classes")
-        mode = self.generator.mask_mode if isinstance(self.generator, MaskedGenerator) else "commit"
-        length = sequence_length(vocabulary, num_tokens, mode)
+        length = sequence_length(vocabulary, num_tokens, self.generator.mask_mode)
         if transformer.max_length < length:
             raise ValueError(f"clips make sequences of {length} tokens, the transformer takes {transformer.max_length}")
 
@@ -181,7 +195,7 @@ class ModelConfig:
         generator = self.generator
         if generator is None or generator.tasks:
             return generator.tasks if generator else ()
-        reads_clips = isinstance(generator, MaskedGenerator)
+        reads_clips = isinstance(generator, MaskedGenerator) or generator.mask_mode == "prefix"
         return tuple(
             name
             for name, task in TASKS.items()
@@ -194,9 +208,10 @@ class ModelConfig:
         clips = f"clips of {'x'.join(map(str, self.clip_shape))} at {self.fps:g} fps"
         learnt = self.generator.tasks if self.generator else ("no task, as there is no transformer",)
         learnt = learnt or ("tasks that its config does not tell",)
+        how = ", one token after the other" if isinstance(self.generator, AutoregressiveGenerator) else ""
         return (
             f"{clips} as {grid} tokens of {self.tokenizer.codebook_size} codes",
-            f"does {', '.join(learnt)}; {len(self.classes)} classes",
+            f"does {', '.join(learnt)}{how}; {len(self.classes)} classes",
         )
 
     def check_condition(self, condition: Condition) -> None:
@@ -207,7 +222,7 @@ class ModelConfig:
         if found != expected:
             raise ValueError(f"the condition's video and token mask have shapes {found}, expected {expected}")
         generator = self.generator
-        if isinstance(generator, MaskedGenerator) and generator.mask_mode == "prefix":
+        if generator is not None and generator.mask_mode == "prefix":
             given = int(condition.cond_token_mask.flatten(1).sum(1).max())
             length = sequence_length(generator.vocabulary, math.prod(latent_shape), "prefix", given)
             if length > generator.transformer.max_length:

@@ -22,7 +22,7 @@ MODES: dict[str, MaskMode] = {
     "None": "commit",  # with nothing given
     "prefix": "prefix",
     "cond->input": "commit",
-    "input->input": "latent_masking",
+    "input->input": "latent_input",
     "cond->cond": "latent_condition",
 }
 WEIGHTS: dict[str, tuple[LossRegion, ...]] = {

@@ -2,7 +2,7 @@
 
 import torch
 
-from conformance.arrays import official_ids
+from conformance.arrays import official_ids, positive_ids
 from conformance.reference import Reference, References
 from magvit.tasks import MaskedTokens, TaskFamily, Vocabulary, lay_out, mask_tokens, shift_right
 
@@ -78,3 +78,25 @@ def test_autoregressive_sequences(reference: References) -> None:
     ref.exact("lm/targets", targets)
     ref.exact("lm/weights", torch.ones_like(targets))
     ref.exact("lm/cond_lengths", 1 + SINGLE_TASK.prefix_length)  # start symbol and class
+
+
+def test_autoregressive_frame_prediction(reference: References) -> None:
+    """Official `generate_tokens_for_lm` with a prefix, of which there are no stored numbers, written out: behind BOS -1
+    and the class the tokens of the first latent frame and SEP -2. For a single task -2 is the row of no class.
+    """
+    ref = reference("i_tokens.npz")
+    tokens, cond_tokens = ref.tensor("inputs"), ref.tensor("cond_inputs")
+    no_class = torch.full((len(tokens), 1), CODEBOOK_SIZE + NUM_CLASSES)
+    given, separator = cond_tokens[:, :1].flatten(1), torch.full((len(tokens), 1), -2)
+    targets = torch.cat([no_class, given, separator, tokens.flatten(1)], dim=1)
+    inputs = torch.cat([torch.full((len(tokens), 1), -1), targets[:, :-1]], dim=1)
+
+    shown = torch.zeros_like(tokens, dtype=torch.bool)
+    shown[:, :1] = True
+    families: list[TaskFamily] = ["frame_prediction"] * len(tokens)
+    layout = lay_out(SINGLE_TASK, families, [None] * len(tokens), cond_tokens, shown, "prefix")
+    ours = layout.fill(tokens)
+    assert torch.equal(ours, positive_ids(targets, SINGLE_TASK.size))
+    assert torch.equal(shift_right(SINGLE_TASK, ours), positive_ids(inputs, SINGLE_TASK.size))
+    cond_length = 1 + 1 + given.shape[1] + 1  # the official `cond_lengths`: where the latents begin, BOS counted
+    assert (layout.latents[:, 0] + 1).tolist() == [cond_length] * len(tokens)

@@ -18,12 +18,14 @@ import tyro
 
 from magvit import __version__
 from magvit.cli.applications import Animate, Panorama, Remove, StopMotion
-from magvit.cli.commands import Demo, Generate, Presets, Reconstruct, TrainHelp
+from magvit.cli.commands import Demo, Generate, Reconstruct, TrainHelp
 from magvit.cli.convert import Official
 from magvit.cli.data import Prepare
 from magvit.cli.doctor import Doctor
 from magvit.cli.editing import Extend
 from magvit.cli.evaluate import Compare, Evaluate
+from magvit.cli.presets import Presets
+from magvit.cli.reproduce import Reproduce
 from magvit.cli.serve import Serve
 from magvit.cli.shard import Shard
 from magvit.cli.shell import is_told, sentence
@@ -55,6 +57,7 @@ COMMANDS: Mapping[str, Callable[..., Command]] = {
     "evaluate": Evaluate,
     "compare": Compare,
     "serve": Serve,
+    "reproduce": Reproduce,
     "doctor": Doctor,
     "shard": Shard,
     "tokenize": Tokenize,

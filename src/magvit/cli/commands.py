@@ -1,4 +1,4 @@
-"""The commands that use a model: demo, generate, reconstruct; and presets, which lists what there is."""
+"""The commands that use a model: demo, generate, reconstruct."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -212,46 +212,6 @@ class Reconstruct:
             with written_whole(self.tokens) as path:
                 np.savez_compressed(path, tokens=ids[0].cpu().numpy())
             print(f"wrote {self.tokens}")
-
-
-@dataclass(frozen=True)
-class Presets:
-    """List the packaged models, tasks, sizes of the paper, training recipes and protocols.
-
-    For example
-
-        magvit presets
-    """
-
-    def run(self) -> None:
-        """Print the lists."""
-        from magvit.evaluation.published import PROTOCOLS
-        from magvit.hub import packaged_models
-        from magvit.presets import TOKENIZERS, TRANSFORMERS
-        from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
-        from magvit.tasks import TASKS
-
-        print("packaged models:", ", ".join(packaged_models()) or "none")
-        print("\ntasks")
-        for task in TASKS.values():
-            needs = [word for word, need in (("a clip", task.needs_video), ("a label", task.class_conditional)) if need]
-            print(f"  {task.name:24} {task.alias:4} needs {' and '.join(needs) or 'nothing'}")
-        print("\ntokenizers")
-        for name, tokenizer in TOKENIZERS.items():
-            levels = " ".join(str(factor * tokenizer.base_channels) for factor in tokenizer.channel_multipliers)
-            print(f"  {name:24} {tokenizer.dims}D, channels {levels}, {tokenizer.codebook_size} codes")
-        print("\ntransformers")
-        for name, size in TRANSFORMERS.items():
-            print(f"  {name:24} {size.num_layers} layers of {size.hidden_size}, {size.num_heads} heads")
-        print("\nrecipes")
-        for stage, recipes in (("tokenizer", TOKENIZER_RECIPES), ("transformer", TRANSFORMER_RECIPES)):
-            print(f"  magvit train {stage} RECIPE")
-            for name, recipe in recipes.items():
-                print(f"    {name:24} {(recipe.__doc__ or '').splitlines()[0]}")
-        print("\nprotocols of magvit evaluate")
-        for protocol in PROTOCOLS.values():
-            samples = f"{protocol.num_samples:,} samples x {protocol.repeats}" if protocol.num_samples else "all clips"
-            print(f"  {protocol.name:28} {protocol.subject}, {samples}: {', '.join(protocol.metrics)}")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """`magvit convert official`: parameters of the official Flax code become a model folder."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,8 @@ from tyro.conf import Positional, arg
 from magvit.cli.shell import check_folder
 
 if TYPE_CHECKING:
+    from magvit.autoregressive import AutoregressiveConfig
+    from magvit.model_config import AutoregressiveGenerator
     from magvit.tasks import Vocabulary
     from magvit.transformer import TransformerConfig
 
@@ -28,7 +31,8 @@ class Official:
     output_dir: Annotated[Positional[Path], arg(metavar="OUTPUT")]
     """Model folder to write."""
     transformer: Path | None = None
-    """Parameters of the transformer trained on its tokens; without them the folder holds a tokenizer only."""
+    """Parameters of the transformer trained on its tokens, masked or autoregressive; without them the folder holds a
+    tokenizer only."""
     clip_shape: tuple[int, int, int] = (16, 128, 128)
     """Frames, height and width of the clips the model was trained on."""
     condition_frames: int = 1
@@ -39,24 +43,32 @@ class Official:
     def run(self) -> None:
         """Convert and write."""
         check_folder(self.output_dir)
+        from magvit.generation import Transformer
         from magvit.interop import official
         from magvit.interop.checkpoint import load_checkpoint
-        from magvit.model_config import MaskedGenerator, ModelConfig
+        from magvit.model_config import AutoregressiveGenerator, MaskedGenerator, ModelConfig
         from magvit.pipeline import MagvitPipeline
 
         params = load_checkpoint(self.checkpoint)
         _check_kind(official.network_kind(params), "tokenizer", self.checkpoint)
         tokenizer_config = official.infer_tokenizer_config(params)
         tokenizer = official.tokenizer(params, tokenizer_config)
-        transformer = generator = None
+        transformer: Transformer | None = None
+        generator: MaskedGenerator | AutoregressiveGenerator | None = None
         if self.transformer is not None:
             params = load_checkpoint(self.transformer)
-            _check_kind(official.network_kind(params), "transformer", self.transformer)
-            transformer_config = official.infer_transformer_config(params)
-            t, h, w = tokenizer_config.latent_shape(self.clip_shape)
-            vocabulary = _vocabulary(transformer_config, tokenizer_config.codebook_size, t * h * w)
-            generator = MaskedGenerator(transformer=transformer_config, vocabulary=vocabulary)
-            transformer = official.transformer(params, transformer_config)
+            kind = official.network_kind(params)
+            num_tokens = math.prod(tokenizer_config.latent_shape(self.clip_shape))
+            if kind == "autoregressive":
+                causal_config = official.infer_autoregressive_config(params)
+                generator = _autoregressive(causal_config, tokenizer_config.codebook_size, num_tokens)
+                transformer = official.autoregressive(params, causal_config)
+            else:
+                _check_kind(kind, "transformer", self.transformer)
+                transformer_config = official.infer_transformer_config(params)
+                vocabulary = _vocabulary(transformer_config, tokenizer_config.codebook_size, num_tokens)
+                generator = MaskedGenerator(transformer=transformer_config, vocabulary=vocabulary)
+                transformer = official.transformer(params, transformer_config)
         config = ModelConfig(
             tokenizer=tokenizer_config,
             clip_shape=self.clip_shape,
@@ -87,3 +99,17 @@ def _vocabulary(config: "TransformerConfig", codebook_size: int, num_tokens: int
     num_special = 16 if prefix_length == 2 else 1
     num_classes = config.vocab_size - codebook_size - 1 - num_special
     return Vocabulary(codebook_size, num_classes, num_special, separate_inpainting_token=False)
+
+
+def _autoregressive(config: "AutoregressiveConfig", codebook_size: int, num_tokens: int) -> "AutoregressiveGenerator":
+    """What the sizes show: a single task, with a condition if sequences are longer than the class and a clip."""
+    from magvit.decoding import Decoding
+    from magvit.model_config import AutoregressiveGenerator
+    from magvit.tasks import Vocabulary
+
+    return AutoregressiveGenerator(
+        transformer=config,
+        vocabulary=Vocabulary(codebook_size, config.vocab_size - codebook_size - 2, num_special=1),
+        mask_mode="prefix" if config.max_length > 1 + num_tokens else "commit",
+        decoding=Decoding().one_by_one(num_tokens),
+    )

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class Prepare:
     """Try every clip of a data set, and write which can be used, as --data takes them.
 
-    Data sets: ucf101 (official split 1; ucf101-2 and ucf101-3 are the others), bair, kinetics600, ssv2, nuscenes,
-    objectron, and folder: your own clips in class folders, or a .csv, .json or .parquet list of them. For example
+    Data sets: ucf101 (official split 1; ucf101-2 and ucf101-3 are the others), bair, kinetics600, ssv2, nuscenes
+    (nuscenes-front: the paper's part of it), objectron, and folder: your own clips in class folders, or a .csv, .json
+    or .parquet list of them. For example
 
         magvit data prepare ucf101 UCF101 prepared/ucf101
         magvit data prepare folder my_clips prepared/mine --validation-share 0.1 --num-workers 8
@@ -31,7 +32,7 @@ class Prepare:
     """
 
     name: Annotated[Positional[str], arg(metavar="NAME")]
-    """ucf101, ucf101-2, ucf101-3, bair, kinetics600, ssv2, nuscenes, objectron or folder."""
+    """ucf101, ucf101-2, ucf101-3, bair, kinetics600, ssv2, nuscenes, nuscenes-front, objectron or folder."""
     source: Annotated[Positional[Path], arg(metavar="SOURCE")]
     """Folder of the data set as published, with its lists; of your own clips also a list."""
     output: Annotated[Positional[Path], arg(metavar="OUTPUT")]

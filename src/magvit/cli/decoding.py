@@ -1,6 +1,7 @@
 """The options of sampling, the same for every command that samples."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -25,3 +26,6 @@ class DecodingOptions:
     """Share of it over the steps: constant, linear, cosine, interval:0.2,0.8."""
     order: str | None = None
     """Which tokens are fixed first: confidence (the paper's), halton, random, raster."""
+    mask_mode: Literal["trained", "latent_masking"] | None = None
+    """How a condition enters: as in training, or its tokens simply stand there from the start (latent_masking, as in
+    MaskGIT: the way for a model that learnt to generate from nothing, paper Table 5)."""

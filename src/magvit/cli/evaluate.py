@@ -69,6 +69,8 @@ class Evaluate:
     """Step between frames, other than the protocol's."""
     target_fps: float | None = None
     """Rate that videos are resampled to, other than the protocol's."""
+    resize: Literal["bicubic", "tf_bilinear"] | None = None
+    """How videos are resized, other than the protocol's."""
     real_clips: Literal["random", "windows", "first", "center", "even"] | None = None
     """Which clips of the videos, other than the protocol's."""
     i3d: str | None = None
@@ -132,61 +134,75 @@ class Evaluate:
         if self.devices > 1 and (self.part[1] > 1 or ":" in self.device):
             raise ValueError(f"devices is {self.devices}: give it without a part, and without the number of a device")
 
-    def _evaluation(self, device: "torch.device") -> "Evaluation":
-        """What is asked for, its networks on a device."""
+    def _evaluations(self, device: "torch.device") -> "tuple[str, list[Evaluation]]":
+        """What is asked for, a protocol or its parts, the networks on a device."""
         from magvit.data.loader import DataConfig, clips_of
+        from magvit.data.shards import ShardClips
         from magvit.evaluation.evaluate import Evaluation
         from magvit.evaluation.metrics import load_networks, metrics_named
         from magvit.evaluation.networks import WeightFiles
-        from magvit.evaluation.protocols import adapted
-        from magvit.evaluation.published import protocol_named
+        from magvit.evaluation.protocols import adapted_parts
+        from magvit.evaluation.published import protocols_named
         from magvit.evaluation.subjects import of_baseline, of_folder, of_pipeline
         from magvit.pipeline import MagvitPipeline
 
-        published = protocol_named(self.protocol or ("folders" if self.fake else "smoke"))
-        if (published.subject == "folder") != (self.fake is not None):
-            wanted = "a folder of clips (--fake)" if published.subject == "folder" else "a model or a baseline"
-            raise ValueError(f"protocol {published.name} is for {wanted}")
-        protocol, notes = adapted(published, vars(self) | vars(self.decoding), self.allow_fewer)
-        metrics_named(protocol.metrics)
+        name = self.protocol or ("folders" if self.fake else "smoke")
+        published = protocols_named(name)
+        if (published[0].subject == "folder") != (self.fake is not None):
+            wanted = "a folder of clips (--fake)" if published[0].subject == "folder" else "a model or a baseline"
+            raise ValueError(f"protocol {name} is for {wanted}")
+        chosen = adapted_parts(name, published, vars(self) | vars(self.decoding), self.allow_fewer)
+        metrics_named(chosen[0][0].metrics)
         model = load_config(self.model) if self.model else None
-        shape = protocol.clip_shape or (model.clip_shape if model else None)
-        if shape is None:
-            raise ValueError("the protocol has no clip shape: give --clip-shape FRAMES HEIGHT WIDTH")
-        real = protocol.real
-        config = DataConfig(shape, stride=real.stride, target_fps=real.target_fps, split=real.split)
-        clips = clips_of(config, self.data)
-        if self.fake is not None:
-            subject = of_folder(clips_of(config, self.fake))
-        elif self.model is None:
-            subject = of_baseline(str(self.baseline), protocol, clips)
-        else:
-            pipe = MagvitPipeline.from_pretrained(self.model, device, self.precision)
-            subject = of_pipeline(pipe, protocol, clips.classes, str(self.model))
-            protocol = replace(protocol, condition_frames=pipe.config.condition_frames)
-        files = WeightFiles(self.i3d, self.c3d, self.lpips, self.features)
-        networks = partial(load_networks, protocol.metrics, files, device)
-        protocol = replace(protocol, clip_shape=shape)
-        return Evaluation(protocol, clips, subject, networks, seed=self.seed, statistics=self.statistics, notes=notes)
+        pipe: MagvitPipeline | None = None
+        evaluations = []
+        for protocol, notes in chosen:
+            shape = protocol.clip_shape or (model.clip_shape if model else None)
+            if shape is None:
+                raise ValueError("the protocol has no clip shape: give --clip-shape FRAMES HEIGHT WIDTH")
+            real = protocol.real
+            options = {name: getattr(real, name) for name in ("stride", "target_fps", "resize", "split")}
+            config = DataConfig(shape, **options)
+            clips = clips_of(config, self.data)
+            if isinstance(clips, ShardClips) and not protocol.is_ours:
+                notes += ("the real clips are from shards, whose videos were resized and compressed before",)
+            if self.fake is not None:
+                subject = of_folder(clips_of(config, self.fake))
+            elif self.model is None:
+                subject = of_baseline(str(self.baseline), protocol, clips)
+            else:
+                pipe = pipe or MagvitPipeline.from_pretrained(self.model, device, self.precision)
+                subject = of_pipeline(pipe, protocol, clips.classes, str(self.model))
+                protocol = replace(protocol, condition_frames=pipe.config.condition_frames)
+            files = WeightFiles(self.i3d, self.c3d, self.lpips, self.features)
+            networks = partial(load_networks, protocol.metrics, files, device)
+            statistics = self.statistics
+            if statistics is not None and protocol.name != name:
+                statistics /= protocol.name
+            protocol = replace(protocol, clip_shape=shape)
+            evaluations.append(
+                Evaluation(protocol, clips, subject, networks, seed=self.seed, statistics=statistics, notes=notes)
+            )
+        return name, evaluations
 
     def _evaluate(self) -> "Results | None":
         from magvit.device import keep_freed_memory, usable_device
-        from magvit.evaluation.evaluate import evaluate
+        from magvit.evaluation.evaluate import evaluate_all
         from magvit.evaluation.features import Work
 
         device = usable_device(self.device)
         keep_freed_memory()
         work = Work(device, self.batch_size, self.num_workers, self.part, _with_bar)
-        return evaluate(self._evaluation(device), self.output, work)
+        return evaluate_all(*self._evaluations(device), self.output, work)
 
     def _run_parts(self) -> None:
         """The features, by several processes at once."""
         import torch
         from torch.multiprocessing.spawn import ProcessExitedException, spawn
 
-        from magvit.evaluation.evaluate import Begun
+        from magvit.evaluation.evaluate import begin
 
-        Begun(self._evaluation(torch.device("cpu")), self.output)  # what is wrong is said once, before they start
+        begin(*self._evaluations(torch.device("cpu")), self.output)  # what is wrong is said once, before they start
         threads = max(1, torch.get_num_threads() // self.devices)
         logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
         try:

@@ -11,7 +11,18 @@ from magvit.cli.shell import check_folder, check_resume
 if TYPE_CHECKING:
     from magvit.training.config import TransformerRun
 
-DATA = ("clip_shape", "stride", "target_fps", "short_side", "flip", "labels", "synthetic_share", "synthetic", "split")
+DATA = (
+    "clip_shape",
+    "stride",
+    "target_fps",
+    "short_side",
+    "resize",
+    "flip",
+    "labels",
+    "synthetic_share",
+    "synthetic",
+    "split",
+)
 """The fields of `DataConfig` that are options here."""
 
 
@@ -55,6 +66,8 @@ class Tokenize:
     """Rate that videos are resampled to; without it the recipe's, or as stored."""
     short_side: int | None = None
     """Shorter side of the videos before the crop; without it the recipe's, or that of the crop."""
+    resize: Literal["bicubic", "tf_bilinear"] | None = None
+    """How videos are resized; without it as the recipe, or bicubic."""
     flip: bool | None = None
     """Mirror every other clip; without it as the recipe, or True."""
     labels: bool | None = None
@@ -94,13 +107,14 @@ class Tokenize:
         run = self._defaults()
         data = {name: getattr(self, name) for name in DATA}
         clips = run.data if self.data is None else run.data.from_folder(self.data)
-        loop = {name: getattr(self, name) for name in ("seed", "precision", "num_workers")}
+        loop = {name: getattr(self, name) for name in ("seed", "num_workers")}
         return replace(
             run,
             data=replace(clips, **_given(data)),
             loop=replace(run.loop, **_given(loop)),
             task_weights=(),  # of the recipe's tasks, and nothing to the tokens
             **_given({name: getattr(self, name) for name in ("tokenizer", "tasks", "condition_frames")}),
+            **_given({"tokenizer_precision": self.precision}),
         )
 
     def _defaults(self) -> "TransformerRun":

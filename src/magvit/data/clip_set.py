@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from magvit.data.identity import ClipIdentity
 from magvit.data.sampling import (
     ChoosePlace,
-    ClipIdentity,
     Reader,
     center_clip,
     center_place,
@@ -25,6 +25,7 @@ from magvit.data.sampling import (
     window_span,
 )
 from magvit.data.timestamps import stamped_indices, stamped_starts
+from magvit.data.transforms import Resize
 from magvit.data.workers import Whereabouts
 from magvit.seeds import generator_for
 from magvit.shapes import Clip, Grid
@@ -58,6 +59,7 @@ class ClipOptions(TypedDict, total=False):
     seed: int
     short_side: int | None
     flip: bool
+    resize: Resize
 
 
 class Choice(NamedTuple):
@@ -96,6 +98,7 @@ class ClipSet(Dataset[Clip], ABC):
         seed: of the training randomness.
         short_side: shorter side before the crop, at least `max(H, W)`, which is also the default.
         flip: mirror every other training clip, on average. Not for classes that tell left from right.
+        resize: how the shorter side is resized, see `magvit.data.transforms`.
 
     Raises:
         ValueError: numbers that make no clip.
@@ -116,6 +119,7 @@ class ClipSet(Dataset[Clip], ABC):
         seed: int = 0,
         short_side: int | None = None,
         flip: bool = True,
+        resize: Resize = "bicubic",
     ):
         if min(*clip_shape, stride) < 1:
             raise ValueError(f"clip_shape is {clip_shape} and stride {stride}, expected at least 1")
@@ -126,7 +130,7 @@ class ClipSet(Dataset[Clip], ABC):
             raise ValueError(f"target_fps is {target_fps}, expected a number of frames a second")
         self.folder, self.clip_shape, self.stride = folder, clip_shape, stride
         self.target_fps = target_fps if clip_shape[0] > 1 else None  # one frame has no rate
-        self.train, self.seed, self.flip = train, seed, flip
+        self.train, self.seed, self.flip, self.resize = train, seed, flip, resize
         self.short_side = short_side or max(height, width)
         self._left_out: set[int] = set()
         self._whereabouts = Whereabouts(self.path)
@@ -251,5 +255,6 @@ class ClipSet(Dataset[Clip], ABC):
             (height, width),
             short_side=self.short_side,
             choose=choice.place,
+            resize=self.resize,
         )
         return {"video": video, "label": self.label(index), "index": index}, identity

@@ -20,6 +20,7 @@ from magvit.data.clip_set import ClipOptions, ClipSet, OpenVideo
 from magvit.data.manifest import Manifest, is_manifest, load_manifest
 from magvit.data.records import count_record, rate_of_record, read_record, times_of_record
 from magvit.data.sources import folder
+from magvit.data.transforms import read_resized
 from magvit.seeds import generator_for
 from magvit.shapes import Grid
 from magvit.video import Times, TooFewFrames
@@ -109,8 +110,10 @@ class ClipFolder(ClipSet):
     def _read(
         self, index: int, num_frames: int | None = None, start: int = 0, stride: int = 1
     ) -> UInt8[Tensor, "3 T H W"]:
-        record, side = self.records[index], self.short_side
-        return read_record(self.root, record, num_frames=num_frames, start=start, stride=stride, short_side=side)
+        reading = partial(
+            read_record, self.root, self.records[index], num_frames=num_frames, start=start, stride=stride
+        )
+        return read_resized(lambda side: reading(short_side=side), self.short_side, self.resize)
 
 
 class EndlessSampler(Sampler[tuple[int, int]]):

@@ -19,6 +19,7 @@ from magvit.data.shard_index import is_shard_folder
 from magvit.data.shards import ShardClips
 from magvit.data.synthetic_videos import PREFIX, SyntheticVideos
 from magvit.data.token_cache import TokenCache
+from magvit.data.transforms import Resize
 from magvit.data.workers import WatchedLoader
 from magvit.seeds import generator_for
 from magvit.shapes import Clip, Grid
@@ -43,6 +44,7 @@ class DataConfig:
     stride: int = 1  # step between the frames of a clip
     target_fps: float | None = None  # resample the folder's videos to so many frames a second; None: as stored
     short_side: int | None = None  # shorter side of the videos before the crop; None: that of the crop
+    resize: Resize = "bicubic"  # antialiased and rounded; tf_bilinear: as the paper's loaders, neither
     flip: bool = True  # mirror every other clip of the folder
     labels: bool = True  # sub-folders are classes
     split: str = "train"  # of a prepared folder that has splits
@@ -120,6 +122,7 @@ def clips_of(config: DataConfig, folder: str, seed: int = 0) -> ClipSet:
         seed=seed,
         short_side=config.short_side,
         flip=config.flip,
+        resize=config.resize,
     )
     if folder.startswith(PREFIX):
         return SyntheticVideos(folder, config.clip_shape, **options)

@@ -1,4 +1,4 @@
-"""Which frames and which part of the picture make a clip, and a clip's identity: one line that gives it again.
+"""Which frames and which part of the picture make a clip.
 
 A clip is chosen in three steps, each a pure function of numbers: how many source frames a window spans
 (`window_span`), where it starts (`random_clip` in training; `center_clip` or `even_clips` in evaluation), and where the
@@ -12,12 +12,10 @@ picture is cut and whether it is mirrored (`random_place`, `center_place`). The 
     clip, identity = take_clip(path, frames, read, size, short_side=short_side, choose=place)
 """
 
-import json
 import math
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +24,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from magvit.data.transforms import crop
+from magvit.data.identity import ClipIdentity
+from magvit.data.transforms import Resize, read_resized
 from magvit.video import read_frames
 from magvit.video.images import IMAGE_SUFFIXES, read_image
 
@@ -147,71 +146,6 @@ def center_place(picture: tuple[int, int], size: tuple[int, int]) -> Place:
     return Place(rows // 2, columns // 2)
 
 
-@dataclass(frozen=True)
-class ClipIdentity:
-    """All that makes a clip: file, frames, resize, crop and flip. `str` gives one line that `parse` reads.
-
-    Attributes:
-        path: the file, or any name that the reader given to `read_clip` understands.
-        frames: source frames in order of time; frames may repeat.
-        short_side: to which the shorter side was resized before the crop, None for not at all.
-        top, left, height, width: the crop, in pixels of the resized picture.
-        flipped: mirrored left to right after the crop.
-    """
-
-    path: str
-    frames: tuple[int, ...]
-    short_side: int | None
-    top: int
-    left: int
-    height: int
-    width: int
-    flipped: bool = False
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for what cannot be a clip."""
-        if not self.frames or self.frames[0] < 0 or list(self.frames) != sorted(self.frames):
-            raise ValueError(f"the frames are {self.frames}, expected at least one, in order of time")
-        if min(self.height, self.width) < 1 or min(self.top, self.left) < 0:
-            raise ValueError(f"the crop is {self.height}x{self.width} at row {self.top}, column {self.left}")
-
-    def __str__(self) -> str:
-        """For example `"walk/a.mp4" frames 3:34:2 side 128 crop 128x128+0+21 flipped`."""
-        side = "" if self.short_side is None else f" side {self.short_side}"
-        place = f"{self.height}x{self.width}+{self.top}+{self.left}"
-        return f"{json.dumps(self.path)} frames {_spell(self.frames)}{side} crop {place}{' flipped' * self.flipped}"
-
-    @classmethod
-    def parse(cls, line: str) -> "ClipIdentity":
-        """The inverse of `str`.
-
-        Raises:
-            ValueError: the line is not a clip's identity.
-        """
-        line = line.strip()
-        match = _LINE.fullmatch(line)
-        try:
-            if match is None:
-                raise ValueError("it reads otherwise")
-            path, frames, side, height, width, top, left, flipped = match.groups()
-            place = int(top), int(left), int(height), int(width)
-            return cls(json.loads(path), _parse(frames), int(side) if side else None, *place, flipped is not None)
-        except ValueError as error:
-            raise ValueError(f"{line!r} is no clip such as {_EXAMPLE}: {error}") from error
-
-    def cut(self, frames: UInt8[Tensor, "3 T H W"]) -> Float[Tensor, "3 T H2 W2"]:
-        """The clip in [0, 1] from its frames, already resized: crop and flip."""
-        clip = crop(frames, self.top, self.left, (self.height, self.width))
-        return (clip.flip(-1) if self.flipped else clip).float().div(255)
-
-
-_EXAMPLE = "'\"walk/a.mp4\" frames 3:34:2 side 128 crop 128x128+0+21 flipped'"
-_LINE = re.compile(
-    r'("(?:[^"\\]|\\.)*") frames (\d+:\d+:\d+|\d+(?:,\d+)*)(?: side (\d+))? crop (\d+)x(\d+)\+(\d+)\+(\d+)( flipped)?',
-    re.ASCII,
-)
-
-
 def take_clip(
     path: str,
     frames: list[int],
@@ -220,15 +154,16 @@ def take_clip(
     *,
     short_side: int | None = None,
     choose: ChoosePlace = center_place,
+    resize: Resize = "bicubic",
 ) -> tuple[Float[Tensor, "3 T H W"], ClipIdentity]:
-    """Read frames, which `read` resizes to `short_side`, and cut a clip of `size` where `choose` says.
+    """Read frames, which `read` resizes to `short_side` by a rule, and cut a clip of `size` where `choose` says.
 
     Raises:
         ValueError: the crop is larger than the picture; and what `read` raises.
     """
     pictures = read_at(frames, read)
     place = choose((pictures.shape[-2], pictures.shape[-1]), size)
-    identity = ClipIdentity(path, tuple(frames), short_side, place.top, place.left, *size, place.flipped)
+    identity = ClipIdentity(path, tuple(frames), short_side, place.top, place.left, *size, place.flipped, resize)
     return identity.cut(pictures), identity
 
 
@@ -245,10 +180,11 @@ def read_clip(identity: ClipIdentity, read: Reader | None = None) -> Float[Tenso
     """
 
     def read_file(num_frames: int, start: int, stride: int) -> Tensor:
-        path, side = identity.path, identity.short_side
+        path = identity.path
+        reading = partial(read_frames, path, num_frames=num_frames, start=start, stride=stride, threads=1)
         if Path(path).suffix.lower() in IMAGE_SUFFIXES and identity.frames == (0,):
-            return read_image(path, side)
-        return read_frames(path, num_frames=num_frames, start=start, stride=stride, short_side=side, threads=1)
+            reading = partial(read_image, path)
+        return read_resized(lambda side: reading(short_side=side), identity.short_side, identity.resize)
 
     return identity.cut(read_at(identity.frames, read or read_file))
 
@@ -260,23 +196,6 @@ def read_at(frames: tuple[int, ...] | list[int], read: Reader) -> UInt8[Tensor, 
     video = read((frames[-1] - first) // stride + 1, first, stride)
     places = [(frame - first) // stride for frame in frames]
     return video if places == list(range(video.shape[1])) else video[:, places]
-
-
-def _spell(frames: tuple[int, ...]) -> str:
-    """`start:stop:step` where that says it, or all numbers."""
-    step = frames[1] - frames[0] if len(frames) > 1 else 1
-    evenly = step > 0 and frames == tuple(range(frames[0], frames[-1] + 1, step))
-    return f"{frames[0]}:{frames[-1] + 1}:{step}" if evenly else ",".join(map(str, frames))
-
-
-def _parse(spelled: str) -> tuple[int, ...]:
-    """The inverse of `_spell`."""
-    if ":" not in spelled:
-        return tuple(map(int, spelled.split(",")))
-    frames = range(*map(int, spelled.split(":")))
-    if len(frames) > 1_000_000:
-        raise ValueError(f"{len(frames)} frames are too many")
-    return tuple(frames)
 
 
 def _step(stride: int, fps: float | None, target_fps: float | None) -> Fraction:

@@ -24,6 +24,7 @@ from torch import Tensor
 from magvit.data.clip_set import ClipOptions, ClipSet, Length, OpenVideo
 from magvit.data.sampling import window_span
 from magvit.data.shard_index import Storage, load_index
+from magvit.data.transforms import read_resized
 from magvit.shapes import Grid
 from magvit.video.reading import MAX_COPIED_PIXELS
 from magvit.video.writing import error_reason, import_av
@@ -133,8 +134,12 @@ class ShardClips(ClipSet):
             raise DamagedClip(f"{name} is damaged: its {len(content)} bytes are not those that were written")
 
         def read(count: int, first: int, step: int) -> UInt8[Tensor, "3 T H W"]:
+            window = range(first, first + count * step, step)
+            stored = self.index.short_side
             try:
-                return decode_window(content, range(first, first + count * step, step), self.short_side)
+                return read_resized(
+                    lambda side: decode_window(content, window, side or stored), self.short_side, self.resize
+                )
             except Exception as error:  # FFmpeg has many kinds
                 raise DamagedClip(f"{name} cannot be decoded: {error_reason(error)}") from error
 

@@ -4,9 +4,12 @@ Which crop a training clip gets is drawn in `magvit.data.sampling`.
 """
 
 import math
+from collections.abc import Callable
+from typing import Literal
 
+import torch
 from einops import rearrange
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -71,6 +74,40 @@ def decoded_side(info: VideoInfo, clip_shape: Grid) -> int | None:
     if pixels <= LARGE_PICTURE:
         return None
     return min(side, max(*clip_shape[1:], math.isqrt(LARGE_PICTURE // 2 * side**2 // pixels)))
+
+
+Resize = Literal["bicubic", "tf_bilinear"]
+"""How a data set's frames are resized: by the decoder's library, antialiased and rounded; or `resize_tf_bilinear`."""
+
+
+def read_resized(
+    read: Callable[[int | None], UInt8[Tensor, "3 T H W"]], short_side: int | None, rule: Resize
+) -> UInt8[Tensor, "3 T H2 W2"]:
+    """Frames with this shorter side, resized by `read` itself or from those that `read(None)` gives."""
+    if rule == "bicubic" or short_side is None:
+        return read(short_side)
+    return resize_tf_bilinear(read(None), short_side)
+
+
+def resize_tf_bilinear(frames: UInt8[Tensor, "3 T H W"], short_side: int) -> UInt8[Tensor, "3 T H2 W2"]:
+    """As the loaders of MAGVIT's family do (DMVR's `resize_smallest`): TensorFlow's bilinear without antialiasing, cut
+    to bytes by truncation; the longer side is rounded down.
+    """
+    height, width = frames.shape[-2:]
+    size = max(short_side, height * short_side // width), max(short_side, width * short_side // height)
+    return frames if size == (height, width) else _lerp(_lerp(frames.float(), -1, size[1]), -2, size[0]).byte()
+
+
+def _lerp(video: Float[Tensor, "3 T H W"], axis: int, length: int) -> Float[Tensor, "3 T H2 W2"]:
+    """One axis, in float32 and in TensorFlow's order of operations, on which truncation depends."""
+    count = video.shape[axis]
+    scale = torch.tensor(count, dtype=torch.float32) / length
+    place = (torch.arange(length, dtype=torch.float32) + 0.5) * scale - 0.5
+    below = place.floor()
+    first, last = below.long().clamp(min=0), place.ceil().long().clamp(max=count - 1)
+    share = (place - below).view(-1, *[1] * (-1 - axis))
+    start = video.index_select(axis, first)
+    return start + (video.index_select(axis, last) - start) * share
 
 
 def resize(video: Tensor, size: tuple[int, int]) -> Tensor:

@@ -11,6 +11,10 @@ from magvit.decoding.orders import get_order
 from magvit.tasks.schedule import mask_ratio
 from magvit.typed_json import optional
 
+OF_TOKENS = ("temperature", "top_k", "top_p")
+"""Options of how a token is drawn; the others say when."""
+MASK_MODES = ("trained", "latent_masking")
+
 
 @dataclass(frozen=True)
 class Decoding:
@@ -26,6 +30,9 @@ class Decoding:
         guidance_scale: g of `logits + g * (logits - unconditional logits)`; 0 is off, as in the paper.
         guidance_schedule: share of `guidance_scale` over the steps, see `magvit.decoding.guidance`.
         order: which tokens are fixed first, see `magvit.decoding.orders`; "confidence" is the paper's.
+        mask_mode: how the condition enters: as the model was "trained" to read it; or by "latent_masking" (Table 5; all
+            that MaskGIT can do): the sequence begins as for generation from nothing, the condition's tokens are there
+            from the start, and stay.
 
     Raises:
         ValueError: an option is outside its range; one sentence names it.
@@ -40,6 +47,7 @@ class Decoding:
     guidance_scale: float = optional(0.0)
     guidance_schedule: str = optional("constant")
     order: str = optional("confidence")
+    mask_mode: str = optional("trained")
 
     def __post_init__(self) -> None:
         for name, least, most in (
@@ -57,6 +65,8 @@ class Decoding:
         mask_ratio(self.mask_schedule, torch.zeros(()), 1)
         guidance_weight(self.guidance_schedule, 0.0)
         get_order(self.order)
+        if self.mask_mode not in MASK_MODES:
+            raise ValueError(f"mask_mode is {self.mask_mode!r}, expected one of {', '.join(MASK_MODES)}")
 
     def changed(self, **options: Any) -> "Decoding":
         """The same with some options changed; those that are None stay.
@@ -69,6 +79,11 @@ class Decoding:
             names = ", ".join(field.name for field in fields(self))
             raise TypeError(f"unknown option {sorted(unknown)[0]!r}, expected some of {names}")
         return replace(self, **{name: value for name, value in options.items() if value is not None})
+
+    def one_by_one(self, num_tokens: int) -> "Decoding":
+        """An autoregressive model's: each token drawn in this way, but one after the other."""
+        how = {name: getattr(self, name) for name in OF_TOKENS}
+        return Decoding(num_tokens, mask_schedule="uniform", mask_temperature=0.0, order="raster", **how)
 
     def check(self, num_tokens: int) -> None:
         """ValueError if there are more steps than a clip has tokens."""

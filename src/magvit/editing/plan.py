@@ -23,9 +23,10 @@ from magvit.editing.composite import as_frame, change, enlarge, put_back
 from magvit.editing.regions import GivenFrames, Region, condition_of
 from magvit.editing.rollout import bridge, bridge_length, condition_length, roll_out, takes_any
 from magvit.editing.windows import Asked, Made, make_runs, runs
-from magvit.model_config import ModelConfig
+from magvit.model_config import AutoregressiveGenerator, ModelConfig
 from magvit.pipeline import MagvitPipeline
 from magvit.seeds import generator_for
+from magvit.shapes import Grid
 from magvit.tasks import TASKS, Task
 from magvit.video.sink import Sink
 
@@ -86,11 +87,27 @@ class Plan:
     seed: int
     asked: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """ValueError where windows would have to be decoded together by a model that cannot."""
+        shape = self.config.clip_shape
+        fits = self.grid == self.config.tokenizer.latent_shape(shape)
+        if isinstance(self.config.generator, AutoregressiveGenerator) and not fits:
+            own, size = ("x".join(map(str, one)) for one in (shape, (self.canvas.height, self.canvas.width)))
+            cannot = f"which an autoregressive model cannot do: it makes clips of {own}"
+            raise ValueError(f"{self.total} frames of {size} take several windows decoded together, {cannot}")
+
+    @property
+    def grid(self) -> Grid:
+        """Tokens of what is decoded together."""
+        if self.shown is not None:
+            return self.canvas.grid(self.config, self.config.clip_shape[0])
+        frames = self.total if self.between is None else bridge_length(self.config, self.between)
+        return self.canvas.grid(self.config, frames)
+
     @property
     def num_steps(self) -> int:
         """Decoding steps of all windows."""
-        frames = self.total if self.between is None else bridge_length(self.config, self.between)
-        times = len(runs(self.config, self.canvas.grid(self.config, frames)))
+        times = len(runs(self.config, self.grid))
         if self.between is not None:
             times *= self.total // (self.between + 1)
         if self.shown is not None:
@@ -169,7 +186,7 @@ class Plan:
             guess = torch.stack(frames, 1)[None]
             return Asked(self._condition(guess, start, stop), guess)
 
-        return make_runs(pipe, self.task, self.label, self.canvas.grid(self.config, self.total), ask, *drawn)
+        return make_runs(pipe, self.task, self.label, self.grid, ask, *drawn)
 
     def _condition(self, clip: Tensor, start: int, stop: int) -> Any:
         latent = self.config.tokenizer.latent_shape((stop - start, self.canvas.height, self.canvas.width))

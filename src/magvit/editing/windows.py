@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from magvit.decoding import Decoding, DecodingStep, Logits, decode
-from magvit.generation import masked_logits_fn
+from magvit.generation import as_read, masked_logits_fn
 from magvit.model_config import MaskedGenerator, ModelConfig
 from magvit.pipeline import MagvitPipeline
 from magvit.shapes import Grid, TokenMask, Tokens, Video
@@ -130,7 +130,7 @@ def generate_windows(
     """Tokens of one canvas, all its windows decoded together; where one window covers it, those of the pipeline.
 
     Args:
-        pipe: a model with a masked transformer.
+        pipe: the model; with several windows, or something settled, one with a masked transformer.
         task: says how each window's sequence begins.
         label: class number.
         condition: of the whole canvas, one sample. Each window encodes its own part.
@@ -139,11 +139,16 @@ def generate_windows(
         settled: tokens of the canvas that were made before, and where they stand.
         callback: called after each step.
     """
+    given = condition.cond_token_mask.to(pipe.device)
+    window = pipe.config.tokenizer.latent_shape(pipe.config.clip_shape)
+    if _grid(given) == window and settled is None:
+        pipe.config.check_condition(condition)
+        cond_tokens = pipe.encode_condition(condition)
+        return pipe.generate_tokens(task, cond_tokens, given, [label], decoding, [generator], callback)
     config, transformer = pipe.config.generator, pipe.transformer
     assert isinstance(config, MaskedGenerator)
     assert isinstance(transformer, MaskedTransformer)
-    given = condition.cond_token_mask.to(pipe.device)
-    window = pipe.config.tokenizer.latent_shape(pipe.config.clip_shape)
+    config, task = as_read(config, task, decoding)
     tiling = Windows.over(_grid(given), window)
     pixels = Windows.over(_grid(given), window, pipe.config.tokenizer.strides)
     mask_token_id, mask_mode = config.vocabulary.mask_token_id, config.mask_mode

@@ -30,7 +30,7 @@ from magvit.evaluation.networks import Networks
 from magvit.evaluation.protocols import Protocol
 from magvit.evaluation.results import Results, Score
 from magvit.evaluation.samples import Items, RealClips, check_pairs, fingerprint, loaded
-from magvit.evaluation.scores import averages, means_by_class, scores_of_task
+from magvit.evaluation.scores import averages, joined, means_by_class, scores_of_task
 from magvit.evaluation.subjects import Subject
 from magvit.metrics.frechet import FeatureStatistics
 from magvit.seeds import generator_for
@@ -74,11 +74,32 @@ def evaluate(evaluation: Evaluation, output: Path, work: Work) -> Results | None
         ValueError: as `Begun`; or a clip cannot be used, or features are NaN.
         OSError: something cannot be read or written, or another process is at the same.
     """
+    return evaluate_all(evaluation.protocol.name, [evaluation], output, work)
+
+
+def evaluate_all(name: str, parts: Sequence[Evaluation], output: Path, work: Work) -> Results | None:
+    """The same by a protocol in several parts, called `name`; all their tasks are in one table."""
     number, count = work.part
     with storage.locked(output, f"-{number}-of-{count}" if count > 1 else ""):
-        begun = Begun(evaluation, output)
-        begun.compute(work)
-        return begun.results() if count == 1 else None
+        begun = begin(name, parts, output)
+        for part in begun:
+            part.compute(work)
+        if count > 1:
+            return None
+        results = [part.results() for part in begun]
+        if begun[0].output == output:
+            return results[0]
+        whole = joined(name, results)
+        whole.save(output)
+        return whole
+
+
+def begin(name: str, parts: Sequence[Evaluation], output: Path) -> "list[Begun]":
+    """The evaluations of a protocol, checked: the only one in `output`, those of parts in folders below."""
+    if [part.protocol.name for part in parts] == [name]:
+        return [Begun(parts[0], output)]
+    _take_folder(output, {"protocol": name, "parts": [part.protocol.name for part in parts]})
+    return [Begun(part, output / part.protocol.name) for part in parts]
 
 
 class Begun:

@@ -1,9 +1,10 @@
 """What an evaluation protocol says: everything in which two papers that report "FVD" may differ."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from magvit.data.transforms import Resize
 from magvit.decoding import Decoding
 from magvit.shapes import Grid
 from magvit.tasks import get_task
@@ -23,11 +24,14 @@ class RealSet:
         count: clips in a repeat; 0 for as many as samples (`random`, `windows`), or all.
         split: of the data set, where it has splits; "" for all.
         stride, target_fps: which frames, see `magvit.data.clip_set.ClipSet`.
+        resize: how the shorter side is resized, see `magvit.data.transforms`.
         random_crop: cut random clips at a random place, in place of the middle.
         flip: and mirror half of them.
         first_videos: draw random clips from so many videos, the first by name, only; 0 for all.
         window_step: frames between the beginnings of two of the `windows`.
         per_video, crops: windows of each video and places along its longer side, for `even`.
+        shuffled: samples take the clips in one random order, the same for every seed; without, in that of the data, in
+            which those of a class often lie together, so that repeats are of other classes.
         as_used: where clips serve for several samples, count them as often; else each counts once.
     """
 
@@ -36,12 +40,14 @@ class RealSet:
     split: str = "train"
     stride: int = 1
     target_fps: float | None = None
+    resize: Resize = "bicubic"
     random_crop: bool = True
     flip: bool = False
     first_videos: int = 0
     window_step: int = 1
     per_video: int = 1
     crops: int = 1
+    shuffled: bool = False
     as_used: bool = False
 
 
@@ -77,7 +83,7 @@ class Protocol:
         condition_frames: that the frame tasks show; None for the model's own.
         real, pixels: see there.
         decoding: how samples are drawn; None for the model's own way for each task.
-        decoding_changes: options of `Decoding` that are to be other than the model's, where `decoding` is None.
+        decoding_changes: options of `Decoding` that were asked for, whatever `decoding` or the model says.
         unbiased: divide covariances by n - 1; else by n.
         not_exact: what keeps numbers made here from being exactly the published protocol's.
     """
@@ -133,9 +139,27 @@ CHANGES = {
     "split": "real.split",
     "stride": "real.stride",
     "target_fps": "real.target_fps",
+    "resize": "real.resize",
     "real_clips": "real.rule",
 }
 """Options that change a protocol, and what they change."""
+
+
+def adapted_parts(
+    name: str, parts: Sequence[Protocol], options: Mapping[str, Any], allow_fewer: bool = False
+) -> list[tuple[Protocol, tuple[str, ...]]]:
+    """`adapted` for the parts of the protocol called `name`: chosen tasks leave those parts that have some of them."""
+    if len(parts) == 1 or options.get("tasks") is None:
+        return [adapted(part, options, allow_fewer) for part in parts]
+    tasks, known = [get_task(task).name for task in options["tasks"]], [task for part in parts for task in part.tasks]
+    if others := [task for task in tasks if task not in known]:
+        raise ValueError(f"protocol {name} has no task {others[0]}, but {', '.join(known)}")
+    left = [(part, [task for task in tasks if task in part.tasks]) for part in parts]
+    changed = [adapted(part, {**options, "tasks": some}, allow_fewer) for part, some in left if some]
+    note = (
+        (f"Not comparable with protocol {name}: the tasks are {', '.join(tasks)}",) if len(tasks) < len(known) else ()
+    )
+    return [(protocol, (*notes, *note)) for protocol, notes in changed]
 
 
 def adapted(
@@ -163,9 +187,8 @@ def adapted(
         if not published.is_ours and tasks != published.tasks:
             notes.append(f"Not comparable with protocol {name}: the tasks are {', '.join(tasks)}")
     changes = {option: given[option] for option in DECODING if option in given}
-    if published.decoding is None:
-        protocol = replace(protocol, decoding_changes=changes)
-    else:
+    protocol = replace(protocol, decoding_changes=changes)
+    if published.decoding is not None:
         protocol = replace(protocol, decoding=published.decoding.changed(**changes))
         for option, value in changes.items():
             if value != (before := getattr(published.decoding, option)):

@@ -11,6 +11,12 @@ from magvit.tasks import EIGHT_TASKS
 
 MAGVIT = "MAGVIT, arXiv 2212.05199, appendix B.3, and its released configs"
 
+LOADER = (
+    "the loader is not public: that frames are resized as in DMVR, bilinear without antialiasing and truncated, and "
+    "that they were not compressed again before, is inferred"
+)
+ORDER = f"nor in which order repeats take the clips; {LOADER}"
+
 UCF101 = Protocol(
     name="magvit-ucf101",
     source=MAGVIT,
@@ -19,8 +25,8 @@ UCF101 = Protocol(
     repeats=4,
     tasks=("class_generation",),
     clip_shape=(16, 128, 128),
-    real=RealSet(flip=True),
-    not_exact="that training clips are mirrored is inferred: the official loader is not public",
+    real=RealSet(resize="tf_bilinear"),
+    not_exact=LOADER,
 )
 UCF101_RECONSTRUCTION = replace(
     UCF101,
@@ -38,15 +44,16 @@ BAIR = Protocol(
     tasks=("frame_prediction",),
     clip_shape=(16, 64, 64),
     condition_frames=1,
-    real=RealSet("first", split="test", as_used=True),
+    real=RealSet("first", resize="tf_bilinear", split="test", as_used=True),
     decoding=Decoding(mask_schedule="exp", mask_temperature=400.0),
 )
 BAIR_DEBIASED = replace(
     BAIR,
     name="magvit-bair-debiased",
-    real=RealSet("even", split="test", per_video=15, as_used=True),
+    real=RealSet("even", resize="tf_bilinear", split="test", per_video=15, as_used=True),
     decoding=Decoding(),
 )
+BAIR_QUALITY = replace(BAIR, name="magvit-bair-quality", metrics=("fvd", "psnr_best", "ssim_best", "lpips_vgg"))
 BAIR_MULTITASK = replace(BAIR_DEBIASED, name="magvit-bair-multitask", tasks=EIGHT_TASKS, repeats=1)
 KINETICS600 = Protocol(
     name="magvit-kinetics600",
@@ -56,28 +63,42 @@ KINETICS600 = Protocol(
     tasks=("frame_prediction",),
     clip_shape=(16, 128, 128),
     condition_frames=5,
-    real=RealSet("even", split="validation", per_video=2, crops=3, as_used=True),
+    real=RealSet("even", resize="tf_bilinear", split="validation", per_video=2, crops=3, shuffled=True, as_used=True),
     pixels=Pixels(resize_first=64),
     decoding=Decoding(mask_schedule="uniform", mask_temperature=7.5),
-    not_exact="which of Kinetics-600's evaluation splits it is, the paper does not say",
+    not_exact=f"which of Kinetics-600's evaluation splits it is, the paper does not say; {ORDER}",
 )
-SSV2_MULTITASK = Protocol(
-    name="magvit-ssv2-multitask",
+SSV2_NINE_TASKS = Protocol(
+    name="magvit-ssv2-nine-tasks",
     source=MAGVIT,
     num_samples=50_000,
     repeats=4,
     tasks=(*EIGHT_TASKS, "class_frame_prediction"),
     clip_shape=(16, 128, 128),
     condition_frames=1,
-    real=RealSet("even", split="validation", per_video=2, as_used=True),
-    not_exact="the tenth task, class_generation, has real clips of its own: magvit-ssv2-class-generation",
+    real=RealSet("even", resize="tf_bilinear", split="validation", per_video=2, shuffled=True, as_used=True),
+    not_exact=f"the paper does not say how samples are decoded, {ORDER}",
 )
 SSV2_CLASS = replace(
-    SSV2_MULTITASK,
+    SSV2_NINE_TASKS,
     name="magvit-ssv2-class-generation",
     tasks=("class_generation",),
-    real=RealSet(),
-    not_exact="one of the ten tasks; the others are in magvit-ssv2-multitask",
+    real=RealSet(resize="tf_bilinear"),
+    not_exact=f"the paper does not say how samples are decoded; {LOADER}",
+)
+NUSCENES = replace(
+    SSV2_NINE_TASKS,
+    name="magvit-nuscenes",
+    tasks=("frame_prediction",),
+    real=RealSet("even", resize="tf_bilinear", split="validation", per_video=16, crops=3, shuffled=True, as_used=True),
+    not_exact=f"the paper does not say how many frames are given, which videos are evaluated on, {ORDER}",
+)
+OBJECTRON = replace(
+    SSV2_NINE_TASKS,
+    name="magvit-objectron",
+    tasks=("frame_interpolation",),
+    real=RealSet("even", resize="tf_bilinear", split="test", per_video=5, shuffled=True, as_used=True),
+    not_exact=f"the paper does not say how many frames are given, {ORDER}",
 )
 TATS_UCF101 = Protocol(
     name="tats-ucf101",
@@ -159,15 +180,19 @@ FOLDERS = replace(
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        *(SMOKE, RECONSTRUCTION, FOLDERS, UCF101, UCF101_RECONSTRUCTION, BAIR, BAIR_DEBIASED, BAIR_MULTITASK),
-        *(KINETICS600, SSV2_MULTITASK, SSV2_CLASS, TATS_UCF101, STYLEGAN_V_UCF101, LARP_UCF101, LARP_KINETICS600),
-        CD_FVD_UCF101,
+        *(SMOKE, RECONSTRUCTION, FOLDERS, UCF101, UCF101_RECONSTRUCTION, BAIR, BAIR_DEBIASED, BAIR_QUALITY),
+        *(BAIR_MULTITASK, KINETICS600, SSV2_NINE_TASKS, SSV2_CLASS, NUSCENES, OBJECTRON),
+        *(TATS_UCF101, STYLEGAN_V_UCF101, LARP_UCF101, LARP_KINETICS600, CD_FVD_UCF101),
     )
 }
+IN_PARTS = {"magvit-ssv2-multitask": (SSV2_NINE_TASKS, SSV2_CLASS)}
+"""Those with real clips of their own for some tasks: each part is a protocol, the number is the mean of all tasks."""
 
 
-def protocol_named(name: str) -> Protocol:
-    """The protocol of this name. Raises ValueError if there is none."""
+def protocols_named(name: str) -> tuple[Protocol, ...]:
+    """The protocol of this name, or its parts. Raises ValueError if there is none."""
+    if name in IN_PARTS:
+        return IN_PARTS[name]
     if name not in PROTOCOLS:
-        raise ValueError(f"unknown protocol {name!r}, expected one of {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[name]
+        raise ValueError(f"unknown protocol {name!r}, expected one of {', '.join([*PROTOCOLS, *IN_PARTS])}")
+    return (PROTOCOLS[name],)

@@ -123,7 +123,11 @@ class Results:
 
 def compare(a: Results, b: Results, names: tuple[str, str] = ("A", "B")) -> Iterator[str]:
     """Lines of a table of the numbers that both hold, after warnings of what keeps them from being compared."""
-    for what, ours, theirs in (("protocol ", _flat(a.protocol), _flat(b.protocol)), ("", a.made_of, b.made_of)):
+    for what, ours, theirs in (
+        ("protocol ", _flat(a.protocol), _flat(b.protocol)),
+        ("", a.made_of, b.made_of),
+        ("", _precisions(a), _precisions(b)),
+    ):
         for name in dict.fromkeys([*ours, *theirs]):
             one, other = (_content(values.get(name)) for values in (ours, theirs))
             if one != other and name not in ("subject", "seed", "metrics"):
@@ -149,6 +153,11 @@ def compare(a: Results, b: Results, names: tuple[str, str] = ("A", "B")) -> Iter
         elif abs(difference) <= math.hypot(score.interval, other.interval):
             verdict = "within the intervals"
         yield f"| {score.task} | {score.metric} | {_number(score)} | {_number(other)} | {difference:+.4g} | {verdict} |"
+
+
+def _precisions(results: Results) -> dict[str, Any]:
+    """In which each model worked: it changes tokens."""
+    return {name: value for name, value in _flat(results.made_of).items() if name.endswith(".precision")}
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -14,8 +14,9 @@ from torch.utils.data import Dataset
 
 from magvit.data.clip_set import Choice, ClipSet, random_choice
 from magvit.data.datasets import ClipFolder, EndlessSampler
+from magvit.data.identity import ClipIdentity
 from magvit.data.records import appearance
-from magvit.data.sampling import ClipIdentity, center_place, even_clips, even_places
+from magvit.data.sampling import center_place, even_clips, even_places
 from magvit.data.shards import ShardClips
 from magvit.data.workers import WatchedLoader
 from magvit.evaluation.features import Work
@@ -66,7 +67,8 @@ class RealClips(Dataset[Clip]):
         self.count = count
         samples = protocol.num_samples or count
         start = 0 if self.rule.rule in ("random", "windows") else repeat * samples  # consecutive parts of one run
-        self.of_sample = [number % count for number in range(start, start + samples)]
+        order = torch.randperm(count, generator=generator_for(0)).tolist() if self.rule.shuffled else range(count)
+        self.of_sample = [order[number % count] for number in range(start, start + samples)]
 
     def _windows(self, protocol: Protocol, repeat: int) -> tuple[int, list[tuple[int, int]]]:
         """Some of all windows of all videos: (video, first frame) each."""

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 
 from magvit.evaluation.columns import Arrays
 from magvit.evaluation.metrics import Metric, Real, Setting
-from magvit.evaluation.results import Score
+from magvit.evaluation.results import Results, Score
 from magvit.metrics.repeats import Repeats, over_repeats
+
+AVERAGE = "average"
 
 
 def scores_of_task(
@@ -47,7 +50,26 @@ def averages(scores: Sequence[Score]) -> Iterator[Score]:
         values = [sum(column) / len(column) for column in zip(*(one.repeats for one in of_tasks), strict=True)]
         spread = _spread(values)
         samples = sum(one.samples for one in of_tasks)
-        yield Score("average", metric, spread.mean, spread.std, spread.interval, tuple(values), samples)
+        yield Score(AVERAGE, metric, spread.mean, spread.std, spread.interval, tuple(values), samples)
+
+
+def joined(name: str, parts: Sequence[Results]) -> Results:
+    """The results of the parts of a protocol as one, with the average over all tasks."""
+    scores = [score for part in parts for score in part.scores if score.task != AVERAGE]
+    protocol = {"name": name, "source": parts[0].protocol["source"]}
+    made_of: dict[str, Any] = {}
+    for part in parts:
+        called = part.protocol["name"]
+        protocol |= {called: part.protocol}
+        made_of |= {f"{thing} of {called}": value for thing, value in part.made_of.items()}
+    return Results(
+        protocol,
+        made_of,
+        parts[0].versions,
+        (*scores, *averages(scores)),
+        {task: means for part in parts for task, means in part.per_class.items()},
+        tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+    )
 
 
 def _spread(values: Sequence[float]) -> Repeats:

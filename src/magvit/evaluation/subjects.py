@@ -93,9 +93,13 @@ def of_pipeline(pipe: MagvitPipeline, protocol: Protocol, classes: list[str], na
 
 
 def _decoding(pipe: MagvitPipeline, task: str, protocol: Protocol) -> Decoding:
-    """The protocol's, or the model's own with the protocol's changes. ValueError where the model cannot follow it."""
-    decoding = protocol.decoding or pipe.decoding(task, **protocol.decoding_changes)
-    pipe.config.check(get_task(task), decoding)
+    """The protocol's or the model's own, with the changes asked for. ValueError where the model cannot follow it."""
+    chosen = get_task(task)
+    decoding = pipe.decoding(task)
+    if protocol.decoding is not None:
+        decoding = pipe.config.generator_for(chosen).following(chosen, protocol.decoding)
+    decoding = decoding.changed(**protocol.decoding_changes)
+    pipe.config.check(chosen, decoding)
     return decoding
 
 

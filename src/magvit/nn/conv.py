@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from magvit.device import own_type
 
 Padding = Literal["reflect", "zero", "replicate", "circular"]
 
@@ -138,19 +139,13 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise each clip's groups of channels."""
-        with _own_type(x):
+        with own_type(x):
             return F.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
 
 
 def swish(x: Tensor) -> Tensor:
     """x * sigmoid(x); without gradient in the place of `x`, which must be nobody else's."""
     return F.silu(x, inplace=not torch.is_grad_enabled())
-
-
-def _own_type(x: Tensor) -> AbstractContextManager[Any]:
-    """Inside, autocast leaves the type of `x` alone."""
-    device = x.device.type
-    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 def _factors(dims: int, temporal: bool) -> tuple[int, ...]:
@@ -175,7 +170,7 @@ def downsample(x: Tensor, temporal: bool = True) -> Tensor:
 
 def upsample(x: Tensor, temporal: bool = True) -> Tensor:
     """Double height and width, and time where `temporal`, by repeating each value."""
-    with _own_type(x):  # on CUDA autocast would make the large result float32
+    with own_type(x):  # on CUDA autocast would make the large result float32
         return F.interpolate(x, scale_factor=_factors(x.ndim - 2, temporal), mode="nearest")
 
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from magvit.device import own_type
 from magvit.perceptual.imagenet import Normalize
 
 Images = Float[Tensor, "n 3 H W"]
@@ -145,7 +146,7 @@ class LPIPS(nn.Module):
             )
         total = torch.zeros(len(real), device=real.device)
         pairs = zip(self.feature_maps(real), self.feature_maps(fake), strict=True)
-        with torch.autocast(real.device.type, enabled=False):
+        with own_type(real):
             for number, (a, b) in enumerate(pairs):  # the mean over positions may as well come before the head
                 total = total + self.get_submodule(f"lin{number}")((a - b).square().mean(dim=(2, 3), keepdim=True))
         return total

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from magvit.device import own_type
 from magvit.perceptual.imagenet import Normalize
 
 Convention = Literal["torchvision", "official"]
@@ -120,7 +121,7 @@ class ResNet50(nn.Module):
     def logits(self, images: Images) -> Float[Tensor, "n 1000"]:
         """ImageNet logits; their last step is in float32 under autocast too."""
         pooled = self.feature_map(images).float().mean(dim=(2, 3))
-        with torch.autocast(images.device.type, enabled=False):
+        with own_type(images):
             return self.fc(pooled)
 
     def forward(self, real: Images, fake: Images) -> Float[Tensor, ""]:

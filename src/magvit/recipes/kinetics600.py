@@ -12,7 +12,7 @@ from magvit.decoding import Decoding
 from magvit.recipes.paper import tokenizer_run, transformer_run
 from magvit.training.config import TokenizerRun, TransformerRun
 
-DATA = DataConfig(clip_shape=(16, 128, 128), labels=False, fps=25.0)
+DATA = DataConfig(clip_shape=(16, 128, 128), resize="tf_bilinear", labels=False, fps=25.0)
 
 _clips_run = partial(tokenizer_run, num_examples=384_000)
 _prediction = partial(
@@ -31,6 +31,7 @@ def tokenizer_b() -> TokenizerRun:
 
     Hardware: 8 GPUs of 80 GB (a guess). Hours: 91 on 16 TPU-v2 chips at the paper's speed; here not yet run.
     Paper: none. Here: not yet run (2026-11-22).
+    Guesses: inflation, LeCam's weight 0.001.
     """
     return _clips_run("3dvq-b", DATA, epochs=45, micro_batch_size=8, init_from="runs/2dvq-b-imagenet/model")
 
@@ -42,6 +43,7 @@ def tokenizer_l() -> TokenizerRun:
 
     Hardware: 32 GPUs of 80 GB (a guess). Hours: 134 on 32 TPU-v4 chips at the paper's speed; here not yet run.
     Paper: none. Here: not yet run (2026-11-22).
+    Guesses: inflation, LeCam's weight 0.001.
     """
     return _clips_run("3dvq-l", DATA, epochs=180, micro_batch_size=4, init_from="runs/2dvq-l-imagenet/model")
 

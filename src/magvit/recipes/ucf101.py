@@ -12,7 +12,7 @@ from magvit.data.loader import DataConfig
 from magvit.recipes.paper import tokenizer_run, transformer_run
 from magvit.training.config import TokenizerRun, TransformerRun
 
-DATA = DataConfig(clip_shape=(16, 128, 128), fps=25.0)
+DATA = DataConfig(clip_shape=(16, 128, 128), resize="tf_bilinear", fps=25.0)
 FRAMES = replace(DATA, clip_shape=(4, 128, 128), stride=3)
 
 _frames_run = partial(tokenizer_run, num_examples=9537, epochs=1000, micro_batch_size=16)
@@ -27,6 +27,7 @@ def tokenizer_2d_b() -> TokenizerRun:
 
     Hardware: 8 GPUs of 24 GB (a guess). Hours: not yet run.
     Paper: none for B. Here: not yet run (2026-11-22).
+    Guesses: LeCam's weight 0.001.
     """
     return _frames_run("2dvq-b", FRAMES, init_from="runs/2dvq-b-imagenet/model")
 
@@ -38,6 +39,7 @@ def tokenizer_2d_l() -> TokenizerRun:
 
     Hardware: 8 GPUs of 40 GB (a guess). Hours: not yet run.
     Paper: reconstruction FVD 216, IS 82.6 (of a 2D-VQ of this size). Here: not yet run (2026-11-22).
+    Guesses: LeCam's weight 0.001.
     """
     return _frames_run("2dvq-l", FRAMES, init_from="runs/2dvq-l-imagenet/model")
 
@@ -49,6 +51,7 @@ def tokenizer_b() -> TokenizerRun:
 
     Hardware: 8 GPUs of 80 GB (a guess). Hours: 25 on 16 TPU-v2 chips at the paper's speed; here not yet run.
     Paper: reconstruction FVD 58, IS 87.0. Here: not yet run (2026-11-22).
+    Guesses: LeCam's weight 0.001.
     """
     return _clips_run("3dvq-b", DATA, epochs=500, micro_batch_size=8, init_from="runs/2dvq-b-imagenet/model")
 
@@ -60,6 +63,7 @@ def tokenizer_l() -> TokenizerRun:
 
     Hardware: 32 GPUs of 80 GB (a guess). Hours: 37 on 32 TPU-v4 chips at the paper's speed; here not yet run.
     Paper: reconstruction FVD 25, IS 88.9. Here: not yet run (2026-11-22).
+    Guesses: LeCam's weight 0.001.
     """
     return _clips_run("3dvq-l", DATA, epochs=2000, micro_batch_size=4, init_from="runs/2dvq-l-imagenet/model")
 

@@ -6,22 +6,26 @@ Some tokens of a clip are masked. Eq. 2 says what the transformer reads at posit
     [MASK]                if i is masked and nothing is given there      -> the mask loss
     the true token        if i is not masked                             -> the reconstruct loss
 
-`mask_mode` chooses between this and the alternatives of the paper's Table 5. Each is the same equation with another
+`mask_mode` chooses between this and the official code's other ways to train. Each is the same equation with another
 notion of what is given inside the grid and what may be masked:
 
 | `mask_mode` | official name | masked | read where masked and given | not masked, given |
 |---|---|---|---|---|
 | `"commit"` | `cond->input` | any position | condition token | true token |
-| `"latent_masking"` | `input->input` | positions not given | (never) | true token |
+| `"latent_input"` | `input->input` | positions not given | (never) | true token |
 | `"latent_condition"` | `cond->cond` | positions not given | (never) | condition token, also as target |
 | `"prefix"` | `prefix` | any position | `[MASK]`: the condition stands before the sequence | true token |
 
 The official mode `None` (no condition) is "commit" with nothing given; it then equals "prefix".
+
+Table 5 has "commit" with three sets of losses, "prefix", and "latent masking". The last is no way to train: a model
+that learnt to generate from nothing finds the condition's tokens unmasked when it decodes (`Decoding.mask_mode`). It
+then decodes as one of the two latent modes does, which did see conditions in training.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +35,7 @@ from torch import Tensor
 from magvit.shapes import TokenMask, Tokens
 from magvit.tasks.schedule import mask_ratio
 
-MaskMode = Literal["commit", "latent_masking", "latent_condition", "prefix"]
+MaskMode = Literal["commit", "latent_input", "latent_condition", "prefix"]
 LossRegion = Literal["refine", "mask", "reconstruct"]
 ALL_LOSSES: tuple[LossRegion, ...] = get_args(LossRegion)
 
@@ -70,20 +74,21 @@ class MaskedTokens:
 
 @dataclass(frozen=True)
 class CommitLosses:
-    """`total` is what is minimised. For the log: `sums` of the token losses of the refine, mask and reconstruct region,
-    without gradient, and `counts` of their tokens.
+    """`total` is what is minimised. For the log: `sums` of the token losses of each of the `regions`, without gradient,
+    and `counts` of their tokens.
 
     Both may be added up over batches and processes before `means` is taken: a batch may have no token in a region.
     """
 
+    regions: ClassVar[tuple[str, ...]] = ALL_LOSSES
     total: Float[Tensor, ""]
-    sums: Float[Tensor, "3"]
-    counts: Float[Tensor, "3"]
+    sums: Float[Tensor, " R"]
+    counts: Float[Tensor, " R"]
 
-    @staticmethod
-    def means(sums: Float[Tensor, "3"], counts: Float[Tensor, "3"]) -> dict[str, float]:
+    @classmethod
+    def means(cls, sums: Float[Tensor, " R"], counts: Float[Tensor, " R"]) -> dict[str, float]:
         """`refine_loss`, `mask_loss` and `reconstruct_loss` per token, those without tokens left out."""
-        regions = zip(ALL_LOSSES, sums.tolist(), counts.tolist(), strict=True)
+        regions = zip(cls.regions, sums.tolist(), counts.tolist(), strict=True)
         return {f"{name}_loss": total / count for name, total, count in regions if count}
 
 
@@ -99,7 +104,7 @@ def maskable_positions(cond_token_mask: TokenMask, mask_mode: MaskMode) -> Token
     """Positions that may be masked: all, or in the two latent modes those that are not given."""
     if mask_mode not in get_args(MaskMode):
         raise ValueError(f"mask_mode is {mask_mode!r}, expected one of {', '.join(get_args(MaskMode))}")
-    if mask_mode in ("latent_masking", "latent_condition"):
+    if mask_mode in ("latent_input", "latent_condition"):
         return ~cond_token_mask
     return torch.ones_like(cond_token_mask)
 

@@ -3,8 +3,9 @@
     [task, class, condition prefix, latent tokens]
 
 The task token is left out in a single-task model. The condition prefix is there in mask mode "prefix" alone, the
-alternative of the paper's Table 5: the condition's tokens, only those that are given, row-major with time slowest, and
-`SEP`. A 16x64x64 clip of BAIR then makes 1,024 latent tokens and up to 768 condition tokens.
+alternative of the paper's Table 5 and the only way of an autoregressive model: the condition's tokens, only those that
+are given, row-major with time slowest, and `SEP`. A 16x64x64 clip of BAIR then makes 1,024 latent tokens and up to 768
+condition tokens. An autoregressive model reads all this behind a start symbol, see `shift_right`.
 """
 
 from collections.abc import Sequence
@@ -68,7 +69,7 @@ def lay_out(
         mask_mode: how the condition enters, see `magvit.tasks.commit`.
 
     Raises:
-        ValueError: a label is outside `[0, num_classes)`, or mode "prefix" is wanted of a single-task vocabulary.
+        ValueError: a label is outside `[0, num_classes)`.
     """
     device, count = cond_tokens.device, cond_tokens[0].numel()
     heads = torch.stack([vocabulary.prefix(*pair) for pair in zip(families, labels, strict=True)])

@@ -11,7 +11,8 @@ Every id is positive. With `K = codebook_size`, `C = num_classes` and `V` rows i
 
 The official code writes a special id as a negative number `k`, which its embedding lookup wraps to row `V + k`:
 the same rows as here, but for `V-8`, the token of `free`. A single-task model has one special id, `MASK`, and its
-prefix is the class token alone.
+prefix is the class token alone. Its `SEP` is still `V-2`, the row of the unconditional class, as in the official code,
+and `MASK` fills shorter sequences, where nobody looks.
 
 What is made of them is in `magvit.tasks.sequence`.
 """
@@ -80,19 +81,21 @@ class Vocabulary:
 
     @property
     def sep_token_id(self) -> int:
-        """The id that ends a condition prefix. ValueError in a single-task model."""
-        return self._special(_SEP, "separator")
+        """The id that ends a condition prefix."""
+        return self.size - _SEP
 
     @property
     def pad_token_id(self) -> int:
-        """The id that fills a condition prefix where nothing is given. ValueError in a single-task model."""
-        return self._special(_PAD, "padding")
+        """The id behind a sequence that is shorter than others of its batch."""
+        return self.size - _PAD if self.is_multi_task else self.mask_token_id
 
     def task_token_id(self, family: TaskFamily) -> int:
         """The task token of a family of tasks. ValueError in a single-task model, which has none."""
         if family == "inpainting" and not self.separate_inpainting_token:
             family = "outpainting"
-        return self._special(_FIRST_TASK + get_args(TaskFamily).index(family), "task")
+        if not self.is_multi_task:
+            raise ValueError("a single-task vocabulary has no task token; use num_special=16")
+        return self.size - _FIRST_TASK - get_args(TaskFamily).index(family)
 
     def class_token_id(self, label: int | None) -> int:
         """The class token of `label`, or the unconditional one for None. ValueError outside `[0, num_classes)`."""
@@ -110,8 +113,3 @@ class Vocabulary:
         """
         task = [self.task_token_id(family)] if self.is_multi_task else []
         return torch.tensor([*task, self.class_token_id(label)])
-
-    def _special(self, distance: int, name: str) -> int:
-        if not self.is_multi_task:
-            raise ValueError(f"a single-task vocabulary has no {name} token; use num_special=16")
-        return self.size - distance

@@ -51,8 +51,8 @@ class TokenizerConfig:
             )
         if any(size < 1 or size & (size - 1) for size in self.haar):
             raise ValueError(f"haar is {self.haar}, expected three powers of two")
-        if self.dims == 2 and (self.haar != (1, 1, 1) or self.linear_path):
-            raise ValueError("haar and linear_path are of video, expected dims 3")
+        if self.dims == 2 and self.haar[0] != 1:
+            raise ValueError(f"haar is {self.haar}, expected blocks of one frame where dims is 2")
 
     @property
     def strides(self) -> Grid:

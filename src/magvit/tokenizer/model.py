@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from einops import rearrange
-from torch import nn
+from torch import Tensor, nn
 
 from magvit import hub, storage
 from magvit.device import usable_dtype
@@ -102,7 +102,9 @@ class VideoTokenizer(nn.Module, hub.Pushed):
             f"and are of {self.config.codebook_size} codes.",
             f"A tokenizer alone, of {millions(sum(parameter.numel() for parameter in self.parameters()))}.",
         ]
-        card = model_card(name or Path(folder).resolve().name, license, facts, _EXAMPLE, ["tokenizer"])
+        card = model_card(
+            name or Path(folder).resolve().name, license, facts, _EXAMPLE, ["masked-generation", "tokenizer"]
+        )
         config = {"format": 2, "tokenizer": asdict(self.config), "clip_shape": [frames, height, width]}
         hub.save_folder(folder, config, {"tokenizer": hub.stored(self, usable_dtype(dtype))}, card)
 
@@ -126,19 +128,20 @@ class VideoTokenizer(nn.Module, hub.Pushed):
     def encode_latents(self, video: Video) -> Latents:
         """Encoder output before quantization."""
         self.config.latent_shape((video.shape[2], video.shape[3], video.shape[4]))
-        if self.config.dims == 3:
-            latents = self.encoder(haar(video, self.config.haar))
-            return latents if self.linear_path is None else latents + self.linear_path.encode(video)
-        latents = self.encoder(rearrange(video, "b c t h w -> (b t) c h w"))
-        return rearrange(latents, "(b t) d h w -> b d t h w", b=video.shape[0])
+        latents = self._by_dims(self.encoder, haar(video, self.config.haar))
+        return latents if self.linear_path is None else latents + self.linear_path.encode(video)
 
     def decode_latents(self, quantized: Latents) -> Video:
         """Decoder output, not clipped."""
+        video = inverse_haar(self._by_dims(self.decoder, quantized), self.config.haar)
+        return video if self.linear_path is None else video + self.linear_path.decode(quantized)
+
+    def _by_dims(self, network: nn.Module, x: Tensor) -> Tensor:
+        """What a network makes of `B C T H W`, or of its frames one by one."""
         if self.config.dims == 3:
-            video = inverse_haar(self.decoder(quantized), self.config.haar)
-            return video if self.linear_path is None else video + self.linear_path.decode(quantized)
-        frames = self.decoder(rearrange(quantized, "b d t h w -> (b t) d h w"))
-        return rearrange(frames, "(b t) c h w -> b c t h w", b=quantized.shape[0])
+            return network(x)
+        frames = network(rearrange(x, "b c t h w -> (b t) c h w"))
+        return rearrange(frames, "(b t) c h w -> b c t h w", b=x.shape[0])
 
     def forward(self, video: Video, quantize: bool = True) -> TokenizerOutput:
         """Encode, quantize with the straight-through gradient, decode; an autoencoder without `quantize`."""

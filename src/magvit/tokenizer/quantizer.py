@@ -13,6 +13,8 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from magvit.device import own_type
+
 ROWS = 1024
 """Positions whose distances to all codes are held at once: with 2048 codes, a sixth of the time of 8192."""
 
@@ -55,7 +57,7 @@ class Quantizer(nn.Module):
     @torch.no_grad()
     def nearest(self, latents: Float[Tensor, "B D *grid"]) -> Int[Tensor, "B *grid"]:
         """Token of each position: the index of the nearest codebook vector."""
-        with torch.autocast(latents.device.type, enabled=False):
+        with own_type(latents):
             x, codebook = self.flat(latents)
             tokens = torch.cat([squared_distances(rows, codebook).argmin(1) for rows in x.split(ROWS)])
         return tokens.view(latents.shape[0], *latents.shape[2:])
@@ -87,7 +89,7 @@ class Quantizer(nn.Module):
         `whole` may replace by the mean of a larger batch that this one is a piece of). It is dear, and left out
         without `with_entropy`.
         """
-        with torch.autocast(latents.device.type, enabled=False):
+        with own_type(latents):
             x, codebook = self.flat(latents)
             quantized = self.codebook.float()[tokens.flatten()]  # not normalised, as in the official code
             commitment, codebook_loss = F.mse_loss(x, quantized.detach()), F.mse_loss(quantized, x.detach())

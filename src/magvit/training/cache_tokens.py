@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from magvit import storage
-from magvit.data.loader import TrainingClips
+from magvit.data.loader import DataConfig, TrainingClips
 from magvit.data.token_cache import TokenCacheConfig, missing_shards, shard_name
 from magvit.data.workers import WatchedLoader
 from magvit.pipeline import MagvitPipeline
@@ -26,7 +26,7 @@ from magvit.shapes import Video
 from magvit.tasks import TASKS, Task, get_task
 from magvit.tokenizer import VideoTokenizer
 from magvit.training.config import TransformerRun
-from magvit.training.objectives import Tokenized
+from magvit.training.objectives import Tokenized, in_precision
 
 
 def cache_tokens(
@@ -66,7 +66,7 @@ def cache_tokens(
         clips_per_epoch=len(clips),
         epochs=epochs,
         entries_per_shard=entries_per_shard,
-        made_of={**made_of(run, tokenizer, clips), "precision": run.loop.precision},
+        made_of={**made_of(run, tokenizer, clips), "precision": run.tokenizes_in},
     )
     with storage.locked(folder):
         config = _begin(folder, config)
@@ -81,14 +81,14 @@ def cache_tokens(
             pin_memory=torch.device(device).type == "cuda",
             generator=generator_for(run.loop.seed),
         )
-        batches, autocast = iter(loader), run.loop.precision == "bfloat16"
+        batches = iter(loader)
         with tqdm(total=total, initial=total - todo, unit="clip", disable=not progress) as bar:
             for shard in missing:
                 pieces: list[dict[str, Tensor]] = []
                 for _ in range(0, len(config.entries(shard)), batch_size):
                     batch = next(batches)
                     video = batch["video"].to(device, non_blocking=True)
-                    with torch.autocast(video.device.type, torch.bfloat16, enabled=autocast):
+                    with in_precision(run.tokenizes_in, video.device):
                         tokens = tokenize_conditions(tokenizer, video, conditions.values(), run.condition_frames)
                     pieces.append({**tokens, "label": batch["label"], "index": batch["index"]})
                     bar.update(len(video))
@@ -190,6 +190,8 @@ def check_cache(folder: str | Path, config: TokenCacheConfig, run: TransformerRu
     clips = TrainingClips(run.data, run.loop.seed) if run.data.folder is not None else None
     if other := _difference(config.made_of, made_of(run, tokenizer, clips)):
         raise ValueError(f"the token cache {folder} does not fit this run: it was made {other}")
+    if run.tokenizes_in == "float32" and config.made_of.get("precision") == "bfloat16":
+        raise ValueError(f"the token cache {folder} does not fit this run: its tokens are of bfloat16, not of float32")
     if missing := [name for name in condition_names(run.tasks) if name not in config.conditions]:
         there = ", ".join(config.conditions) or "no condition"
         raise ValueError(f"the token cache {folder} lacks the condition of {', '.join(missing)}: it has {there}")
@@ -197,8 +199,9 @@ def check_cache(folder: str | Path, config: TokenCacheConfig, run: TransformerRu
 
 def _difference(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
     """The first of the `wanted` things that is otherwise in a cache, as the end of a sentence."""
+    unsaid = {f"data.{field.name}": field.default for field in fields(DataConfig)}  # by an older version
     for name, value in wanted.items():
-        if stored.get(name) != value:
+        if stored.get(name, unsaid.get(name)) != value:
             if name == "tokenizer":
                 return "with another tokenizer"
             return "of other videos" if name == "videos" else f"with {name} {stored.get(name)!r}, not {value!r}"

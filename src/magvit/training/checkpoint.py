@@ -1,5 +1,6 @@
 """Checkpoints of a run: written whole or not at all, and the newest complete one found again."""
 
+import json
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -57,23 +58,28 @@ def _num_bytes(part: Any) -> int:
 
 def write_config(folder: Path, kind: storage.Kind, config: dict[str, Any]) -> None:
     """Write a run's config, and warn of what a resumed run has changed in it."""
-    try:
-        before = storage.load_config(folder)
-    except (OSError, ValueError):
-        before = config
-    changed = [
-        name for name in _differences(before, config) if name.removeprefix("loop.").partition(".")[0] not in FREE_FIELDS
-    ]
-    if changed:
+    if changed := changed_fields(folder, config):
         told = f"{folder / storage.CONFIG} was written with other values of {', '.join(changed)}"
         warnings.warn(told, stacklevel=2)
     storage.save_config(folder, kind, config)
 
 
+def changed_fields(folder: Path, config: dict[str, Any]) -> list[str]:
+    """What a run's folder was written with other values of; none where there is no config yet.
+
+    A field that the version which wrote it did not have yet is no difference.
+    """
+    try:
+        before = storage.load_config(folder)
+    except (OSError, ValueError):
+        return []
+    names = _differences(before, json.loads(json.dumps(config)))
+    return [name for name in names if name.removeprefix("loop.").partition(".")[0] not in FREE_FIELDS]
+
+
 def _differences(a: Any, b: Any, name: str = "") -> list[str]:
     if isinstance(a, dict) and isinstance(b, dict):
-        keys = [*a, *(key for key in b if key not in a)]
-        return [found for key in keys for found in _differences(a.get(key), b.get(key), f"{name}.{key}".lstrip("."))]
+        return [found for key in a for found in _differences(a[key], b.get(key), f"{name}.{key}".lstrip("."))]
     return [name] if a != b else []
 
 

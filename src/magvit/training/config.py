@@ -1,13 +1,13 @@
 """What a training run consists of. A recipe is a function that returns one of the two run configs."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, Literal
 
 import torch
 
 from magvit.data.loader import DataConfig
-from magvit.decoding import Decoding
+from magvit.decoding import OF_TOKENS, Decoding
 from magvit.model_config import TaskDecoding
 from magvit.nn.attention import TransformerSize
 from magvit.perceptual import PerceptualNetwork
@@ -82,10 +82,10 @@ class EvaluationConfig:
 class TokenizerLossConfig:
     """Weights of the tokenizer's losses (paper appendix; official `vqgan3d_ucf101`).
 
-    LeCam is in the paper and off in the official release (`lecam_weight=0`). A weight of 0 switches a term off;
-    `adversarial_weight=0` leaves out the discriminator altogether. The entropy and LeCam losses are of the mean over
-    the whole step's clips (`global`), whatever the number of processes and pieces, or over each piece by itself
-    (`local`: the official trainer, per device).
+    LeCam is in the paper, without a weight (0.001 is a guess), and off in the official release. A weight of 0 switches
+    a term off; `adversarial_weight=0` leaves out the discriminator altogether. The entropy and LeCam losses are of the
+    mean over the whole step's clips (`global`), whatever the number of processes and pieces, or over each piece by
+    itself (`local`: the official trainer, per device).
     """
 
     reconstruction: Literal["l1", "l2"] = "l2"  # mean absolute or squared difference
@@ -96,7 +96,7 @@ class TokenizerLossConfig:
     adversarial: Adversarial = "non-saturating"  # the form of the adversarial loss
     r1_weight: float = 10.0  # of the discriminator's gradient penalty
     r1_interval: int = 1  # the penalty every so many steps, with so many times the weight
-    lecam_weight: float = 0.001  # of the LeCam regularization; 0 in the official release
+    lecam_weight: float = 0.001  # of the LeCam regularization, a guess; 0 in the official release
     commitment_weight: float = 0.25  # pulls latents to their codes
     codebook_weight: float = 1.0  # pulls codes to their latents
     entropy_weight: float = 0.1  # makes each choice of a code sure, and all codes used
@@ -182,16 +182,18 @@ class TransformerRun:
         loop: how long and how wide.
         data: clips.
         tokenizer: model folder, packaged name, or hub id.
+        tokenizer_precision: float32; or bfloat16, which is faster and gives some other tokens; None: as loop.precision.
         tasks: what is learnt: each clip draws one of them.
         token_cache: folder written by magvit tokenize, read in place of clips and tokenizer.
         task_weights: how often each task is drawn; without them all alike.
         condition_frames: frames given by the frame tasks.
         label_dropout: share of clips whose class is not told, so that guidance has something to compare with.
+        generator: masked is the paper's; autoregressive its baseline, which predicts the next token.
         size: of the transformer.
         block: layers: the paper's, or modern ones; see `TransformerConfig`.
         knows_codebook: modern layers read and compare with the vectors of the codes.
         num_segments: 2 marks the condition tokens that stand in for unknown ones; 0: as in the released models.
-        mask_mode: how the condition is read; commit is the paper's.
+        mask_mode: how the condition is read; commit is the paper's, prefix the only way of an autoregressive one.
         mask_schedule: distribution of the mask ratios.
         ratio_per_batch: one mask ratio for all clips of a step, as in the official trainer, and not one for each.
         stratified_ratios: the mask ratios of a step's clips are spread evenly, so that steps differ less.
@@ -211,10 +213,12 @@ class TransformerRun:
     data: DataConfig
     tokenizer: str
     tasks: tuple[str, ...]
+    tokenizer_precision: Literal["float32", "bfloat16"] | None = None
     token_cache: str | None = None
     task_weights: tuple[float, ...] = ()
     condition_frames: int = 1
     label_dropout: float = 0.0
+    generator: Literal["masked", "autoregressive"] = "masked"
     size: TransformerSize = TransformerSize()
     block: Literal["bert", "modern"] = "bert"
     knows_codebook: bool = False
@@ -234,6 +238,11 @@ class TransformerRun:
     decoding: Decoding = Decoding()
     task_decoding: tuple[TaskDecoding, ...] = ()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @property
+    def tokenizes_in(self) -> Literal["float32", "bfloat16"]:
+        """The precision of the tokenizer."""
+        return self.tokenizer_precision or self.loop.precision
 
     def __post_init__(self) -> None:
         """Raise ValueError where the parts do not fit each other."""
@@ -258,7 +267,9 @@ class TransformerRun:
             raise ValueError(
                 "mask_mode is prefix, expected another with block modern, whose latent tokens end a sequence"
             )
-        if self.mask_mode == "prefix" and not self.task_tokens:
+        if self.generator == "autoregressive":
+            self._check_autoregressive()
+        elif self.mask_mode == "prefix" and not self.task_tokens:
             raise ValueError("mask_mode prefix needs the special tokens of a multi-task model: set task_tokens")
         mask_ratio(self.mask_schedule, torch.zeros(()), 1)  # refuses an unknown schedule
         for name in ("label_smoothing", "label_dropout"):
@@ -266,6 +277,28 @@ class TransformerRun:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a number in [0, 1]")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay}, expected a number in [0, 1)")
+
+    def _check_autoregressive(self) -> None:
+        """Raise ValueError for what only masked transformers have, and for conditions that could not be read."""
+        if self.mask_mode != (mode := "prefix" if any(get_task(task).needs_video for task in self.tasks) else "commit"):
+            raise ValueError(
+                f"mask_mode is {self.mask_mode}, expected {mode} of an autoregressive transformer of these tasks"
+            )
+        decodings = (self.decoding, *(special.decoding for special in self.task_decoding))
+        owners: list[tuple[object, tuple[str, ...]]] = [(self, OF_MASKING), *((one, OF_ORDER) for one in decodings)]
+        for owner, names in owners:
+            for name in names:
+                if (value := getattr(owner, name)) != getattr(type(owner), name):  # its default
+                    raise ValueError(f"{name} is {value}, which is nothing to an autoregressive transformer")
+
+
+OF_MASKING = (
+    *("block", "knows_codebook", "num_segments"),
+    *("mask_schedule", "ratio_per_batch", "stratified_ratios", "losses"),
+)
+"""Fields of `TransformerRun` that are of masked transformers alone."""
+OF_ORDER = tuple(option.name for option in fields(Decoding) if option.name not in OF_TOKENS)
+"""Fields of `Decoding` that are."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from magvit.seeds import generator_for
 from magvit.shapes import Grid, TokenMask, Tokens, Video
 from magvit.tasks import (
     CommitLosses,
+    SequenceLayout,
     Task,
     Vocabulary,
     commit_losses,
@@ -26,6 +27,8 @@ from magvit.tasks import (
     mask_tokens,
     sample_mask_ratio,
     sample_mask_score,
+    sequence_loss,
+    shift_right,
 )
 from magvit.tokenizer import Discriminator, TokenizerOutput, VideoTokenizer
 from magvit.tokenizer.losses import (
@@ -171,6 +174,11 @@ def draw(config: TransformerRun, tasks: Sequence[Task], position: int, step: int
     return Draw(task, ratio[0], score, drops_label)
 
 
+def in_precision(precision: str, device: torch.device) -> torch.autocast:
+    """What a tokenizer runs under."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
 @torch.no_grad()
 def tokenize(tokenizer: VideoTokenizer, video: Video, tasks: Sequence[Task], condition_frames: int) -> Tokenized:
     """Encode clips and the condition videos of their tasks in one pass."""
@@ -210,19 +218,52 @@ def commit_objective(
         mask_token_id=vocabulary.mask_token_id,
         mask_mode=config.mask_mode,
     )
-    layout = lay_out(
-        vocabulary,
-        [sample.task.family for sample in draws],
-        [
-            label if sample.task.class_conditional and label >= 0 and not sample.drops_label else None
-            for sample, label in zip(draws, labels, strict=True)
-        ],
-        batch.cond_tokens,
-        batch.cond_token_mask,
-        config.mask_mode,
-    )
+    layout = _layout(batch, draws, labels, vocabulary, config)
     segments = layout.segments(masked.segment_ids) if config.num_segments else None
     logits = layout.of_latents(transformer(layout.fill(masked.inputs), segments, layout.visible))
     logits = logits[..., : vocabulary.codebook_size]
     token_loss = cross_entropy(logits, masked.targets.flatten(1), config.label_smoothing)
     return commit_losses(token_loss.view(masked.targets.shape), masked, config.losses)
+
+
+class NextTokenLosses(CommitLosses):
+    """Those of an autoregressive transformer: of what stands before the latent tokens, and of these."""
+
+    regions = ("prefix", "latent")
+
+
+def next_token_objective(
+    transformer: nn.Module,
+    batch: Tokenized,
+    draws: Sequence[Draw],
+    labels: Sequence[int],
+    vocabulary: Vocabulary,
+    config: TransformerRun,
+) -> NextTokenLosses:
+    """Predict each token of the sequence from those before it (official `lmgvt_trainer`).
+
+    Every token weighs the same, those of class and condition included, and every id of the vocabulary is an answer.
+    """
+    layout = _layout(batch, draws, labels, vocabulary, config)
+    targets = layout.fill(batch.tokens)
+    token_loss = cross_entropy(transformer(shift_right(vocabulary, targets)), targets, config.label_smoothing)
+    real = torch.ones_like(token_loss) if layout.visible is None else layout.visible.float()
+    latent = layout.segments(torch.ones_like(batch.tokens)).float()
+    regions = torch.stack([real - latent, latent]).flatten(1)
+    return NextTokenLosses(
+        total=sequence_loss(token_loss, real),
+        sums=(regions * token_loss.detach().flatten()).sum(1),
+        counts=regions.sum(1),
+    )
+
+
+def _layout(
+    batch: Tokenized, draws: Sequence[Draw], labels: Sequence[int], vocabulary: Vocabulary, config: TransformerRun
+) -> SequenceLayout:
+    """The sequences of a batch; its latent tokens are to be filled in."""
+    told = [
+        label if sample.task.class_conditional and label >= 0 and not sample.drops_label else None
+        for sample, label in zip(draws, labels, strict=True)
+    ]
+    families = [sample.task.family for sample in draws]
+    return lay_out(vocabulary, families, told, batch.cond_tokens, batch.cond_token_mask, config.mask_mode)

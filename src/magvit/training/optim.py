@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,8 @@ class OptimizerConfig:
 
     learning_rate: float = 1e-4  # the highest, at the end of the warm-up
     betas: tuple[float, float] = (0.0, 0.99)  # of Adam's two means
-    weight_decay: float = 0.0  # of matrices
+    weight_decay: float = 0.0  # of what is decayed
+    decayed: Literal["kernels", "all"] = "kernels"  # matrices of layers, or every tensor
     clip_norm: float | None = None  # longest gradient; None: not clipped
     warmup_steps: int = 0  # steps in which the learning rate rises
 
@@ -45,12 +47,13 @@ def learning_rate(step: int, base: float, warmup_steps: int, total_steps: int) -
 
 
 def adamw(module: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW that decays only the matrices of linear and convolution layers (the official `kernel` tensors).
+    """AdamW that decays only the matrices of linear and convolution layers (the official `kernel` tensors), or all.
 
     To be made after the module is on its device.
     """
-    decayed = [p for name, p in module.named_parameters() if is_kernel(module, name)]
-    kept = [p for name, p in module.named_parameters() if not is_kernel(module, name)]
+    everything = config.decayed == "all"
+    decayed = [p for name, p in module.named_parameters() if everything or is_kernel(module, name)]
+    kept = [p for name, p in module.named_parameters() if not everything and not is_kernel(module, name)]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],

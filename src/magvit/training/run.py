@@ -1,6 +1,5 @@
 """What both loops need around their steps: a run folder, resuming, records, checkpoints, and an end."""
 
-import json
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -113,7 +112,7 @@ class Run:
         with self.together():
             if fabric.is_global_zero:
                 self.log = RunLog(output, self.start, self.loop.wandb, asdict(config))
-                write_config(output, config.kind, json.loads(json.dumps(asdict(config))))
+                write_config(output, config.kind, asdict(config))
                 for folder, names in WRITTEN:
                     remove_unfinished(output / folder, names)
                 if self.evaluator and self.evaluator.left_out:

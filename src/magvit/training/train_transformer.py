@@ -1,7 +1,8 @@
-"""Stage 2: train the masked transformer with COMMIT (paper section 3.2). One loop, to be read from top to bottom."""
+"""Stage 2: train the masked transformer with COMMIT (paper section 3.2), or the autoregressive baseline.
 
-import math
-from dataclasses import asdict, replace
+One loop, to be read from top to bottom.
+"""
+
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,20 @@ from torch.optim.swa_utils import AveragedModel
 
 from magvit.data.loader import TrainingClips
 from magvit.data.token_cache import TokenCache
-from magvit.model_config import MaskedGenerator, ModelConfig
+from magvit.generation import make_transformer
+from magvit.model_config import AutoregressiveGenerator
 from magvit.pipeline import MagvitPipeline
-from magvit.tasks import CommitLosses, Task, Vocabulary, get_task, sequence_length
+from magvit.tasks import CommitLosses, Task, get_task
 from magvit.training.cache_tokens import check_cache, look_up
 from magvit.training.checks import check_gradients
 from magvit.training.config import TransformerRun
+from magvit.training.design import design
 from magvit.training.engine import THIS_MACHINE, Learner, Machine, average_of, launch, mean_metrics, on_device
 from magvit.training.log import RunLog
-from magvit.training.objectives import commit_objective, draw, tokenize
+from magvit.training.objectives import commit_objective, draw, in_precision, next_token_objective, tokenize
 from magvit.training.processes import over_processes
 from magvit.training.run import Run, check_output
-from magvit.transformer import MaskedTransformer, TransformerConfig
+from magvit.transformer import MaskedTransformer
 
 
 def train_transformer(
@@ -52,12 +55,14 @@ def train_transformer(
     tokenizer, model_config = of_tokenizer.tokenizer, design(config, of_tokenizer.config, clips.classes)
     latent_shape = tokenizer.config.latent_shape(config.data.clip_shape)
     generator = model_config.generator
-    assert isinstance(generator, MaskedGenerator)
+    assert generator is not None
+    autoregressive = isinstance(generator, AutoregressiveGenerator)
+    objective, shown = (next_token_objective, "latent_loss") if autoregressive else (commit_objective, "mask_loss")
 
     fabric = launch(loop, machine)
     torch.manual_seed(loop.seed)
-    transformer = MaskedTransformer(generator.transformer)
-    if config.knows_codebook:
+    transformer = make_transformer(generator)
+    if config.knows_codebook and isinstance(transformer, MaskedTransformer):
         transformer.codebook.copy_(tokenizer.quantizer.codebook.detach())
     transformer.rematerialize = loop.rematerialize
     average: AveragedModel | None = None
@@ -69,7 +74,7 @@ def train_transformer(
     parts: dict[str, Any] = {"transformer": learner} | ({"average": average} if average else {})
 
     def model() -> MagvitPipeline:
-        whole = averaged if average else learner.whole(lambda: MaskedTransformer(transformer.config))
+        whole = averaged if average else learner.whole(lambda: make_transformer(generator))
         return MagvitPipeline(model_config, tokenizer, whole)
 
     run = Run(fabric, config, output, parts, clips, resume=resume, progress=progress)
@@ -82,11 +87,11 @@ def train_transformer(
             if cache is not None:
                 tokenized = look_up(batch, cache.config.conditions, chosen)
             else:
-                with fabric.autocast():
+                with in_precision(config.tokenizes_in, fabric.device):
                     tokenized = tokenize(tokenizer, batch["video"], chosen, config.condition_frames)
             labels = batch["label"].tolist()
             with fabric.no_backward_sync(learner.wrapped, enabled=piece < run.pieces - 1):
-                losses = commit_objective(learner.wrapped, tokenized, draws, labels, generator.vocabulary, config)
+                losses = objective(learner.wrapped, tokenized, draws, labels, generator.vocabulary, config)
                 fabric.backward(losses.total / run.pieces)
             collected.append(losses)
             run.guard.see(done, {"total_loss": losses.total})
@@ -103,8 +108,8 @@ def train_transformer(
                 over_processes(fabric, torch.stack([getattr(losses, name) for losses in collected]).sum(0), "sum")
                 for name in ("sums", "counts")
             )
-            values |= CommitLosses.means(sums, counts) | {"gradient_norm": norm.item(), "lr": rate}
-            run.record(done, values, shown="mask_loss")
+            values |= losses.means(sums, counts) | {"gradient_norm": norm.item(), "lr": rate}
+            run.record(done, values, shown=shown)
         if run.due(done, loop.sample_every):
             pipe = model()
             with run.together():
@@ -117,55 +122,6 @@ def train_transformer(
             run.save(done, model)
             transformer.train()
     return output / "model"
-
-
-def design(config: TransformerRun, tokenizer: ModelConfig, classes: tuple[str, ...]) -> ModelConfig:
-    """The model that a run makes of its tokenizer and the classes of its data."""
-    vocabulary = Vocabulary(
-        tokenizer.tokenizer.codebook_size,
-        len(classes),
-        num_special=16 if config.task_tokens else 1,
-        separate_inpainting_token=config.separate_inpainting_token,
-    )
-    tasks = [get_task(name) for name in config.tasks]
-    latent_shape = tokenizer.tokenizer.latent_shape(config.data.clip_shape)
-    blank = torch.zeros(1, 3, *config.data.clip_shape)
-    if not 1 <= config.condition_frames < config.data.clip_shape[0]:
-        expected = f"expected 1 to {config.data.clip_shape[0] - 1}"
-        raise ValueError(f"condition_frames is {config.condition_frames}, {expected}")
-    given = [
-        math.prod(latent_shape)  # at most; of the other tasks exactly
-        if task.family == "free"
-        else int(task.condition(blank, latent_shape, config.condition_frames).cond_token_mask.sum())
-        for task in tasks
-    ]
-    codes = tokenizer.tokenizer
-    transformer = TransformerConfig(
-        vocab_size=vocabulary.size,
-        max_length=sequence_length(vocabulary, math.prod(latent_shape), config.mask_mode, max(given)),
-        num_segments=config.num_segments,
-        block=config.block,
-        grid=latent_shape if config.block == "modern" else None,
-        codebook=(codes.codebook_size, codes.codebook_dim) if config.knows_codebook else None,
-        **asdict(config.size),
-    )
-    without_class = config.label_dropout > 0 or not classes or not all(task.class_conditional for task in tasks)
-    return ModelConfig(
-        tokenizer=tokenizer.tokenizer,
-        clip_shape=config.data.clip_shape,
-        generator=MaskedGenerator(
-            transformer=transformer,
-            vocabulary=vocabulary,
-            mask_mode=config.mask_mode,
-            tasks=tuple(task.name for task in tasks),
-            unconditional=without_class,
-            decoding=replace(config.decoding, num_steps=min(config.decoding.num_steps, math.prod(latent_shape))),
-            task_decoding=config.task_decoding,
-        ),
-        classes=classes,
-        condition_frames=config.condition_frames,
-        fps=config.data.fps,
-    )
 
 
 def sample(log: RunLog, step: int, pipe: MagvitPipeline, task: Task, batch: dict[str, Tensor]) -> None:

@@ -45,6 +45,11 @@ SOURCES: dict[str, DataSet] = {
         {"trainval": 850 * 6, "test": 150 * 6},
         stated_by="1,000 scenes, 850 of them in trainval, each of six cameras",
     ),
+    "nuscenes-front": DataSet(
+        partial(nuscenes.read, camera="CAM_FRONT", num_frames=32),
+        {"train": 5400, "validation": 600},
+        stated_by="MAGVIT's paper (5.4K and 0.6K); which clips are which it does not say",
+    ),
     "objectron": DataSet(objectron.read, {"all": 14588}, 9, "the table in its repository, summed over the classes"),
     "folder": DataSet(folder.read),
 }

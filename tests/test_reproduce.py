@@ -1,0 +1,196 @@
+import json
+import shutil
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+
+from magvit.cli import main
+from magvit.evaluation.protocols import RealSet
+from magvit.nn.attention import TransformerSize
+from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
+from magvit.reproduce.cluster import write_scripts
+from magvit.reproduce.outcome import Cell, Outcome, gather, verdicts_of
+from magvit.reproduce.paper import PAPER
+from magvit.reproduce.plan import Job, cells, jobs_of
+from magvit.reproduce.tables import TABLES, table_named
+from magvit.reproduce.tiny import TINY
+from magvit.reproduce.work import Laboratory, do_all
+from magvit.training.config import TransformerRun
+from magvit.training.run import Run
+
+SMALL = TransformerSize(hidden_size=16, num_layers=1, num_heads=2, mlp_size=32, dropout=0.0)
+
+
+def shortened(make):
+    run = make()
+    loop = replace(run.loop, num_steps=3, global_batch_size=2, checkpoint_every=1, sample_every=3, log_every=1)
+    if isinstance(run, TransformerRun):
+        return replace(run, loop=loop, size=SMALL)
+    size = replace(run.tokenizer, base_channels=8, codebook_size=16, linear_path=False)
+    return replace(run, loop=loop, quantizer_start=0, codebook_init="uniform", tokenizer=size)
+
+
+SHORT = replace(
+    TINY,
+    models={name: partial(shortened, make) for name, make in TINY.models.items()},
+    protocols={
+        name: (replace(part, num_samples=4, metrics=("pushing_fd",), real=RealSet("center", count=4, split="")),)
+        for name, (part,) in TINY.protocols.items()
+    },
+    token_epochs=0,
+)
+TABLE = table_named("table5").only(("latent masking", "COMMIT, all losses"))
+TABLE = replace(
+    TABLE,
+    columns=TABLE.columns[:1],
+    rows=tuple(replace(row, published=(1.0,), models=row.models[:1]) for row in TABLE.rows),
+    claims=TABLE.claims[:1],
+)
+
+
+MADE = [(scale, table) for scale in (PAPER, TINY) for table in TABLES.values() if any(cells(table, scale))]
+
+
+def test_the_papers_scale_makes_every_row_that_is_not_quoted():
+    missing = {(scale.name, table.name) for scale in (PAPER, TINY) for table in TABLES.values()}
+    missing -= {(scale.name, table.name) for scale, table in MADE}
+    assert missing == {("tiny", "table3"), ("tiny", "table13")}
+    for table in TABLES.values():
+        made = {row.name for row, _, _ in cells(table, PAPER)}
+        assert made == {row.name for row in table.rows if row.models != (None,)}, table.name
+
+
+@pytest.mark.parametrize(("scale", "table"), MADE, ids=lambda value: value.name)
+def test_every_job_comes_after_what_it_needs_and_is_there_once(scale, table):
+    jobs = jobs_of(table, scale, seeds=2)
+    done = set()
+    for job in jobs:
+        assert done >= set(job.needs)
+        assert job.name not in done
+        done.add(job.name)
+    evaluations = [job for job in jobs if job.kind == "evaluate"]
+    assert {job.seed for job in evaluations} == {0, 1}
+    for job in jobs:
+        if job.kind == "train":
+            assert scale.run(job.model, job.seed, lambda model: model).loop.seed == job.seed
+
+
+def test_tables_share_what_they_have_in_common():
+    names = [{job.name for job in jobs_of(TABLES[name], TINY, seeds=1)} for name in ("table4", "table5", "table6")]
+    assert "train/magvit-b-unc-bair/seed-0" in set.intersection(*names)
+
+
+def test_ablations_at_the_papers_scale_differ_from_their_recipe_in_one_thing():
+    recipe = TRANSFORMER_RECIPES["magvit-b-fp-bair"]()
+    assert PAPER.models["magvit-b-fp-mask-bair"]() == replace(recipe, losses=("mask",))
+    assert PAPER.models["magvit-b-fp-bair"]() == recipe
+    started = TOKENIZER_RECIPES["3dvq-b-ucf101"]()
+    assert PAPER.models["3dvq-b-average-ucf101"]() == replace(started, inflation="average")
+    assert PAPER.needs("3dvq-b-scratch-ucf101") is None
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_killed_table_goes_on_and_equals_an_unbroken_one(tmp_path, monkeypatch):
+    torch.set_num_threads(1)
+    jobs = jobs_of(TABLE, SHORT, seeds=1)
+    whole, broken = (Laboratory(SHORT, tmp_path / name, {}) for name in ("whole", "broken"))
+    do_all(jobs, whole, lambda sentence: None)
+    killed = []
+
+    def save_and_die(self, done, model, save=Run.save):
+        save(self, done, model)
+        if done == 2 and self.output not in killed:
+            killed.append(self.output)
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "save", save_and_die)
+        for _ in range(3):  # the tokenizer and both transformers
+            with pytest.raises(Killed):
+                do_all(jobs, broken, lambda sentence: None)
+        do_all(jobs, broken, lambda sentence: None)
+    assert len(killed) == 3
+    outcomes = [gather(TABLE, SHORT, 1, laboratory.folder) for laboratory in (whole, broken)]
+    assert outcomes[0] == outcomes[1]
+    outcomes[0].save(tmp_path / "table")
+    stored = json.loads((tmp_path / "table" / "results.json").read_text())
+    assert [cell["row"] for cell in stored["cells"]] == ["latent masking", "COMMIT, all losses"]
+    assert (tmp_path / "table" / "plot.png").stat().st_size > 1000
+    said = []
+    do_all(jobs, whole, said.append)
+    assert not said
+    other = replace(SHORT, models={**SHORT.models, "magvit-b-fp-bair": SHORT.models["magvit-b-fp-mask-bair"]})
+    with pytest.raises(ValueError, match="holds another training, with another losses"):
+        do_all(jobs, Laboratory(other, whole.folder, {}), said.append)
+    shutil.rmtree(whole.folder)
+
+
+def test_a_claim_holds_where_its_interval_leaves_zero_out():
+    def cell(row, *values):
+        return Cell(row, "FP", "psnr", values, sum(values) / len(values), None, 1.0)
+
+    better, worse = "COMMIT, all losses", "latent masking"
+    for theirs, holds in (((1.0, 1.1, 0.9), "yes"), ((1.5, 3.0, 1.0), "unsure (yes)"), ((3.0, 3.1, 3.0), "no")):
+        found = {(better, "FP"): cell(better, 2.0, 2.1, 2.0), (worse, "FP"): cell(worse, *theirs)}
+        (verdict,) = verdicts_of(TABLE, found)
+        assert (verdict.holds, len(verdict.differences)) == (holds, 3)
+
+
+def test_a_table_shows_ours_over_the_published_and_what_is_quoted():
+    table = table_named("table6")
+    made = tuple(
+        Cell(row.name, column.name, "pushing_fd", (10.0, 12.0), 11.0, 12.7, row.published[1])
+        for row, column, _ in cells(table, TINY)
+    )
+    text = Outcome(table, "tiny", made, ()).markdown()
+    assert "| MAGVIT, 3D-VQ | (76) | 11 ± 13 (48) |" in text
+    assert "| MaskViT, quoted | (94) |  |" in text
+
+
+def test_scripts_for_a_cluster_wait_for_what_they_need(tmp_path):
+    jobs = jobs_of(table_named("table7").only(("3D-VQ-B, central",)), PAPER, seeds=1)
+    submit = write_scripts(jobs, tmp_path, lambda job: ["magvit", "reproduce", "table7", "--only", job.name], 8)
+    lines = submit.read_text().splitlines()[3:]
+    assert [line.partition("=")[0] for line in lines] == [f"job{number}" for number in range(len(jobs))]
+    assert "--dependency" not in lines[0]
+    assert "--dependency=afterok:$job0 " in lines[1]
+    first = (tmp_path / f"000-{jobs[0].name.replace('/', '-')}.sh").read_text()
+    assert "#SBATCH --gpus-per-node=8" in first
+    assert f"--only {jobs[0].name} --devices 8" in first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["table9"], "unknown table 'table9', expected one of table1"),
+        (["table5", "--rows", "mine"], "table5 has no row 'mine', but latent masking, "),
+        (["table5", "--seeds", "0"], "seeds is 0, expected at least 1"),
+        (["table5", "--scale", "paper"], "the folder of bair is not given: add --data bair FOLDER"),
+        (["table5", "--only", "train/x"], "table5 has no job 'train/x'"),
+        (["table7", "--rows", "TATS"], "table7 has no row that can be made at the tiny scale"),
+    ],
+)
+def test_wrong_requests_are_one_line(arguments, told, tmp_path, capsys):
+    assert main(["reproduce", *arguments, "--output", str(tmp_path / "out")]) == 2
+    captured = capsys.readouterr()
+    assert told in captured.err
+    assert captured.err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_lists_the_jobs_and_does_nothing(tmp_path, capsys):
+    assert main(["reproduce", "table4", "--seeds", "1", "--dry-run", "--output", str(tmp_path / "out")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any("train/magvit-l-mt-bair/seed-0" in line for line in lines)
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_of_jobs_tell_how_a_condition_enters():
+    plain, masked = (Job("evaluate", "m", 0, "p", mask_mode=mode) for mode in ("trained", "latent_masking"))
+    assert plain.name == "evaluate/p/m/seed-0"
+    assert masked.name == "evaluate/p/m-latent_masking/seed-0"
