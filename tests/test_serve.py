@@ -17,10 +17,10 @@ from magvit.cli import main
 from magvit.cli.serve import is_local
 from magvit.pipeline import MagvitPipeline
 from magvit.serve.making import Done, Step, Workshop
-from magvit.serve.pictures import FIXED, NEW, OPEN, step_pictures, steps_sheet
+from magvit.serve.pictures import FIXED, GAP, NEW, OPEN, PANEL_HEIGHT, given_of, hatching, step_pictures, steps_sheet
 from magvit.serve.uploads import LARGEST_SIDE, Limits, check_upload, taken
 from magvit.serve.visitors import POLICY, Guard, Rate, sweep
-from magvit.serve.wishes import APPLICATIONS, WORKS, Wish, works_of
+from magvit.serve.wishes import APPLICATIONS, WORKS, Wish, plan_of, works_of
 from magvit.tasks import TASKS
 from magvit.video import Sink, Source, read_metadata, write_video
 from magvit.video.images import image_size
@@ -69,10 +69,11 @@ def test_steps_come_before_the_files(shop: Workshop, clip: Source, name: str) ->
     assert len(numbers) >= 4
     assert numbers[-1] == steps[-1].total  # type: ignore[union-attr]
     assert steps[-1].share == 1  # type: ignore[union-attr]
-    panels = 1 if not work.task.needs_video else 2 if name in ("animate", "panorama") else 3
+    hidden = name not in ("animate", "extend", "panorama")  # where something of the original is
+    panels = 1 if not work.task.needs_video else 2 + hidden
     sides, made = Source.open(done.sides), Source.open(done.clip)
     assert sides.num_frames == made.num_frames == (12 if name == "extend" else CLIP_SHAPE[0])
-    assert sides.width >= panels * sides.height * 0.8
+    assert sides.width == panels * (PANEL_HEIGHT + GAP) - GAP
     told = json.loads(done.settings.read_text())
     assert told["wish"]["work"] == name
     assert told["seed"] == 3
@@ -161,6 +162,24 @@ def test_a_map_tells_open_fixed_and_new_tokens() -> None:
     colours = tokens[1::side, 1::side][:4, :2].astype(float) / 255
     for at, colour in (((0, 0), FIXED), ((0, 1), NEW), ((2, 0), OPEN)):
         assert np.abs(colours[at] - colour).max() < 0.01
+
+
+@pytest.mark.parametrize("name", ["frame_prediction", "outpainting_dynamic", "extend", "remove", "panorama"])
+def test_what_is_given_is_the_clips_and_the_rest_is_hatched(pipe: MagvitPipeline, clip: Source, name: str) -> None:
+    plan = plan_of(pipe.config, Wish(name, seconds=0.5, box=BOX if WORKS[name].needs_box else None), clip)
+    given = given_of(plan)
+    frames = torch.stack(list(clip.frames()), 1).float() / 255
+    if name == "panorama":
+        assert torch.equal(given[..., 8:24], frames)
+        assert torch.equal(given[:, 0, :, :8], hatching(16, 32)[..., :8])
+        return
+    held = torch.cat([frames, frames[:, -1:].expand(-1, given.shape[1] - 8, -1, -1)], 1)
+    stripes = hatching(16, 16)[:, None].expand_as(held)
+    known = (given == held).all(0)
+    assert 0 < known.float().mean() < 1
+    assert torch.equal(given, torch.where(known, held, stripes))
+    assert torch.allclose(given_of(plan, 0.5), torch.where(known, held, (held + stripes) / 2))
+    assert known[:8].all() == (name == "extend")
 
 
 def test_a_sheet_leaves_out_steps_of_another_size() -> None:

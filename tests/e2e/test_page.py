@@ -114,7 +114,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 @pytest.mark.parametrize("name", ["frame_prediction", "class_generation", "animate", "extend", "panorama", "remove"])
 def test_from_an_upload_to_a_video_with_its_settings(page: Page, tmp_path: Path, name: str) -> None:
     write_video(tmp_path / "mine.mp4", random_clip(16, 64, 64), 8)
-    *steps, (state, _, _, sides, files) = page.make(tmp_path / "mine.mp4", work=name, seed=5)
+    *steps, (state, sides, _, files) = page.make(tmp_path / "mine.mp4", work=name, seed=5)
     assert re.fullmatch(r"<p>Done in [\d.]+ seconds\.</p>", state)
     assert sum("of the tokens are fixed" in step[0] for step in steps) >= 4
     assert Source.open(sides["video"] if isinstance(sides, dict) else sides).num_frames >= 8
@@ -165,7 +165,7 @@ def test_twenty_visitors_at_once(page: Page) -> None:
     before = page.memory()
 
     def visit(number: int) -> tuple[int, int]:
-        *_, (_, _, _, _, files) = page.make(None, clients[number], seed=number)
+        *_, (_, _, _, files) = page.make(None, clients[number], seed=number)
         return number, json.loads(Path(files[3]).read_text())["seed"]
 
     with ThreadPoolExecutor(20) as visitors:

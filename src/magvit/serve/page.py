@@ -1,6 +1,5 @@
 """The page: what can be chosen, the steps while they are made, and the result. What is done is in `making`."""
 
-import html
 import shutil
 import threading
 import traceback
@@ -11,8 +10,9 @@ from typing import Any
 
 import gradio
 
+from magvit.serve.looks import figure, said
 from magvit.serve.making import Step, Workshop
-from magvit.serve.pictures import Picture, frames_of, known_at_first, marked
+from magvit.serve.pictures import GAP, Clip, beside, given_of, moments
 from magvit.serve.uploads import SUFFIXES, check_upload, taken
 from magvit.serve.visitors import Rate
 from magvit.serve.wishes import APPLICATIONS, MOST_SECONDS, WORKS, Wish, decoding_of, plan_of, works_of
@@ -21,16 +21,11 @@ from magvit.video import Source
 Tell = Callable[[BaseException], str | None]
 """One sentence for a visitor's error, None for a bug."""
 FIRST = "Choose what to make, then press Make."
-CSS = """
-#magvit { max-width: 1200px; margin: 0 auto; }
-#state { font-weight: 600; min-height: 1.5em; }
-#frame img, #picture img, #tokens img { image-rendering: pixelated; }
-"""
-JS = """() => {
-  document.documentElement.lang = 'en';
-  const state = document.getElementById('state');
-  if (state) { state.setAttribute('role', 'status'); state.setAttribute('aria-live', 'polite'); }
-}"""
+SHADOW = 0.45
+"""So much of what is not given is seen below the stripes."""
+BOX = (20, 15, 70, 60)
+"""Left, top, right and bottom at first, in percent: around what is pushed in the first drawn clip."""
+SIDES = ("left", "top", "right", "bottom")
 
 
 def build(shop: Workshop, samples: Mapping[str, Source], tell: Tell) -> gradio.Blocks:
@@ -56,6 +51,7 @@ class _Page:
         self.works = works_of(self.config)
         self.first = next((name for name in ("frame_prediction",) if name in self.works), self.works[0])
         self.rate = Rate(shop.limits.per_minute)
+        self.drawn = next(iter(samples.values()))
         self.looking = threading.BoundedSemaphore(2)  # frames of uploads that are decoded at a time
 
     # --- What is seen ------------------------------------------------------------------------------------------------
@@ -78,21 +74,15 @@ class _Page:
     def _gallery(self) -> dict[str, gradio.Button]:
         """A card for each application: what is given, and a button that makes the rest of it."""
         buttons = {}
-        sample = next(iter(self.samples.values()))
         with gradio.Row():
             for name in (name for name in self.works if name in APPLICATIONS):
                 work = WORKS[name]
-                with gradio.Column(min_width=160):
-                    gradio.Image(
-                        self._frame(Wish(name, box=BOX if work.has_box else None), sample),
-                        label=work.title,
-                        alt_text=f"A drawn clip, from which is made what is hatched. {work.about}",
-                        show_label=False,
-                        buttons=[],
-                        interactive=False,
-                    )
-                    gradio.Markdown(work.about)
-                    buttons[name] = gradio.Button(f"{work.title} a drawn clip", size="sm")
+                given = self._given(Wish(name, box=_box(name, True, BOX)), self.drawn)
+                cells = max(round(4 * given.shape[2] / given.shape[3]), 1)
+                with gradio.Column(min_width=140):
+                    about = f"Of a drawn clip is made what is hatched. {work.about}"
+                    gradio.HTML(figure(work.about, about, beside(moments(given, cells))))
+                    buttons[name] = gradio.Button(work.title, size="sm")
         return buttons
 
     def _choices(self) -> None:
@@ -105,26 +95,20 @@ class _Page:
             self.clip = gradio.File(
                 label=f"Your clip or photo, up to {self.shop.limits.megabytes:g} MB and {self.shop.limits.seconds:g} s",
                 file_types=list(SUFFIXES),
-                height=110,
+                height=150,
             )
             self.start = gradio.Number(0, label="Start in seconds", minimum=0)
-            self.frame = gradio.Image(
-                label="What is given; hatched is made",
-                alt_text="The first frame, what is made of it hatched",
-                elem_id="frame",
-                interactive=False,
-                buttons=[],
-                height=300,
-            )
         self.seconds = gradio.Slider(0.25, MOST_SECONDS, 1, step=0.25, label="Seconds to add", visible=work.has_seconds)
         with gradio.Column(visible=work.has_box) as self.region:
             self.own = gradio.Checkbox(
                 False,
                 label="A box of your own",
-                info="Click two corners on the frame, or move the sliders. Outpainting keeps it, the others make it.",
+                info="Click two corners on a frame, or move the sliders. Outpainting keeps it, the others make it.",
             )
-            sides = zip(("left", "top", "right", "bottom"), (25, 25, 60, 60), strict=True)
-            self.box = [gradio.Slider(0, 100, at, step=1, label=f"Box: {side} side, in %") for side, at in sides]
+            self.box = [
+                gradio.Slider(0, 100, at, step=1, label=f"Box: {side} side, in %")
+                for side, at in zip(SIDES, BOX, strict=True)
+            ]
         classes = list(self.config.classes)
         self.label = gradio.Dropdown(
             classes, value=next(iter(classes), None), label="Class", visible=work.task.class_conditional
@@ -134,42 +118,40 @@ class _Page:
             self.temperature = gradio.Slider(0, 2, decoding.temperature, step=0.05, label="Temperature")
             self.guidance = gradio.Slider(0, 10, decoding.guidance_scale, step=0.25, label="Guidance")
             self.seed = gradio.Number(0, label="Seed", precision=0, minimum=0)
+
+    def _results(self) -> None:
+        self.frames = gradio.Image(
+            label="What is given, at four times; hatched is made",
+            alt_text="Frames at four times of the clip, hatched where they are made",
+            elem_id="given",
+            interactive=False,
+            buttons=[],
+        )
         with gradio.Row():
             self.go = gradio.Button("Make", variant="primary", elem_id="make")
             self.stop = gradio.Button("Stop")
-
-    def _results(self) -> None:
-        self.state = gradio.HTML(_said(FIRST), elem_id="state")
-        still: dict[str, Any] = {"interactive": False, "buttons": ["fullscreen"]}
-        self.picture = gradio.Image(
-            label="The clip so far, at four times",
-            alt_text="Frames decoded after this step",
-            elem_id="picture",
-            **still,
-        )
-        self.tokens = gradio.Image(
-            label="Its tokens: dark are open, light are fixed, orange were fixed by this step",
-            alt_text="A map of the tokens that are fixed after this step",
-            elem_id="tokens",
-            **still,
-        )
+        self.state = gradio.HTML(said(FIRST), elem_id="state")
         self.result = gradio.Video(
-            label="Given, made and original, side by side",
+            label="Result",
             elem_id="result",
             autoplay=True,
             loop=True,
             interactive=False,
             buttons=["download"],
         )
+        self.watched = gradio.HTML(elem_id="steps")
         self.files = gradio.File(
-            label="Download: clip, side by side, steps, settings", interactive=False, file_count="multiple"
+            label="Download: clip, side by side, steps, settings",
+            elem_id="files",
+            interactive=False,
+            file_count="multiple",
         )
 
     # --- What happens ------------------------------------------------------------------------------------------------
 
     def connect(self, blocks: gradio.Blocks) -> None:
         """Which control does what."""
-        self.size, self.corner = gradio.State((1, 1)), gradio.State(None)
+        self.cell, self.corner = gradio.State((1, 1)), gradio.State(None)
         given = [self.work, self.clip, self.sample, self.start, self.own, *self.box]
         self.chosen = [*given, self.seconds, self.label, self.steps, self.temperature, self.guidance, self.seed]
         at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -180,25 +162,26 @@ class _Page:
             [blocks.load, *(control.change for control in given)],
             self.look,
             given,
-            [self.frame, self.size, self.state],
+            [self.frames, self.cell, self.state],
             trigger_mode="always_last",
             **at_once,
         )
-        self.frame.select(self.click, [self.size, self.corner], [self.corner, self.own, *self.box], **at_once)
-        shown = [self.state, self.picture, self.tokens, self.result, self.files]
+        clicked = [self.corner, self.state, self.own, *self.box]
+        self.frames.select(self.click, [self.work, self.cell, self.corner], clicked, **at_once)
+        shown = [self.state, self.result, self.watched, self.files]
         how: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", "show_progress": "minimal"}
-        runs = [self.go.click(self.make, self.chosen, shown, scroll_to_output=True, api_name="make", **how)]
+        runs = [self.go.click(self.make, self.chosen, shown, api_name="make", **how)]
         for name, button in self.gallery.items():
             prepared = button.click(
-                lambda name=name: [*self.fit(name), None, WORKS[name].needs_box],
+                lambda name=name: [*self.fit(name), None, next(iter(self.samples)), 0, WORKS[name].needs_box, *BOX],
                 None,
-                [*fitting, self.clip, self.own],
+                [*fitting, *given[1:]],
                 **at_once,
             )
             runs.append(
                 prepared.then(self.make, self.chosen, shown, scroll_to_output=True, api_visibility="private", **how)
             )
-        self.stop.click(lambda: _said("Stopped."), None, self.state, cancels=runs, **at_once)
+        self.stop.click(lambda: said("Stopped."), None, self.state, cancels=runs, **at_once)
 
     def fit(self, name: str) -> list[Any]:
         """What fits a task is seen, and its decoding is the model's own."""
@@ -216,23 +199,27 @@ class _Page:
         ]
 
     def look(self, name: str, clip: str | None, sample: str, start: Any, own: bool, *box: Any) -> tuple[Any, ...]:
-        """The frame that is given, and its size."""
+        """What is given, and the size of each of its frames."""
         if not WORKS[name].task.needs_video:
-            return None, (1, 1), _said(FIRST)
+            return None, (1, 1), said(FIRST)
         try:
             wish = Wish(name, start=_number("start", start), box=_box(name, own, box))
-            picture = self._frame(wish, self._source(clip, sample))
+            frames = moments(self._given(wish, self._source(clip, sample)))
         except Exception as error:
             return None, (1, 1), self._failed(error)
-        return picture, picture.shape[:2], _said(FIRST)
+        return beside(frames), frames.shape[2:], said(FIRST)
 
-    def click(self, size: tuple[int, int], corner: Any, event: gradio.SelectData) -> tuple[Any, ...]:
-        """A corner of the box; the second one makes it the box."""
-        at = [min(round(100 * place / side), 100) for place, side in zip(event.index, reversed(size), strict=True)]
+    def click(self, name: str, cell: tuple[int, int], corner: Any, event: gradio.SelectData) -> tuple[Any, ...]:
+        """A corner of the box, on whichever frame; the second one makes it the box."""
+        if not WORKS[name].has_box:
+            return None, *[gradio.skip()] * 6
+        (x, y), (height, width) = event.index, cell
+        at = [min(round(100 * place / side), 100) for place, side in ((x % (width + GAP), width), (y, height))]
         if corner is None:
-            return at, *[gradio.skip()] * 5
+            told = f"A corner of the box is at {at[0]} % and {at[1]} %. Click the opposite one."
+            return at, said(told), *[gradio.skip()] * 5
         (left, right), (top, bottom) = (sorted(pair) for pair in zip(corner, at, strict=True))
-        return None, True, left, top, right, bottom
+        return None, gradio.skip(), True, left, top, right, bottom
 
     def make(self, request: gradio.Request, *chosen: Any) -> Iterator[tuple[Any, ...]]:
         """Steps, then the result."""
@@ -254,29 +241,28 @@ class _Page:
                 seed=int(_number("seed", seed)),
             )
             source = self._source(clip, sample) if WORKS[name].task.needs_video else None
-            yield _said("It is being made."), None, None, None, None
+            yield said("It is being made."), None, "", None
             for item in self.shop.make(wish, source):
                 if isinstance(item, Step):
                     told = f"Step {item.number} of {item.total}: {item.share:.0%} of the tokens are fixed."
-                    yield _said(told), item.picture, item.tokens, keep, keep
+                    yield said(told), keep, _figures(item), keep
                 else:
                     files = [str(path) for path in (item.clip, item.sides, item.steps, item.settings) if path]
-                    yield _said(f"Done in {item.seconds:.1f} seconds."), keep, keep, str(item.sides), files
+                    yield said(f"Done in {item.seconds:.1f} seconds."), str(item.sides), keep, files
         except Exception as error:
-            yield self._failed(error), keep, keep, keep, keep
+            yield self._failed(error), keep, keep, keep
 
     def _source(self, clip: str | None, sample: str) -> Source:
         """The clip of a visitor, or a drawn one."""
         return check_upload(Path(clip), self.shop.limits) if clip else self.samples[sample]
 
-    def _frame(self, wish: Wish, source: Source) -> Picture:
-        """The first frame of what is worked on, and what of it is given."""
+    def _given(self, wish: Wish, source: Source) -> Clip:
+        """What is given of what is worked on, the rest hatched."""
         with self.looking:
             folder = Path(mkdtemp(dir=self.shop.folder))
             try:
                 frames = taken(self.config, source, wish.start, folder / "given", wish.work == "animate")
-                plan = plan_of(self.config, wish, frames)
-                return marked(frames_of(frames)[:, 0], known_at_first(plan))
+                return given_of(plan_of(self.config, wish, frames), SHADOW)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -285,10 +271,7 @@ class _Page:
         if told is None:
             traceback.print_exception(error)
             told = "something went wrong on the machine that serves this page, which has written it to its log"
-        return _said(f"Not done: {told}.")
-
-
-BOX = "0.25,0.25,0.6,0.6"
+        return said(f"Not done: {told}.")
 
 
 def _box(name: str, own: bool, sides: Any) -> str | None:
@@ -304,5 +287,8 @@ def _number(name: str, value: Any) -> float | int:
     return value
 
 
-def _said(text: str) -> str:
-    return f"<p>{html.escape(text)}</p>"
+def _figures(step: Step) -> str:
+    """A step as in Figure 3 of the paper."""
+    so_far = figure("The clip so far, at four times", "Frames decoded after this step", step.picture)
+    told = "Its tokens: dark are open, light are fixed, orange were fixed by this step"
+    return so_far + figure(told, f"A map of the tokens; {step.share:.0%} are fixed", step.tokens)

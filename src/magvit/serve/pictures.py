@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -42,7 +42,7 @@ def step_pictures(video: Clip, settled: TokenMask, before: TokenMask) -> tuple[P
     side = max(shown.shape[2] // h, 3)
     cells = colour.movedim(-1, 0)[:, chosen].repeat_interleave(side, 2).repeat_interleave(side, 3)
     cells[:, :, side - 1 :: side], cells[:, :, :, side - 1 :: side] = 0, 0  # a dark line between tokens
-    return _beside(shown), _beside(cells)
+    return beside(shown), beside(cells)
 
 
 def steps_sheet(steps: Sequence[tuple[Picture, Picture]]) -> Picture:
@@ -69,41 +69,43 @@ def side_by_side(panels: Sequence[tuple[str, Clip]]) -> Clip:
 
 
 def panels_of(plan: Plan | Panorama | None, made: Clip) -> list[tuple[str, Clip]]:
-    """What is shown beside each other of a result: what was given, the result, and the original where there is one."""
+    """What is shown beside each other of a result: what was given, the result, and of the original what was hidden."""
     if plan is None:
         return [("made", made)]
     if isinstance(plan, Panorama):
         return [("given", frames_of(plan.source)), ("panorama", made)]
+    panels = [("given", given_of(plan)), ("made", made)]
     original = frames_of(plan.stretch.source)
-    count, (height, width) = made.shape[1], made.shape[2:]
-    held = original[:, torch.arange(count).clamp(max=original.shape[1] - 1)]
-    known = plan.region.known(0, count, count, height, width)
-    given = torch.where(known[None], held, hatching(height, width)[:, None])
-    panels = [("given", given), ("made", made)]
-    if original.shape[1] > 1:
-        beyond = hatching(height, width)[:, None].expand(-1, max(count - original.shape[1], 0), -1, -1)
-        panels.append(("original", torch.cat([original, beyond], 1)))
+    length = original.shape[1]
+    if length > 1 and not plan.region.known(0, min(length, plan.total), plan.total, *original.shape[2:]).all():
+        panels.append(("original", original))
     return panels
 
 
-def known_at_first(plan: Plan | Panorama) -> Bool[Tensor, "H W"]:
-    """What is given of the first frame, a panorama's source wholly."""
+def given_of(plan: Plan | Panorama, shadow: float = 0) -> Clip:
+    """What is given, and stripes where it is not, through which so much is seen of what the clip has there."""
     if isinstance(plan, Panorama):
-        return torch.ones(plan.source.height, plan.source.width, dtype=torch.bool)
-    source = plan.stretch.source
-    return plan.region.known(0, 1, plan.total, source.height, source.width)[0]
+        frames, margin = frames_of(plan.source), sum(plan.margins)
+        wide = hatching(plan.source.height, plan.source.width + 2 * margin)
+        wide = wide[:, None].repeat(1, frames.shape[1], 1, 1)
+        wide[..., margin:-margin] = frames
+        return wide
+    original = frames_of(plan.stretch.source)
+    held = original[:, torch.arange(plan.total).clamp(max=original.shape[1] - 1)]
+    height, width = original.shape[2:]
+    known = plan.region.known(0, plan.total, plan.total, height, width)
+    return torch.where(known, held, shadow * held + (1 - shadow) * hatching(height, width)[:, None])
+
+
+def moments(clip: Clip, count: int = MOMENTS) -> Clip:
+    """The first frame, the last, and some between them, large enough to be seen."""
+    chosen = torch.linspace(0, clip.shape[1] - 1, min(clip.shape[1], count)).round().long()
+    return enlarged(clip[:, chosen], STEP_SIDE)
 
 
 def frames_of(source: Source) -> Clip:
     """All frames of a short clip."""
     return torch.stack(list(source.frames()), 1).float() / 255
-
-
-def marked(frame: Float[Tensor, "3 H W"], known: Bool[Tensor, "H W"]) -> Picture:
-    """A frame with what is not given hatched, and a line around it, large enough to be seen."""
-    height, width = frame.shape[1:]
-    picture = torch.where(known, frame, 0.45 * frame + 0.55 * hatching(height, width))
-    return _beside(enlarged(picture[:, None], 2 * STEP_SIDE))
 
 
 def hatching(height: int, width: int) -> Float[Tensor, "3 H W"]:
@@ -119,7 +121,7 @@ def enlarged(clip: Clip, height: int) -> Clip:
     return clip.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
 
 
-def _beside(frames: Clip) -> Picture:
+def beside(frames: Clip) -> Picture:
     """Frames as one picture with gaps between them."""
     spaced = functional.pad(frames, (0, GAP), value=1.0)
     return np.ascontiguousarray(to_bytes(spaced.permute(0, 2, 1, 3).flatten(2)[..., :-GAP]).transpose(1, 2, 0))

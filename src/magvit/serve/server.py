@@ -39,10 +39,10 @@ def serve(pipe: MagvitPipeline, host: str, port: int, limits: Limits, tell: Tell
         # before gradio is imported: where it keeps files, and that it calls nobody
         os.environ |= {"GRADIO_TEMP_DIR": str(folder), "GRADIO_ANALYTICS_ENABLED": "False"}
         os.environ |= {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-        import gradio
         from starlette.middleware import Middleware
 
-        from magvit.serve.page import CSS, JS, build
+        from magvit.serve.looks import CSS, JS, theme
+        from magvit.serve.page import build
 
         shop = Workshop(pipe, folder, limits)
         page = build(shop, drawn_samples(pipe, Path(name, "samples")), tell)
@@ -54,7 +54,7 @@ def serve(pipe: MagvitPipeline, host: str, port: int, limits: Limits, tell: Tell
                     server_port=port,
                     max_file_size=round(limits.megabytes * 2**20),
                     app_kwargs={"middleware": [Middleware(Guard, uploads=Rate(limits.per_minute))]},
-                    theme=gradio.themes.Base(primary_hue="blue", font="system-ui", font_mono="monospace"),
+                    theme=theme(),
                     css=CSS,
                     js=JS,
                     share=False,
