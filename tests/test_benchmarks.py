@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from magvit.video import write_video
-from tiny_model import tiny_pipeline
+from tiny_model import random_clip, tiny_pipeline
 
 
 def test_all_numbers_of_both_stages(benchmark, tmp_path, capsys):
@@ -122,3 +122,19 @@ def test_files_of_tokens_beside_h264(benchmark, tmp_path, capsys):
     assert back.shape == clip.shape
     _, fine = tools["h264"](clip, 1, "yuv444p")
     assert tools["quality"](clip, fine) > 40 > tools["quality"](clip, back)
+
+
+def test_how_clips_come_back_is_told_and_shown(benchmark, tmp_path, capsys):
+    tiny_pipeline().save_pretrained(tmp_path / "model")
+    write_video(tmp_path / "clip.mp4", random_clip(8, 20, 30))
+    options = ["--model", str(tmp_path / "model"), "--num-steps", "1"]
+    tasks = ["--tasks", "frame_interpolation", "inpainting_central"]
+    output = ["--output", str(tmp_path / "out")]
+    benchmark("editing")["main"]([str(tmp_path / "clip.mp4"), *tasks, *options, *output, "--duration", "1"])
+    head, _, interpolated, _, refused, _ = capsys.readouterr().out.splitlines()
+    assert interpolated.split(" | ")[2:4] == ["30x20, 8 at 8, 1.000 s"] * 2
+    assert "refused: photo.png is a picture" in refused
+    assert interpolated.count("|") == refused.count("|") == head.count("|")
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"clip_mp4.png", "photo_png.png"}
+    benchmark("large_edits")["main"](["rollout", "--frames", "20", *options])
+    assert capsys.readouterr().out.startswith("20 frames; across seams ")

@@ -59,6 +59,7 @@ COMMANDS = [
     "reconstruct",
     "encode",
     "decode",
+    "serve",
     "presets",
     "shard",
     "tokenize",
@@ -535,7 +536,8 @@ def test_cheap_checks_come_first(
 @pytest.mark.parametrize(
     ("command", "lacking", "extra"),
     [
-        ("demo", "av", "demo"),
+        ("demo", "av", "video"),
+        ("serve", "gradio", "demo"),
         ("generate --task UG --output o.mp4", "PIL", "video"),
         ("reconstruct --input clip.mp4 --output o.mp4", "av", "video"),
         ("shard --data . --output o", "av", "video"),

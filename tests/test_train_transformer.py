@@ -293,6 +293,23 @@ def test_tokens_are_of_the_tokenizers_precision(tokenizer, tmp_path, monkeypatch
     assert set(seen) == {in_bfloat16}
 
 
+def test_regions_are_drawn_where_clips_are_loaded(tokenizer, tmp_path, monkeypatch):
+    """They are those that the task would draw of the same clips, for which a step on a GPU would have to wait."""
+    seen = []
+
+    def spy(tokenizer, video, tasks, frames, known):
+        found, usual = tokenize(tokenizer, video, tasks, frames, known), tokenize(tokenizer, video, tasks, frames)
+        assert all(torch.equal(a, b) for a, b in zip(found, usual, strict=True))
+        assert [bool(given.any()) for given in known] == [task.name == "free" for task in tasks]
+        seen.extend(task.name for task in tasks)
+        return found
+
+    monkeypatch.setattr("magvit.training.train_transformer.tokenize", spy)
+    config = transformer_run(tokenizer, tasks=("free", "frame_prediction"), micro_batch_size=2)
+    train(config, tmp_path)
+    assert {*seen} == {"free", "frame_prediction"}
+
+
 def test_a_clip_of_few_tokens_can_be_trained_on(tokenizer, tmp_path):
     """Past bug: the sample at the end of the run wanted twelve decoding steps of a clip of eight tokens."""
     data = DataConfig(clip_shape=(4, 8, 8), synthetic_share=1.0)

@@ -27,6 +27,7 @@ from magvit.cli.editing import Extend
 from magvit.cli.evaluate import Compare, Evaluate
 from magvit.cli.presets import Presets
 from magvit.cli.reproduce import Reproduce
+from magvit.cli.serve import Serve
 from magvit.cli.shard import Shard
 from magvit.cli.shell import is_told, sentence
 from magvit.cli.tokenize import Tokenize
@@ -56,6 +57,7 @@ COMMANDS: Mapping[str, Callable[..., Command]] = {
     "train": TrainHelp,
     "evaluate": Evaluate,
     "compare": Compare,
+    "serve": Serve,
     "reproduce": Reproduce,
     "doctor": Doctor,
     "benchmark efficiency": Efficiency,

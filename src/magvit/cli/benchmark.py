@@ -9,7 +9,7 @@ from magvit.cli.shell import check_folder
 
 @dataclass(frozen=True)
 class Efficiency:
-    """Time MAGVIT and what the paper compares it with: its Figure 5, and the costs of its Table 6.
+    """Time MAGVIT and what the paper compares it with: Figure 5, and costs of Table 6.
 
         magvit benchmark efficiency
         magvit benchmark efficiency --sizes 128 --methods magvit ar

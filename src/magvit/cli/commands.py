@@ -48,7 +48,7 @@ class Demo:
         """Run the demo."""
         check_folder(self.output)
         check_input(self.input)
-        check_extra("demo", "av", "PIL")
+        check_extra("video", "av", "PIL")
         from magvit.demo import run_demo
         from magvit.device import keep_freed_memory
         from magvit.tasks import TEN_TASKS, get_task

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Make a table of the paper: train, evaluate, and set ours beside the published numbers.
+    """Make a table of the paper: train, evaluate, compare with the published numbers.
 
     What is done already stays: the same command goes on after an interruption, and tables share their models.
 

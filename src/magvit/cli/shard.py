@@ -8,7 +8,7 @@ from magvit.cli.shell import check_extra, check_folder, check_resume
 
 @dataclass(frozen=True)
 class Shard:
-    """Store clips in shards: a few tar files of small videos, which train as the folder did.
+    """Store clips in shards: a few tar files, which train as the folder did.
 
     For example
 

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -131,18 +131,37 @@ def clips_of(config: DataConfig, folder: str, seed: int = 0) -> ClipSet:
     return ClipFolder(folder, config.clip_shape, cache=config.cache, split=config.split, **options)
 
 
+Told = Callable[[int, Clip], Mapping[str, Tensor]]
+"""What else is loaded with a clip: a pure function of its place in the stream of all clips, and of the clip."""
+
+
+class ToldClips(Dataset[dict[str, Any]]):
+    """Clips by place and draw, each with what is `told` of it."""
+
+    def __init__(self, clips: TrainingClips, told: Told):
+        self.clips, self.told = clips, told
+
+    def __getitem__(self, key: tuple[int, tuple[int, int]]) -> dict[str, Any]:
+        place, draw = key
+        clip = self.clips[draw]
+        return {**clip, **self.told(place, clip)}
+
+
 class BatchSampler:
     """The batches of one of `world_size` processes: of the stream cut into batches, every `world_size`-th.
 
-    Together the processes see what one process with a `world_size` times larger batch sees.
+    Together the processes see what one process with a `world_size` times larger batch sees. A key is a draw, or with
+    `places` a place in the stream and the draw there.
     """
 
-    def __init__(self, size: int, seed: int, batch_size: int, start: int, rank: int, world_size: int):
-        self.draws = EndlessSampler(size, seed, start * batch_size * world_size)
+    def __init__(
+        self, size: int, seed: int, batch_size: int, start: int, rank: int, world_size: int, places: bool = False
+    ):
+        self.draws, self.places = EndlessSampler(size, seed, start * batch_size * world_size), places
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        draws = iter(self.draws)
+    def __iter__(self) -> Iterator[list[Any]]:
+        draws: Iterator[Any] = enumerate(self.draws, self.draws.start) if self.places else iter(self.draws)
         while True:
             for process in range(self.world_size):
                 batch = list(islice(draws, self.batch_size))
@@ -189,17 +208,21 @@ def make_loader(
     rank: int = 0,
     world_size: int = 1,
     pin_memory: bool = False,
+    told: Told | None = None,
 ) -> DataLoader[Any]:
     """Endless batches from this process's batch `start` on: the items of `clips`, stacked.
 
-    Of clips `{"video": [B, 3, T, H, W], "label": [B], "index": [B]}`; of a token cache see `TokenEntry`.
+    Of clips `{"video": [B, 3, T, H, W], "label": [B], "index": [B]}`, and what is `told` of each; of a token cache,
+    which goes without, see `TokenEntry`.
     """
     options: dict[str, Any] = {
-        "batch_sampler": BatchSampler(len(clips), seed, batch_size, start, rank, world_size),
+        "batch_sampler": BatchSampler(len(clips), seed, batch_size, start, rank, world_size, told is not None),
         "num_workers": num_workers,
         "pin_memory": pin_memory,
         "persistent_workers": num_workers > 0,
         "worker_init_fn": _outlive_sigterm if hasattr(signal, "sigwaitinfo") else None,
         "generator": generator_for(seed, start),  # or it draws from the global one, which the networks' dropout shares
     }
-    return PipedLoader(clips, **options) if isinstance(clips, TokenCache) else WatchedLoader(clips, **options)
+    if isinstance(clips, TokenCache):
+        return PipedLoader(clips, **options)
+    return WatchedLoader(clips if told is None else ToldClips(clips, told), **options)

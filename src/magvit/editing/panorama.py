@@ -16,7 +16,7 @@ from torch import Tensor
 from magvit.data.user_clips import VideoSource
 from magvit.editing.canvas import Number, Stretch
 from magvit.editing.edit import Size, arguments, canvas_for, open_source, plan_edit
-from magvit.editing.plan import NOTHING, AnyPath, Edited, Plan, Progress
+from magvit.editing.plan import NOTHING, AnyPath, Edited, Plan, Progress, Watch
 from magvit.editing.regions import BoxRegion
 from magvit.model_config import ModelConfig
 from magvit.pipeline import MagvitPipeline
@@ -94,6 +94,7 @@ class Panorama:
         sample: int = 0,
         callback: Progress | None = None,
         metadata: Mapping[str, Any] = NOTHING,
+        watch: Watch | None = None,
     ) -> Edited:
         """As `Plan.run`. What the rounds make is kept as lossless pictures in a temporary folder."""
         counter, total = itertools.count(1), self.num_steps
@@ -109,7 +110,7 @@ class Panorama:
         with tempfile.TemporaryDirectory() as folder:
             plan = self.first
             for number, margin in enumerate((*self.margins[1:], 0)):
-                made = plan.run(pipe, Path(folder) / str(number), sample, step)
+                made = plan.run(pipe, Path(folder) / str(number), sample, step, watch=watch)
                 if not made.num_frames:
                     return replace(made, output=sink.path, width=width)
                 wide = Widened.of(Source.open(made.output, shown.fps), margin)

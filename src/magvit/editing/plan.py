@@ -35,6 +35,8 @@ from magvit.video.sink import Sink
 AnyPath = str | os.PathLike[str]
 Progress = Callable[[int, int], bool | None]
 """`callback(done, total)`: decoding steps. False stops, and nothing is written."""
+Watch = Callable[[DecodingStep], None]
+"""Sees what each decoding step read and made; what it raises ends the work."""
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -136,6 +138,7 @@ class Plan:
         sample: int = 0,
         callback: Progress | None = None,
         metadata: Mapping[str, Any] = NOTHING,
+        watch: Watch | None = None,
     ) -> Edited:
         """Do it with the model, and write.
 
@@ -145,6 +148,7 @@ class Plan:
             sample: another one is another result.
             callback: called after each decoding step; see `Progress`.
             metadata: what the file is to say of itself beside model, input, task, seed, decoding and what was asked.
+            watch: called with what each decoding step made.
 
         Raises:
             ValueError, OSError: the source is damaged, or the output cannot be written, which is then not there.
@@ -156,7 +160,9 @@ class Plan:
         sink = Sink(output, height, width, shown.fps, sound, told, shown.ends(self.total))
         counter = itertools.count(1)
 
-        def step(_: DecodingStep) -> None:
+        def step(made: DecodingStep) -> None:
+            if watch:
+                watch(made)
             if callback and callback(next(counter), self.num_steps) is False:
                 raise _Stopped
 

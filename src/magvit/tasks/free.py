@@ -16,10 +16,14 @@ from magvit.tasks.conditions import Condition, masked
 
 def free(video: Video, latent_shape: Grid) -> Condition:
     """A random part of each clip is given, the rest is zero; see `random_region`."""
+    return masked(video, known_regions(video).to(video.device), latent_shape)
+
+
+def known_regions(video: Video) -> Bool[Tensor, "B 1 T H W"]:
+    """What is given of each clip, on the CPU; waits for the clips."""
     _, _, T, H, W = video.shape
     samples = (video.flatten(1)[:, ::997] * 255).round().long().tolist()
-    known = torch.stack([random_region((T, H, W), generator_for(*sample)) for sample in samples])
-    return masked(video, known[:, None].to(video.device), latent_shape)
+    return torch.stack([random_region((T, H, W), generator_for(*sample)) for sample in samples])[:, None]
 
 
 def random_region(grid: Grid, generator: torch.Generator) -> Bool[Tensor, "T H W"]:

@@ -14,7 +14,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from magvit.data.loader import TrainingClips, make_loader
+from magvit.data.loader import Told, TrainingClips, make_loader
 from magvit.data.token_cache import TokenCache
 from magvit.seeds import generator_for
 from magvit.training.config import LoopConfig
@@ -207,7 +207,12 @@ def mean_metrics(pieces: Iterable[dict[str, Tensor]], fabric: Fabric) -> dict[st
 
 
 def forever(
-    clips: TrainingClips | TokenCache, loop: LoopConfig, size: int, start: int, fabric: Fabric
+    clips: TrainingClips | TokenCache,
+    loop: LoopConfig,
+    size: int,
+    start: int,
+    fabric: Fabric,
+    told: Told | None = None,
 ) -> Iterator[dict[str, Tensor]]:
     """This process's batches of `size` clips from batch `start` on: labels and indices stay on the host, all else goes
     to the engine's device.
@@ -221,6 +226,7 @@ def forever(
         rank=fabric.global_rank,
         world_size=fabric.world_size,
         pin_memory=fabric.device.type == "cuda",
+        told=told,
     )
     for batch in loader:
         yield {name: part if name in ("label", "index") else fabric.to_device(part) for name, part in batch.items()}

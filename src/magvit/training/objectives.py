@@ -10,11 +10,11 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from magvit.seeds import generator_for
-from magvit.shapes import Grid, TokenMask, Tokens, Video
+from magvit.shapes import Clip, Grid, TokenMask, Tokens, Video
 from magvit.tasks import (
     CommitLosses,
     SequenceLayout,
@@ -22,6 +22,7 @@ from magvit.tasks import (
     Vocabulary,
     commit_losses,
     cross_entropy,
+    get_task,
     lay_out,
     mask_ratio,
     mask_tokens,
@@ -30,6 +31,8 @@ from magvit.tasks import (
     sequence_loss,
     shift_right,
 )
+from magvit.tasks.conditions import masked
+from magvit.tasks.free import known_regions
 from magvit.tokenizer import Discriminator, TokenizerOutput, VideoTokenizer
 from magvit.tokenizer.losses import (
     LeCam,
@@ -161,8 +164,7 @@ def draw(config: TransformerRun, tasks: Sequence[Task], position: int, step: int
     draws where an even spread of them begins.
     """
     generator = generator_for(config.loop.seed, position)
-    weights = torch.tensor(config.task_weights or (1.0,) * len(tasks))
-    task = tasks[int(torch.multinomial(weights, 1, generator=generator))]
+    task = _draw_task(config, tasks, generator)
     score = sample_mask_score(torch.Size((1, *latent_shape)), generator)[0]
     of_ratio = generator_for(config.loop.seed, -1, step) if config.ratio_per_batch else generator
     ratio = sample_mask_ratio(1, score.numel(), of_ratio, schedule=config.mask_schedule)
@@ -174,21 +176,47 @@ def draw(config: TransformerRun, tasks: Sequence[Task], position: int, step: int
     return Draw(task, ratio[0], score, drops_label)
 
 
+def _draw_task(config: TransformerRun, tasks: Sequence[Task], generator: torch.Generator) -> Task:
+    weights = torch.tensor(config.task_weights or (1.0,) * len(tasks))
+    return tasks[int(torch.multinomial(weights, 1, generator=generator))]
+
+
+def told_region(config: TransformerRun, place: int, clip: Clip) -> dict[str, Tensor]:
+    """Which pixels the task `free` gives of a clip, drawn where the clip is loaded, and False all over for other tasks.
+
+    To draw it takes the host longer than a GPU the step, and it is seeded by pixels, for which the host would wait.
+    """
+    tasks = [get_task(name) for name in config.tasks]
+    task = _draw_task(config, tasks, generator_for(config.loop.seed, place))
+    if task.family == "free":
+        return {"known": known_regions(clip["video"][None])[0]}
+    return {"known": torch.zeros(1, *clip["video"].shape[1:], dtype=torch.bool)}
+
+
 def in_precision(precision: str, device: torch.device) -> torch.autocast:
     """What a tokenizer runs under."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 @torch.no_grad()
-def tokenize(tokenizer: VideoTokenizer, video: Video, tasks: Sequence[Task], condition_frames: int) -> Tokenized:
-    """Encode clips and the condition videos of their tasks in one pass."""
+def tokenize(
+    tokenizer: VideoTokenizer,
+    video: Video,
+    tasks: Sequence[Task],
+    condition_frames: int,
+    known: Bool[Tensor, "B 1 T H W"] | None = None,
+) -> Tokenized:
+    """Encode clips and the condition videos of their tasks in one pass; `known` are regions told before, if any."""
     latent_shape = tokenizer.config.latent_shape((video.shape[2], video.shape[3], video.shape[4]))
     cond_token_mask = torch.zeros(len(video), *latent_shape, dtype=torch.bool, device=video.device)
     cond_videos, shown = [], []
     for task in dict.fromkeys(tasks):
         members = torch.tensor([i for i, other in enumerate(tasks) if other == task])
         members = members.to(video.device, non_blocking=True)
-        condition = task.condition(video[members], latent_shape, condition_frames)
+        if task.family == "free" and known is not None:
+            condition = masked(video[members], known[members], latent_shape)
+        else:
+            condition = task.condition(video[members], latent_shape, condition_frames)
         cond_token_mask[members] = condition.cond_token_mask
         if task.needs_video:
             cond_videos.append(condition.cond_video)

@@ -13,7 +13,7 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
-from magvit.data.loader import TrainingClips
+from magvit.data.loader import Told, TrainingClips
 from magvit.data.token_cache import TokenCache
 from magvit.pipeline import MagvitPipeline
 from magvit.storage import check_kind, is_locked, locked, remove_unfinished
@@ -57,6 +57,7 @@ class Run:
         clips: what is trained on, as batches hold it.
         resume: go on from the newest checkpoint, if there is one.
         progress: show a bar, and say at the end what was written.
+        told: what else is loaded with a clip.
 
     Attributes:
         start: the step to begin with.
@@ -78,7 +79,9 @@ class Run:
         *,
         resume: bool,
         progress: bool,
+        told: Told | None = None,
     ):
+        self.told = told
         self.fabric, self.loop, self.output, self.parts = fabric, config.loop, output, parts
         self.progress = progress
         self.held = ExitStack()
@@ -124,7 +127,7 @@ class Run:
                 self.guard.warn(self.start, check_schedule(name, part, self.loop.num_steps))
         self.stop = StopRequest(fabric)
         self.size, self.pieces = micro_batches(self.loop, fabric.world_size)
-        self._stream = forever(clips, self.loop, self.size, self.start * self.pieces, fabric)
+        self._stream = forever(clips, self.loop, self.size, self.start * self.pieces, fabric, self.told)
         self.bar = tqdm(
             initial=self.start,
             total=self.loop.num_steps,

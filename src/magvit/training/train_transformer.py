@@ -3,6 +3,7 @@
 One loop, to be read from top to bottom.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from magvit.training.config import TransformerRun
 from magvit.training.design import design
 from magvit.training.engine import THIS_MACHINE, Learner, Machine, average_of, launch, mean_metrics, on_device
 from magvit.training.log import RunLog
-from magvit.training.objectives import commit_objective, draw, in_precision, next_token_objective, tokenize
+from magvit.training.objectives import commit_objective, draw, in_precision, next_token_objective, tokenize, told_region
 from magvit.training.processes import over_processes
 from magvit.training.run import Run, check_output
 from magvit.transformer import MaskedTransformer
@@ -77,7 +78,9 @@ def train_transformer(
         whole = averaged if average else learner.whole(lambda: make_transformer(generator))
         return MagvitPipeline(model_config, tokenizer, whole)
 
-    run = Run(fabric, config, output, parts, clips, resume=resume, progress=progress)
+    shows_regions = cache is None and any(task.family == "free" for task in tasks)
+    told = partial(told_region, config) if shows_regions else None
+    run = Run(fabric, config, output, parts, clips, resume=resume, progress=progress, told=told)
     for step in run.steps():
         done = step + 1
         collected: list[CommitLosses] = []
@@ -88,7 +91,7 @@ def train_transformer(
                 tokenized = look_up(batch, cache.config.conditions, chosen)
             else:
                 with in_precision(config.tokenizes_in, fabric.device):
-                    tokenized = tokenize(tokenizer, batch["video"], chosen, config.condition_frames)
+                    tokenized = tokenize(tokenizer, batch["video"], chosen, config.condition_frames, batch.get("known"))
             labels = batch["label"].tolist()
             with fabric.no_backward_sync(learner.wrapped, enabled=piece < run.pieces - 1):
                 losses = objective(learner.wrapped, tokenized, draws, labels, generator.vocabulary, config)
