@@ -143,7 +143,9 @@ def generate_windows(
     """
     given = condition.cond_token_mask.to(pipe.device)
     window = pipe.config.tokenizer.latent_shape(pipe.config.clip_shape)
-    if _grid(given) == window and settled is None:
+    masked = isinstance(pipe.config.generator, MaskedGenerator)
+    guessed = masked and still is not None and decoding.stillness > 0
+    if _grid(given) == window and settled is None and not guessed:
         pipe.config.check_condition(condition)
         cond_tokens = pipe.encode_condition(condition)
         return pipe.generate_tokens(task, cond_tokens, given, [label], decoding, [generator], callback)
