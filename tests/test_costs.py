@@ -198,7 +198,7 @@ def test_told(flops, text):
 def test_every_recipe_finds_its_tokenizer(name):
     """With which what its steps cost can be told before either is trained."""
     run, tokenizer = TRANSFORMER_RECIPES[name](), tokenizer_of(name)
-    assert tokenizer.clip_shape == run.data.clip_shape
+    assert tokenizer.clip_shape[1:] == run.data.clip_shape[1:]  # 2D ones learn from fewer frames
     assert sum(clip_flops(run, tokenizer).values()) > 0
 
 
