@@ -15,8 +15,8 @@ CSS = """
 #magvit figure { margin: 0; }
 #magvit figure + figure { margin-top: 0.75rem; }
 #magvit figcaption { font-size: 0.875rem; margin-bottom: 0.25rem; }
-#magvit figure img, #given img { width: 100%; height: auto; object-fit: contain; image-rendering: pixelated; }
-#given .image-frame { width: 100%; }
+#magvit figure img { width: 100%; }
+#magvit img { image-rendering: pixelated; }
 #state { font-weight: 600; min-height: 1.5em; }
 #result video { max-height: 320px; }
 /* titles above what they name, not over it */
@@ -35,13 +35,14 @@ JS = """() => {
 
 def theme() -> gradio.themes.Base:
     """Fonts of the system, and small print with a contrast of 4.5 or more."""
-    quiet, blue = {"": "*neutral_600", "_dark": "*neutral_300"}, {"": "*primary_600", "_dark": "*primary_600"}
+    quiet = {"": "*neutral_600", "_dark": "*neutral_300"}
     colours = {
         f"{name}{mode}": shades[mode]
         for names, shades in (
             (("body_text_color_subdued", "block_info_text_color", "block_title_text_color"), quiet),
             (("block_label_text_color", "input_placeholder_color"), quiet),
-            (("button_primary_background_fill",), blue),
+            (("button_primary_background_fill",), {"": "*primary_600", "_dark": "*primary_600"}),
+            (("link_text_color",), {"": "*primary_700", "_dark": "*primary_300"}),
         )
         for name in names
         for mode in shades

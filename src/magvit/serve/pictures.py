@@ -21,7 +21,7 @@ Picture = np.ndarray
 
 MOMENTS = 4
 """So many times of a clip are shown of each step."""
-STEP_SIDE, PANEL_HEIGHT, CAPTION_HEIGHT, GAP = 160, 224, 28, 4
+STEP_SIDE, GIVEN_SIDE, PANEL_HEIGHT, CAPTION_HEIGHT, GAP = 160, 192, 224, 28, 4
 OPEN, FIXED, NEW = (0.10, 0.12, 0.18), (0.88, 0.90, 0.94), (1.0, 0.62, 0.10)
 """Colours of tokens that are open, fixed, and fixed by this step."""
 
@@ -100,7 +100,7 @@ def given_of(plan: Plan | Panorama, shadow: float = 0) -> Clip:
 def moments(clip: Clip, count: int = MOMENTS) -> Clip:
     """The first frame, the last, and some between them, large enough to be seen."""
     chosen = torch.linspace(0, clip.shape[1] - 1, min(clip.shape[1], count)).round().long()
-    return enlarged(clip[:, chosen], STEP_SIDE)
+    return enlarged(clip[:, chosen], GIVEN_SIDE)
 
 
 def frames_of(source: Source) -> Clip:
