@@ -22,7 +22,7 @@ REACHED = 0.35
 """The share of a machine's FLOP a second that a training is taken to reach."""
 
 
-def job_flops(job: Job, laboratory: Laboratory) -> float:
+def job_flops(job: Job, laboratory: Laboratory) -> int | float:
     """FLOP of a job done from the beginning."""
     scale = laboratory.scale
     run = laboratory.training(Job("train", job.model, job.seed))
