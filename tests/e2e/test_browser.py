@@ -60,7 +60,7 @@ class Visit:
 
     def __init__(self, browser: Any, address: str, **how: Any):
         self.page = browser.new_page(**how)
-        self.page.set_default_timeout(60_000)
+        self.page.set_default_timeout(30_000)
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(address)
@@ -115,6 +115,14 @@ def test_a_wrong_file_is_told_and_the_page_goes_on(visit: Visit, tmp_path: Path)
     visit.told("Not done: words.mp4 ")
     visit.press("Extend")
     visit.told("Done in")
+
+
+def test_buttons_show_what_is_given_to_them(visit: Visit) -> None:
+    for name in ("Remove", "Extend", "Remove"):
+        before = visit.page.get_attribute("#given img", "src")
+        visit.press(name)
+        visit.page.wait_for_function("old => document.querySelector('#given img')?.src !== old", arg=before)
+        visit.told("Done in")
 
 
 def test_stop_and_a_reload_in_the_middle(visit: Visit) -> None:

@@ -158,11 +158,12 @@ class _Page:
         decoding = [self.steps, self.temperature, self.guidance]
         fitting = [self.work, self.given, self.seconds, self.region, self.own, self.label, *decoding]
         self.work.input(self.fit, self.work, fitting, **at_once)
+        seen = [self.frames, self.cell, self.state]
         gradio.on(
             [blocks.load, *(control.change for control in given)],
             self.look,
             given,
-            [self.frames, self.cell, self.state],
+            seen,
             trigger_mode="always_last",
             **at_once,
         )
@@ -177,7 +178,7 @@ class _Page:
                 None,
                 [*fitting, *given[1:]],
                 **at_once,
-            )
+            ).then(self.look, given, seen, **at_once)  # the changes above may be looked at while half of them are made
             runs.append(
                 prepared.then(self.make, self.chosen, shown, scroll_to_output=True, api_visibility="private", **how)
             )
