@@ -128,11 +128,9 @@ def test_buttons_show_what_is_given_to_them(visit: Visit) -> None:
 def test_stop_and_a_reload_in_the_middle(visit: Visit) -> None:
     visit.steps(32)
     visit.press("Make")
-    visit.told("Step ")
     visit.press("Stop")
     visit.told("Stopped.")
     visit.press("Make")
-    visit.told("Step ")
     visit.page.reload()
     visit.ready()
     visit.told("Choose what to make")
