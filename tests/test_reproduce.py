@@ -179,6 +179,8 @@ def test_a_claim_holds_where_its_interval_leaves_zero_out():
         found = {(better, "FP"): cell(better, 2.0, 2.1, 2.0), (worse, "FP"): cell(worse, *theirs)}
         (verdict,) = verdicts_of(TABLE, found)
         assert (verdict.holds, len(verdict.differences)) == (holds, 3)
+    found = {(better, "FP"): cell(better, 2.0), (worse, "FP"): cell(worse, 1.0)}
+    assert [verdict.holds for verdict in verdicts_of(TABLE, found)] == ["yes, by one seed"]
 
 
 def test_a_table_shows_ours_over_the_published_and_what_is_quoted():

@@ -45,7 +45,7 @@ class Verdict:
         says: the claim.
         published: the two numbers in the paper, better and worse.
         differences: by how much the one is better here, for each seed; negative where it is worse.
-        holds: yes or no, where the 95 % interval of the mean difference leaves 0 out; else unsure.
+        holds: yes or no, where the 95 % interval of the mean difference leaves 0 out; else unsure, or by one seed.
     """
 
     says: str
@@ -158,9 +158,12 @@ def verdicts_of(table: Table, found: Mapping[tuple[str, str], Cell]) -> list[Ver
         sign = 1 if METRICS[better.metric].higher_is_better else -1
         differences = tuple(sign * (a - b) for a, b in zip(better.values, worse.values, strict=True))
         spread = over_repeats(differences)
-        sure = spread.interval is not None and abs(spread.mean) > spread.interval
-        holds = ("yes" if spread.mean > 0 else "no") if sure else f"unsure ({'yes' if spread.mean > 0 else 'no'})"
-        verdicts.append(Verdict(claim.says, (published[claim.better], published[claim.worse]), differences, holds))
+        word = "yes" if spread.mean > 0 else "no"
+        if spread.interval is None:
+            word += ", by one seed"
+        elif abs(spread.mean) <= spread.interval:
+            word = f"unsure ({word})"
+        verdicts.append(Verdict(claim.says, (published[claim.better], published[claim.worse]), differences, word))
     return verdicts
 
 
