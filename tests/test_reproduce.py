@@ -1,14 +1,16 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 
-from magvit.cli import main
+from magvit.cli import main, parse_arguments
 from magvit.data.loader import TrainingClips
 from magvit.evaluation.protocols import RealSet
 from magvit.nn.attention import TransformerSize
@@ -203,7 +205,17 @@ def test_scripts_for_a_cluster_wait_for_what_they_need(tmp_path):
     assert "--dependency=afterok:$job0 " in lines[1]
     first = (tmp_path / f"000-{jobs[0].name.replace('/', '-')}.sh").read_text()
     assert "#SBATCH --gpus-per-node=8" in first
+    assert f"#SBATCH --chdir={Path.cwd()}" in first
     assert f"--only {jobs[0].name} --devices 8" in first
+
+
+def test_the_command_of_a_job_is_one_that_can_be_run():
+    asked = parse_arguments(["reproduce", "table5", "--seeds", "2", "--data", "bair", "some folder", "--i3d", "i3d.pt"])
+    job = Job("train", "magvit-b-fp-bair", 1)
+    python, *start, word, table = asked._command(job)[:5]
+    assert subprocess.run([python, *start, "--version"], capture_output=True, check=True).stdout.startswith(b"magvit ")
+    assert (word, table) == ("reproduce", "table5")
+    assert parse_arguments(asked._command(job)[3:]) == replace(asked, only=job.name)
 
 
 @pytest.mark.parametrize(

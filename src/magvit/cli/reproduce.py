@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from magvit.cli.shell import check_extra, check_folder
+from magvit.cli.shell import check_extra, check_folder, ended_in_words
 
 if TYPE_CHECKING:
     from magvit.reproduce.plan import Job
@@ -83,7 +83,8 @@ class Reproduce:
             chosen = [job for job in jobs if job.name == self.only]
             if not chosen:
                 raise ValueError(f"{table.name} has no job {self.only!r}: --dry-run lists them")
-            laboratory.do(chosen[0])
+            with ended_in_words():
+                laboratory.do(chosen[0])
             return
         if self.jobs is not None:
             print(f"wrote {write_scripts(jobs, self.jobs, self._command, laboratory.scale.gpus)}")
@@ -91,7 +92,8 @@ class Reproduce:
         if self.processes > 1:
             do_side_by_side(jobs, laboratory, self._command, self.processes, _say)
         else:
-            do_all(jobs, laboratory, _say)
+            with ended_in_words():
+                do_all(jobs, laboratory, _say)
         outcome = gather(table, laboratory.scale, self.seeds, laboratory.folder)
         folder = laboratory.folder / table.name
         outcome.save(folder)
@@ -116,7 +118,7 @@ class Reproduce:
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         if self.data:
             words += ["--data", *(word for item in self.data.items() for word in item)]
-        return [sys.executable, "-m", "magvit.cli", "reproduce", self.table, *words, "--only", job.name]
+        return [sys.executable, "-m", "magvit", "reproduce", self.table, *words, "--only", job.name]
 
     def _list(self, jobs: "list[Job]", laboratory: "Laboratory") -> None:
         from magvit.costs import told

@@ -1,6 +1,7 @@
 """What the commands share: checks before the work starts, the progress bar, writing results."""
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,6 +101,25 @@ def progress(num_steps: int | None, unit: str = "step") -> Iterator[Callable[[ob
             bar.update()
 
         yield step_done
+
+
+@contextmanager
+def ended_in_words() -> Iterator[None]:
+    """A training that stopped itself is exit code 1; of several processes the first one speaks."""
+    from magvit.training.guards import TrainingStopped
+    from magvit.training.processes import FailedElsewhere, is_first_process
+
+    try:
+        yield
+    except FailedElsewhere:
+        pass  # quietly: the launcher kills the first process, which speaks, when another fails before it
+    except KeyboardInterrupt:
+        if is_first_process():
+            raise
+    except TrainingStopped as stopped:
+        if is_first_process():
+            print(f"magvit: {stopped}", file=sys.stderr)
+            raise SystemExit(1) from None
 
 
 def write_samples(output: Path, batches: "Iterable[tuple[Tensor, Sequence[Mapping[str, Any]]]]", fps: float) -> None:

@@ -1,6 +1,5 @@
 """`magvit train`: each recipe is a command whose options are all the fields of its run config."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, make_dataclass, replace
 from inspect import cleandoc
@@ -9,7 +8,7 @@ from typing import Annotated, Any, get_type_hints
 
 from tyro.conf import Suppress, arg
 
-from magvit.cli.shell import check_extra, check_folder
+from magvit.cli.shell import check_extra, check_folder, ended_in_words
 from magvit.device import keep_freed_memory
 from magvit.hub import resolve
 from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
@@ -38,27 +37,16 @@ class Train:
         check_kind(self.output, self.config.kind)
         if isinstance(self.config, TokenizerRun) and self.config.init_from:
             resolve(self.config.init_from)
-        from magvit.training.guards import TrainingStopped
-        from magvit.training.processes import FailedElsewhere, is_first_process
         from magvit.training.train_tokenizer import train_tokenizer
         from magvit.training.train_transformer import train_transformer
 
         keep_freed_memory()
         options: dict[str, Any] = {"resume": self.resume, "machine": self.machine}
-        try:
+        with ended_in_words():
             if isinstance(self.config, TokenizerRun):
                 train_tokenizer(self.config, self.output, **options)
             else:
                 train_transformer(self.config, self.output, **options)
-        except FailedElsewhere:
-            pass  # quietly: the launcher kills the first process, which speaks, when another fails before it
-        except KeyboardInterrupt:
-            if is_first_process():
-                raise
-        except TrainingStopped as stopped:
-            if is_first_process():
-                print(f"magvit: {stopped}", file=sys.stderr)
-                raise SystemExit(1) from None
 
 
 def command(recipe: Callable[[], Run], default_output: Path, basic: bool) -> Callable[..., Train]:

@@ -32,6 +32,7 @@ def write_scripts(jobs: Sequence[Job], folder: Path, command: Command, gpus: int
             f"#SBATCH --gpus-per-node={count}",
             f"#SBATCH --ntasks-per-node={count}",
             "#SBATCH --nodes=1",
+            f"#SBATCH --chdir={Path.cwd()}",
             "#SBATCH --requeue",
             "#SBATCH --signal=TERM@120",
             f"srun {shlex.join([*command(job), '--devices', str(count)])}",
