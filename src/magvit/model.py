@@ -16,8 +16,15 @@ from magvit.model_card import millions, model_card
 from magvit.model_config import AutoregressiveGenerator, ModelConfig
 from magvit.tasks import TASKS
 from magvit.tokenizer import VideoTokenizer
+from magvit.transformer import MaskedTransformer
 
 Itself = TypeVar("Itself", bound="Model")
+
+
+def compile_for_use(network: VideoTokenizer | MaskedTransformer) -> None:
+    """Compile a network for each batch size that it meets; on a GPU a transformer's pass becomes one CUDA graph."""
+    graph = isinstance(network, MaskedTransformer) and next(network.parameters()).is_cuda
+    network.compile(dynamic=False, mode="reduce-overhead" if graph else None)
 
 
 class Model(hub.Pushed):
@@ -176,6 +183,18 @@ class Model(hub.Pushed):
         for network in (self.tokenizer, self.transformer):
             if network is not None:
                 network.to(where, widened)
+        return self
+
+    def compile(self: Itself) -> Itself:
+        """Let `torch.compile` fuse the networks, once for each batch size at its first use; returns the pipeline.
+
+        That takes tens of seconds, so it is for many clips on a GPU; docs/benchmarks.md says what it brings. Values
+        are the same up to rounding, and so is what is saved. Of an autoregressive model the tokenizer alone is
+        compiled.
+        """
+        compile_for_use(self.tokenizer)
+        if isinstance(self.transformer, MaskedTransformer):
+            compile_for_use(self.transformer)
         return self
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:

@@ -22,6 +22,7 @@ from magvit.benchmark.clock import cheapest, forget_peak, peak_memory, rate_of
 from magvit.benchmark.methods import FRAMES, METHODS, Row
 from magvit.decoding import Decoding
 from magvit.generation import generate
+from magvit.model import compile_for_use
 from magvit.model_config import MaskedGenerator
 from magvit.nn.sampling import sample_tokens
 from magvit.presets import TOKENIZERS, TRANSFORMERS
@@ -44,12 +45,14 @@ class Bench:
         size: of the networks, "b" or "l".
         dtype: of weights and arithmetic.
         repeats: calls, of which the quickest counts.
+        compile: decoders and masked transformers, as `MagvitPipeline.compile` does.
     """
 
     device: torch.device
     size: str = "b"
     dtype: torch.dtype = torch.bfloat16
     repeats: int = 2
+    compile: bool = False
 
     @property
     def whole(self) -> bool:
@@ -62,12 +65,17 @@ class Bench:
 
     def ready(self, network: Any) -> Any:
         """A network in evaluation mode, where and in what it works."""
-        return network.to(self.device, self.dtype).eval()
+        network.to(self.device, self.dtype).eval()
+        if self.compile and isinstance(network, VideoTokenizer | MaskedTransformer):
+            compile_for_use(network)
+        return network
 
     def seconds(self, function: Any) -> float:
         """Of the quickest of the calls, without gradients, in the precision that a pipeline would work in."""
         narrow = self.dtype == torch.bfloat16
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=narrow):
+            if self.compile:
+                function()  # which compiles
             return cheapest(function, self.device, self.repeats)
 
 

@@ -28,6 +28,8 @@ class Efficiency:
     """Of the networks."""
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     """Of weights and arithmetic."""
+    compile: bool = False
+    """Compile the masked transformers and the decoders (torch.compile), as MagvitPipeline.compile does."""
     repeats: int = 2
     """Calls of each, of which the quickest counts."""
     device: str = "auto"
@@ -50,11 +52,12 @@ class Efficiency:
             raise ValueError(f"repeats is {self.repeats}, expected at least 1")
         if not self.sizes:
             raise ValueError("sizes are none, expected at least one")
-        bench = Bench(usable_device(self.device), self.size, usable_dtype(self.precision), self.repeats)
+        bench = Bench(usable_device(self.device), self.size, usable_dtype(self.precision), self.repeats, self.compile)
         for pixels in self.sizes:
             bench.tokenizer("3dvq", pixels).latent_shape((FRAMES, pixels, pixels))
         keep_freed_memory()
-        about = machine(bench.device) | {"precision": self.precision, "date": str(date.today())}
+        about = machine(bench.device) | {"precision": self.precision, "compiled": self.compile}
+        about["date"] = str(date.today())
         alone = bench.device.type == "cpu" and about["threads"] == 1
         about |= {"size": self.size, "clock": "processor time" if alone else "time of day"}
         best, found = ceilings(bench), []

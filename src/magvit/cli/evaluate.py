@@ -100,6 +100,8 @@ class Evaluate:
     """Of the model; metrics are always computed in float32 or better."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
+    compile: bool = False
+    """Compile the model first (torch.compile): a minute at the start, then faster on a GPU."""
     seed: int = 0
     """Of the random real clips and of the samples."""
     decoding: OmitArgPrefixes[DecodingOptions] = DecodingOptions()
@@ -177,6 +179,8 @@ class Evaluate:
                     self.model, device, self.precision, revision=self.revision
                 )
                 subject = of_pipeline(pipe, protocol, clips.classes, str(self.model))
+                if self.compile:
+                    pipe.compile()
                 protocol = replace(protocol, condition_frames=pipe.config.condition_frames)
             files = WeightFiles(self.i3d, self.c3d, self.lpips, self.features)
             networks = partial(load_networks, protocol.metrics, files, device)

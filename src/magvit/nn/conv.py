@@ -45,11 +45,14 @@ class _Reflect(torch.autograd.Function):
     """Padding by reflection that keeps the memory layout and has the same gradient on every run.
 
     On CUDA PyTorch's own for 3D leaves channels-last and adds up the gradient by atomics, in the order they happen.
+    Compiled it is an index, which joins what made `x`; the gradient is never PyTorch's own.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, width: int) -> Tensor:
         ctx.width = width
+        if torch.compiler.is_compiling():
+            return F.pad(x, (width, width) * (x.ndim - 2), mode="reflect")
         padded = F.pad(x, (width, width) * (x.ndim - 2))
         for axis in range(2, x.ndim):
             for border, mirrored in _mirror(padded, axis, width):
@@ -69,6 +72,10 @@ class _Fold(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, padded: Tensor, width: int) -> Tensor:
         ctx.width = width
+        if torch.compiler.is_compiling():
+            for axis in reversed(range(2, padded.ndim)):
+                padded = _folded(padded, axis, width)
+            return padded
         padded = padded.clone()
         for axis in reversed(range(2, padded.ndim)):
             for border, mirrored in _mirror(padded, axis, width):
@@ -80,6 +87,16 @@ class _Fold(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return _Reflect.apply(gradient, ctx.width), None
+
+
+def _folded(padded: Tensor, axis: int, width: int) -> Tensor:
+    """One axis without its borders, which are added where they came from; nothing is written in place."""
+    length = padded.shape[axis] - 2 * width
+    folded, later_axes = padded.narrow(axis, width, length), [0, 0] * (padded.ndim - 1 - axis)
+    for start, before in ((0, 1), (length + width, length - width - 1)):
+        border = padded.narrow(axis, start, width).flip(axis)
+        folded = folded + F.pad(border, [*later_axes, before, length - width - before])
+    return folded
 
 
 def _mirror(padded: Tensor, axis: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -139,8 +156,25 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise each clip's groups of channels."""
+        if torch.compiler.is_compiling():
+            return self.by_channels(x)
         with own_type(x):
             return F.group_norm(x, self.num_groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+
+    def by_channels(self, x: Tensor) -> Tensor:
+        """The same from the moments of single channels, which lie next to each other where channels come last.
+
+        Compiled it takes two passes over `x`, and the second one joins what comes after it.
+        """
+        groups, places = (x.shape[0], self.num_groups, -1), (1,) * (x.ndim - 2)
+        with own_type(x):
+            variance, mean = torch.var_mean(x.float(), tuple(range(2, x.ndim)), correction=0)
+            variance, mean = variance.view(groups), mean.view(groups)
+            whole = variance.mean(2, keepdim=True) + mean.var(2, correction=0, keepdim=True)
+            scale = torch.rsqrt(whole + self.eps) * self.weight.float().view(groups[1:])
+            shift = self.bias.float().view(groups[1:]) - mean.mean(2, keepdim=True) * scale
+            scale, shift = (part.reshape(*x.shape[:2], *places) for part in (scale, shift))
+            return (x.float() * scale + shift).to(x.dtype)
 
 
 def swish(x: Tensor) -> Tensor:
@@ -183,7 +217,7 @@ def convolve_upsampled(conv: Conv, x: Tensor, temporal: bool = True) -> Tensor:
     factors = _factors(x.ndim - 2, temporal)
     for axis, factor in enumerate(factors, 2):
         x = _pad_axis(x, axis, 1, "replicate" if factor == 2 and conv.mode == "reflect" else conv.mode)
-    weight = _box_filtered(conv.weight, factors).flip(*range(2, x.ndim)).transpose(0, 1)
+    weight = _box_filtered(conv.weight, factors).flip([*range(2, x.ndim)]).transpose(0, 1)
     transposed = F.conv_transpose2d if x.ndim == 4 else F.conv_transpose3d
     return transposed(x, weight, conv.bias, stride=factors, padding=[factor + 1 for factor in factors])
 

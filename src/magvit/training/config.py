@@ -30,6 +30,9 @@ class LoopConfig:
     micro_batch_size: int | None = None  # clips at once on each device: fewer take less memory and more time
     precision: Literal["float32", "bfloat16"] = "bfloat16"  # of the networks; weights and losses stay float32
     channels_last: bool = True  # memory order of convolutions, on GPUs
+    compile: bool = (
+        False  # fuse the network's operations with torch.compile: a minute at the start, then faster on GPUs
+    )
     seed: int = 0  # of everything random in the run
     num_workers: int = 0  # processes that read clips, for each device
     rematerialize: int = 0  # levels (stage 1) or layers (stage 2), the largest first, whose activations are recomputed
