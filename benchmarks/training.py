@@ -166,7 +166,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=3, help="steps measured, after one that is not")
     parser.add_argument("--workers", type=int, default=0, help="processes that make clips")
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
-    parser.add_argument("--channels-last", action=argparse.BooleanOptionalAction, default=None, help="default: on CUDA")
+    parser.add_argument("--channels-last", action=argparse.BooleanOptionalAction, default=False)
     parser.add_argument("--rematerialize", type=int, default=0, metavar="LEVELS")
     parser.add_argument("--cudnn-benchmark", action="store_true", help="try algorithms, which training does not")
     parser.add_argument(
@@ -184,7 +184,7 @@ def main(arguments: list[str] | None = None) -> None:
         args.batch,
         args.workers,
         bfloat16=args.precision == "bfloat16",
-        channels_last=device.type == "cuda" if args.channels_last is None else args.channels_last,
+        channels_last=args.channels_last,
         rematerialize=args.rematerialize,
     )
     result: dict[str, Any] = {"machine": machine(device), "arguments": {**vars(args), "output": None}, "stages": {}}

@@ -28,7 +28,7 @@ TOKENIZER = TokenizerConfig(
     codebook_dim=8,
     norm_groups=2,
 )
-LOOP = LoopConfig(num_steps=4, global_batch_size=4, precision="float32", channels_last=False, log_every=1)
+LOOP = LoopConfig(num_steps=4, global_batch_size=4, precision="float32", log_every=1)
 
 
 def tokenizer_run(*, adversarial: bool = False, **changes: Any) -> TokenizerRun:

@@ -8,9 +8,7 @@ from magvit.training.config import LoopConfig, TokenizerLossConfig, TokenizerRun
 from magvit.training.optim import OptimizerConfig
 
 DATA = DataConfig(clip_shape=(8, 16, 16), synthetic_share=1.0)
-LOOP = LoopConfig(
-    num_steps=40, global_batch_size=4, channels_last=False, log_every=10, sample_every=20, checkpoint_every=20
-)
+LOOP = LoopConfig(num_steps=40, global_batch_size=4, log_every=10, sample_every=20, checkpoint_every=20)
 
 
 def tokenizer() -> TokenizerRun:

@@ -37,7 +37,6 @@ def tokenizer() -> TokenizerRun:
         loop=LoopConfig(
             num_steps=4800,
             global_batch_size=8,
-            channels_last=False,
             log_every=25,
             sample_every=200,
             checkpoint_every=100,

@@ -63,7 +63,6 @@ def _tokenizer(size: TokenizerConfig, data: DataConfig, steps: int, batch_size: 
         loop=LoopConfig(
             num_steps=steps,
             global_batch_size=batch_size,
-            channels_last=False,
             sample_every=steps,
             checkpoint_every=200,
         ),

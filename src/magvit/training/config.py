@@ -29,10 +29,7 @@ class LoopConfig:
     global_batch_size: int  # clips in a step, of all processes
     micro_batch_size: int | None = None  # clips at once on each device: fewer take less memory and more time
     precision: Literal["float32", "bfloat16"] = "bfloat16"  # of the networks; weights and losses stay float32
-    channels_last: bool = True  # memory order of convolutions, on GPUs
-    compile: bool = (
-        False  # fuse the network's operations with torch.compile: a minute at the start, then faster on GPUs
-    )
+    channels_last: bool = False  # memory order of convolutions, on GPUs: slower there on an H100
     seed: int = 0  # of everything random in the run
     num_workers: int = 0  # processes that read clips, for each device
     rematerialize: int = 0  # levels (stage 1) or layers (stage 2), the largest first, whose activations are recomputed
@@ -205,6 +202,7 @@ class TransformerRun:
         task_tokens: without them a single-task model, whose prefix is the class token alone.
         separate_inpainting_token: inpainting has a task token of its own, or that of outpainting.
         optimizer: of the transformer.
+        compile: let torch.compile fuse the transformer's operations: a minute at the start, then faster on a GPU.
         ema_decay: of the average of the weights; 0: none, as in the paper.
         decoding: how the model decodes unless it is told otherwise.
         task_decoding: the same for single tasks.
@@ -237,6 +235,7 @@ class TransformerRun:
     optimizer: OptimizerConfig = field(
         default=OptimizerConfig(betas=(0.9, 0.96), weight_decay=0.045, clip_norm=1.0, warmup_steps=5000)
     )
+    compile: bool = False
     ema_decay: float = 0.0
     decoding: Decoding = Decoding()
     task_decoding: tuple[TaskDecoding, ...] = ()

@@ -78,8 +78,6 @@ def train_tokenizer(
     average, averaged = average_of(tokenizer, config.ema_decay)
     tokenizer.rematerialize = loop.rematerialize
     generator = Learner(fabric, tokenizer, config.generator_optimizer, loop.num_steps)
-    if loop.compile:
-        tokenizer.compile(dynamic=False)
     parts: dict[str, Any] = {"generator": generator, "average": on_device(average, fabric)}
     adversary, discriminator = None, None
     if losses.adversarial_weight:

@@ -71,7 +71,7 @@ def train_transformer(
         average, averaged = average_of(transformer, config.ema_decay)
         on_device(average, fabric)
     learner = Learner(fabric, transformer, config.optimizer, loop.num_steps)
-    if loop.compile:
+    if config.compile:
         transformer.compile(dynamic=False)
     tokenizer.requires_grad_(False).to(fabric.device)
     parts: dict[str, Any] = {"transformer": learner} | ({"average": average} if average else {})
