@@ -122,19 +122,20 @@ class Reproduce:
 
     def _list(self, jobs: "list[Job]", laboratory: "Laboratory") -> None:
         from magvit.costs import told
-        from magvit.reproduce.costs import H100, REACHED, job_flops, measured_rate
+        from magvit.reproduce.costs import REACHED, h100_seconds, job_flops, measured_rate
 
         flops = {job.name: job_flops(job, laboratory) for job in jobs}
-        left = [job.name for job in jobs if not laboratory.is_done(job)]
+        left = {job.name: job for job in jobs if not laboratory.is_done(job)}
         width = max(map(len, flops))
         for name, number in flops.items():
             print(f"{'to do' if name in left else 'done ':5} {name:{width}} {told(number):>12}")
         missing = sum(flops[name] for name in left)
         print(f"\n{len(left)} of {len(jobs)} jobs are to do: {told(missing)}, metrics' networks not counted")
-        machines = {"here, by a matrix product now": measured_rate(), "on 8 H100": 8 * H100}
-        for machine, rate in machines.items():
-            hours = missing / (REACHED * rate) / 3600
-            print(f"{hours:,.1f} hours {machine}, at {REACHED:.0%} of {told(rate)}/s")
+        rate = measured_rate()
+        hours = missing / (REACHED * rate) / 3600
+        print(f"{hours:,.1f} hours here, by a matrix product now, at {REACHED:.0%} of {told(rate)}/s")
+        hours = sum(h100_seconds(job, flops[name], laboratory) for name, job in left.items()) / 3600
+        print(f"{hours / 8:,.1f} hours on 8 H100, if they do 8 times what one was measured to do")
 
 
 def _say(sentence: str) -> None:

@@ -16,10 +16,17 @@ from magvit.training.costs import clip_flops
 from magvit.training.design import design
 from magvit.transformer import TransformerConfig
 
-H100 = 989e12
-"""FLOP a second of one H100 in bfloat16, as published."""
+H100 = {"tokenizer": 139e12, "transformer": 233e12}
+"""FLOP a second of training steps of size B on one H100, as measured (docs/benchmarks.md)."""
 REACHED = 0.35
-"""The share of a machine's FLOP a second that a training is taken to reach."""
+"""The share of this machine's FLOP a second that a training is taken to reach."""
+
+
+def h100_seconds(job: Job, flops: int | float, laboratory: Laboratory) -> float:
+    """Of a job on one H100, if all work on a kind of network went as its training does."""
+    run = laboratory.training(Job("train", job.model, job.seed))
+    transformer = isinstance(run, TransformerRun) and job.kind != "tokens"
+    return flops / H100["transformer" if transformer else "tokenizer"]
 
 
 def job_flops(job: Job, laboratory: Laboratory) -> int | float:
