@@ -172,6 +172,15 @@ def test_a_job_that_fails_ends_the_table_and_what_needs_it_is_not_begun(tmp_path
     assert not laboratory.is_done(last)
 
 
+def test_a_training_that_is_told_to_stop_ends_the_table(tmp_path, monkeypatch):
+    jobs = [Job("train", "magvit-b-fp-bair", 0), Job("evaluate", "magvit-b-fp-bair", 0, "p")]
+    begun = []
+    monkeypatch.setattr(Laboratory, "_train", lambda self, job, progress: begun.append(job))  # and returns
+    with pytest.raises(OSError, match=r"train/magvit-b-fp-bair/seed-0 was not finished: the same command goes on"):
+        do_all(jobs, Laboratory(SHORT, tmp_path, {}), lambda sentence: None)
+    assert begun == jobs[:1]
+
+
 def test_a_claim_holds_where_its_interval_leaves_zero_out():
     def cell(row, *values):
         return Cell(row, "FP", "psnr", values, sum(values) / len(values), None, 1.0)

@@ -143,11 +143,17 @@ Command = Callable[[Job], Sequence[str]]
 
 
 def do_all(jobs: Sequence[Job], laboratory: Laboratory, say: Callable[[str], None]) -> None:
-    """Do jobs one after the other."""
+    """Do jobs one after the other.
+
+    Raises:
+        OSError: a training was told to stop; it saved what it had, and what needs it is not begun.
+    """
     for number, job in enumerate(jobs, 1):
         if not laboratory.is_done(job):
             say(f"{number} of {len(jobs)}: {job.name}")
             laboratory.do(job)
+            if not laboratory.is_done(job):
+                raise OSError(f"{job.name} was not finished: the same command goes on with it")
 
 
 def do_side_by_side(
