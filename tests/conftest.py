@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jaxtyping
+import lightning  # noqa: F401 - before magvit: modules first imported by one that jaxtyping checks are compiled anew
 import pytest
 import torch
 
