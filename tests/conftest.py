@@ -1,5 +1,6 @@
 """What several test files need."""
 
+import gc
 import runpy
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,11 @@ import pytest
 import torch
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def pytest_collection_finish() -> None:
+    """What the imports made stays: no collection of garbage has to look through it again."""
+    gc.freeze()
 
 
 @pytest.fixture
