@@ -1,15 +1,22 @@
 """What several test files need."""
 
+import gc
 import runpy
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jaxtyping
+import lightning  # noqa: F401 - before magvit: modules first imported by one that jaxtyping checks are compiled anew
 import pytest
 import torch
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def pytest_collection_finish() -> None:
+    """What the imports made stays: no collection of garbage has to look through it again."""
+    gc.freeze()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import fields, replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 import magvit
+from forked import run_forked
 from magvit import MagvitPipeline, MaskedTransformer, perceptual
 from magvit.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
 from magvit.cli import COMMANDS as COMMAND_TABLE
@@ -23,11 +25,15 @@ from magvit.decoding import Decoding
 from magvit.editing.edit import edit
 from magvit.evaluation import metrics
 from magvit.interop import official
-from magvit.model_config import MaskedGenerator
+from magvit.model_config import MaskedGenerator, ModelConfig
 from magvit.pipeline import MagvitPipeline as Pipeline
+from magvit.tasks import Vocabulary
+from magvit.tokenizer import VideoTokenizer
 from magvit.training.processes import FailedElsewhere
+from magvit.transformer import TransformerConfig
 from magvit.video import read_metadata, read_video, write_video
 from tiny_model import CLIP_SHAPE, random_clip, tiny_pipeline
+from tiny_runs import TOKENIZER
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +48,10 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("cli") / "clip.mp4"
     write_video(path, random_clip(frames=10, height=20, width=30))
     return str(path)
+
+
+MAIN = "import sys; from magvit.cli import main; sys.exit(main())"
+"""`magvit` in a process of its own."""
 
 
 def run(*arguments: object) -> int:
@@ -249,8 +259,7 @@ def test_a_warning_is_one_line(tmp_path: Path) -> None:
     config = replace(pipe.config, generator=taught)
     MagvitPipeline(config, pipe.tokenizer, MaskedTransformer(transformer)).save_pretrained(tmp_path / "model")
     command = ["generate", "--task", "CG", "--model", str(tmp_path / "model"), "--output", str(tmp_path / "out.gif")]
-    done = subprocess.run([sys.executable, "-m", "magvit", *command], capture_output=True, text=True, check=False)
-    assert done.returncode == 0
+    done = run_forked(MAIN, *command)
     said = "magvit: this model was trained on frame_prediction alone: expect little of class_generation\n"
     assert said in done.stderr
     assert "UserWarning" not in done.stderr
@@ -363,26 +372,33 @@ def test_samples_of_an_earlier_call_go_and_other_files_stay(model: str, tmp_path
         assert (tmp_path / name).read_bytes() == five[name]
 
 
-PEAK = """
+PEAKS = """
 import resource, sys
-from magvit.cli import main, train
-assert main(sys.argv[1:]) == 0
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+from magvit.cli import main
+peaks = []
+for number in ("2", "40"):
+    assert main([*sys.argv[2:], "--output", f"{sys.argv[1]}/{number}", "--num-samples", number]) == 0
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(*peaks)
 """
 
 
-def peak(*arguments: object) -> int:
-    """MiB that a command takes at most."""
-    command = [sys.executable, "-c", PEAK, *map(str, arguments)]
-    return int(subprocess.run(command, capture_output=True, check=True, text=True).stdout.split()[-1])
-
-
 def test_memory_is_flat_in_the_number_of_samples(tmp_path: Path) -> None:
-    order = ("generate", "--task", "UG", "--num-steps", 1, "--batch-size", 2, "--device", "cpu")
-    few, many = (peak(*order, "--output", tmp_path / str(n), "--num-samples", n) for n in (2, 40))
+    clip_shape = (16, 64, 64)
+    vocabulary = Vocabulary(TOKENIZER.codebook_size, num_classes=0)
+    length = 2 + prod(TOKENIZER.latent_shape(clip_shape))
+    transformer = TransformerConfig(
+        vocab_size=vocabulary.size, max_length=length, hidden_size=8, num_layers=1, num_heads=1, mlp_size=8
+    )
+    generator = MaskedGenerator(transformer=transformer, vocabulary=vocabulary)
+    config = ModelConfig(tokenizer=TOKENIZER, clip_shape=clip_shape, generator=generator)
+    pipe = MagvitPipeline(config, VideoTokenizer(TOKENIZER), MaskedTransformer(transformer))
+    pipe.save_pretrained(tmp_path / "model")
+    order = ("generate", "--task", "UG", "--num-steps", "1", "--batch-size", "2", "--device", "cpu", "--model")
+    few, many = map(int, run_forked(PEAKS, tmp_path, *order, tmp_path / "model").stdout.split()[-2:])
     assert (
         many - few < 40
-    )  # MiB; 30 for each copy of the pixels, and 800 for the decoder's features, where all are at once
+    )  # MiB; 30 for each copy of the pixels, and 400 with the decoder's features, where all are at once
 
 
 def test_a_terminal_that_lacks_a_sign_does_not_end_a_command() -> None:
@@ -411,12 +427,9 @@ def test_debugging_shows_the_traceback_of_wrong_input(monkeypatch: pytest.Monkey
 
 
 def test_closed_pipe_is_no_error() -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    script = "import sys; from magvit.cli import main; sys.exit(main(['presets']))"
-    process = subprocess.run([sys.executable, "-u", "-c", script], stdout=writer, stderr=subprocess.PIPE, check=False)
-    os.close(writer)
-    assert (process.returncode, process.stderr) == (141, b"")
+    closed = "import os; reader, writer = os.pipe(); os.close(reader); os.dup2(writer, 1)"
+    process = run_forked(f"{closed}; {MAIN}", "presets", check=False)
+    assert (process.returncode, process.stderr) == (141, "")
 
 
 @pytest.mark.parametrize("recipe", ["debug", "folder", "3dvq-b-ucf101"])
@@ -566,8 +579,7 @@ def test_what_needs_an_extra_says_so_before_any_work(
 def test_help_of_training_needs_no_extra() -> None:
     """Past bug: a traceback."""
     without = "import sys; sys.modules.update(lightning=None, av=None, PIL=None); from magvit.cli import main"
-    script = f"{without}; print(main(['train', 'tokenizer', 'debug', '--help']))"
-    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    shown = run_forked(f"{without}; print(main(['train', 'tokenizer', 'debug', '--help']))").stdout
     assert shown.endswith("\n0\n")
 
 

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from magvit.perceptual.lpips import LPIPS
 from magvit.video import write_video
+from tiny_model import tiny_pipeline
 
 
 @pytest.fixture
@@ -101,13 +103,19 @@ def test_the_table_of_times(benchmark, monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(main.__globals__, "I3D", FewLogits)
     monkeypatch.setitem(main.__globals__, "C3D", FewLogits)
     write_video(tmp_path / "clips" / "a" / "0.mp4", torch.rand(3, 20, 32, 32))
+    model = tiny_pipeline()
+    model.save_pretrained(tmp_path / "model")
+    folders = ["--model", str(tmp_path / "model"), "--data", str(tmp_path / "clips")]
     sizes = ["--clip", "16x32x32", "--batch-size", "2", "--whole", "3", "--turns", "1", "--lpips", "squeezenet"]
     counts = ["--samples", "500", "--repeats", "2"]
-    main(["--data", str(tmp_path / "clips"), *sizes, *counts, "--device", "cpu", "--output", str(output)])
+    main([*folders, *sizes, *counts, "--device", "cpu", "--output", str(output)])
     result, told = json.loads(output.read_text()), capsys.readouterr().out
     assert set(result["parts"]) == {"reading", "generating", "I3D", "C3D", "LPIPS, squeezenet", "PSNR and SSIM"}
     assert all(part["seconds"] > 0 for part in result["parts"].values())
-    assert result["parts"]["generating"]["weights_mb"] > result["parts"]["LPIPS, squeezenet"]["weights_mb"] > 1
+    networks = {"generating": (model.tokenizer, model.transformer), "LPIPS, squeezenet": (LPIPS("squeezenet"),)}
+    for part, own in networks.items():
+        size = sum(tensor.nbytes for network in own for tensor in network.state_dict().values())
+        assert result["parts"][part]["weights_mb"] == size / 1e6 > 0
     twice = ("reading", "I3D")
     seconds = sum(part["seconds"] * (2 if name in twice else 1) for name, part in result["parts"].items())
     assert f"| sum | | | {(seconds * 500 * 2 + 2 * result['distance_seconds']) / 3600:.3g} |" in told

@@ -4,14 +4,13 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from forked import lock_holder
 from magvit.cli.doctor import Doctor
 from magvit.data.datasets import ClipFolder
 from magvit.data.manifest import Manifest, Record, load_manifest, save_manifest
@@ -106,23 +105,16 @@ def state_of(run: Path) -> Result:
     return state
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_running_and_interrupted(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Past bug: a run was "running" for a minute after Ctrl-C."""
     edit(run / "config.json", num_steps=1000)
-    script = (
-        "import sys; from pathlib import Path; from magvit.storage import locked\n"
-        "with locked(Path(sys.argv[1])): print('writes', flush=True); sys.stdin.read()"
-    )
-    pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", script, str(run)], stdin=pipe, stdout=pipe) as writer:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == b"writes\n"
+    with lock_holder(run):
         state = state_of(run)
         assert (state.status, state.message.split(",")[0]) == ("ok", "running: step 4 of 1000")
         age(run, 3600)
         assert state_of(run).message.startswith("interrupted: step 4 of 1000")
         age(run, 1)
-        writer.kill()
     assert state_of(run).message.startswith("interrupted: step 4 of 1000")
     monkeypatch.setattr("magvit.doctor.run_folder.is_locked", lambda folder: None)  # where a disk knows no locks
     assert state_of(run).message.startswith("running: step 4 of 1000")

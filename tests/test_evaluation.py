@@ -793,8 +793,9 @@ def test_by_command(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert likeness.mean == pytest.approx(1)
 
 
-def test_fvd_by_command_is_that_of_i3d(videos: Path, tmp_path: Path) -> None:
+def test_fvd_by_command_is_that_of_i3d(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Named rfvd for reconstructions, with weights from a file; the number is that of the network and the formula."""
+    monkeypatch.setattr("magvit.metrics.i3d.SIZE", 64)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         i3d = I3D().eval()

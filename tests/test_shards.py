@@ -4,10 +4,7 @@ import json
 import math
 import os
 import random
-import signal
 import socket
-import subprocess
-import sys
 import tarfile
 import warnings
 from dataclasses import replace
@@ -20,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from forked import run_forked
 from magvit.cli import main
 from magvit.data.datasets import ClipFolder, load_clips
 from magvit.data.loader import BatchSampler
@@ -474,7 +472,7 @@ def test_processes_and_workers_share_the_stream_of_one(shards: Path, workers: in
 
 
 READER = """
-import sys, time, zlib
+import os, signal, sys, time, zlib
 from torch.utils.data import DataLoader
 from magvit.data.datasets import EndlessSampler
 from magvit.data.shards import ShardClips
@@ -486,9 +484,16 @@ def tell(folder, start, end, workers):
         yield f"{position} {clips.index.names[clip['index']]} {zlib.crc32(clip['video'].numpy().tobytes())}"
 
 if __name__ == "__main__":
-    for line in tell(sys.argv[1], 0, 10**6, 2):
-        print(line, flush=True)
-        time.sleep(0.02)
+    reading, writing = os.pipe()
+    if (killed := os.fork()) == 0:
+        os.setsid()
+        for line in tell(sys.argv[1], 0, 10**6, 2):
+            os.write(writing, f"{line}\\n".encode())
+            time.sleep(0.02)
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        print(*(lines.readline() for _ in range(12)), sep="", end="")
+    os.killpg(killed, signal.SIGKILL)
 """
 
 
@@ -497,13 +502,7 @@ def test_clips_across_a_kill_are_those_of_an_unbroken_run(shards: Path) -> None:
     reader: dict[str, Any] = {"__name__": "reader"}
     exec(READER, reader)
     whole = list(reader["tell"](shards, 0, 30, 0))
-    command = [sys.executable, "-W", "ignore", "-c", READER, str(shards)]
-    told = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as killed:
-        assert killed.stdout is not None
-        while len(told) < 12:
-            told.append(killed.stdout.readline().strip())
-        os.killpg(killed.pid, signal.SIGKILL)
+    told = run_forked(READER, shards).stdout.splitlines()
     resumed = list(reader["tell"](shards, len(told), 30, 0))
     assert len(whole) == 30
     assert told + resumed == whole

@@ -4,12 +4,11 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from forked import lock_holder
 from magvit import storage
 
 
@@ -54,26 +53,16 @@ def test_the_longest_names_can_be_written(tmp_path: Path) -> None:
 
 # --- locks ---
 
-HOLD = """
-import pathlib, sys, time
-from magvit.storage import locked
-with locked(pathlib.Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(60)
-"""
 
-
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_second_writer_is_kept_out_until_the_first_ends_however_it_ends(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "run"
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE) as holder:
-        assert holder.stdout is not None
-        holder.stdout.readline()
-        told = f"{folder} is being written by process {holder.pid} on {socket.gethostname()}: wait until that ends"
+    with lock_holder(folder) as holder:
+        told = f"{folder} is being written by process {holder} on {socket.gethostname()}: wait until that ends"
         with pytest.raises(OSError, match=told), storage.locked(folder):
             pass
         with storage.locked(folder, "-1-of-2"):  # another part
             pass
-        holder.kill()
     with storage.locked(folder):
         assert os.listdir(folder) == [".lock"]
     assert not os.listdir(folder)

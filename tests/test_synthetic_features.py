@@ -1,7 +1,5 @@
 """The packaged networks of drawn worlds: they know the classes, and their distance orders what is worse and worse."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -10,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from forked import run_forked
 from magvit import hub
 from magvit import synthetic as data
 from magvit.data.synthetic_videos import HELD_OUT
@@ -232,5 +231,4 @@ def test_weights_that_are_missing(monkeypatch, tmp_path):
 
 
 def test_it_is_loaded_only_on_demand():
-    code = "import sys, magvit.pipeline; sys.exit('magvit.metrics' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    run_forked("import sys, magvit.pipeline; sys.exit('magvit.metrics' in sys.modules)")

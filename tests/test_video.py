@@ -1,7 +1,5 @@
 import contextlib
 import os
-import subprocess
-import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
+from forked import run_forked
 from magvit.synthetic import MovingShapes
 from magvit.video import TooFewFrames, count_frames, probe, read_frames, read_video, write_video
 from magvit.video import reading as video_module
@@ -334,7 +333,7 @@ except ImportError as error:
 else:
     raise SystemExit("no ImportError")
 """
-    subprocess.run([sys.executable, "-c", program], check=True)
+    run_forked(program)
 
 
 @pytest.mark.parametrize(("suffix", "tolerance"), [(".mp4", 0.012), (".gif", 0.02), (".webp", 0.015)])

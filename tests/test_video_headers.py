@@ -5,11 +5,8 @@ frames that come back are found among those of the file before the patch.
 """
 
 import json
-import os
 import re
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
+from forked import run_forked
 from magvit.video import count_frames, probe, read_frames, read_video
 from magvit.video import reading as video_module
 from magvit.video.images import read_image
@@ -367,10 +365,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
         paths.append(folder / f"{name}{suffix}")
         paths[-1].write_bytes(change(originals[suffix].read_bytes()))
         assert (paths[-1].read_bytes() == originals[suffix].read_bytes()) == (name == suffix[1:])
-    command = [sys.executable, "-c", PROGRAM, *map(str, originals.values()), *map(str, paths)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
+    done = run_forked(PROGRAM, *originals.values(), *paths)
     first, *found = map(json.loads, done.stdout.splitlines())
     for outcome in found:
         outcome["mebibytes"] -= first["mebibytes"]

@@ -1,8 +1,6 @@
 """Files that lie, and damaged files: reading them ends in frames or in one sentence, within bounded time and memory."""
 
 import os
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,18 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from forked import run_forked
 from magvit.video import MAX_FRAME_PIXELS, count_frames, probe, read_frames, read_video, write_video
 from mutation_drill import DATA
-
-DRILL = Path(__file__).with_name("mutation_drill.py")
-
-
-def run(program: str, *arguments: str) -> str:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(DRILL.parent)}
-    command = [sys.executable, "-c", program, *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    return done.stdout
 
 
 @pytest.mark.parametrize(
@@ -37,7 +26,7 @@ def test_short_drill(sources: str) -> None:
     """The long form is `python tests/mutation_drill.py --count 2000`."""
     program = "import sys, mutation_drill; sys.exit(mutation_drill.main())"
     arguments = ["--count", "96", "--own"] if sources == "own" else ["--count", "15", "--seed", "1", "--shuffle"]
-    total = next(line for line in run(program, *arguments).splitlines() if line.startswith("| all |"))
+    total = next(line for line in run_forked(program, *arguments).stdout.splitlines() if line.startswith("| all |"))
     tried, read, refused, crashed, hung = map(int, total.strip("| ").split(" | ")[1:6])
     assert tried == read + refused == int(arguments[1])
     assert (crashed, hung) == (0, 0)
@@ -61,7 +50,7 @@ print(ends(error), ends(lambda path: os._exit(0))[0], ends(lambda path: time.sle
 print(ends(lambda path: bytearray(2 * drill.ADDRESS_SPACE)))
 print(ends(busy)[0])
 """
-    found = run(program).splitlines()
+    found = run_forked(program).stdout.splitlines()
     assert found[0] == "('read', '') ('crashed', 'SIGSEGV')"
     assert found[1] == "('crashed', \"KeyError('surprise')\") read hung"
     assert found[2:] == ["('crashed', 'MemoryError()')", "hung"]
@@ -183,7 +172,7 @@ for path in sys.argv[1:]:
     if after - before > 64 * 1024:
         print("memory", path, (after - before) // 1024, "MiB")
 """
-    assert run(program, *(str(tmp_path / name) for name in LARGE)) == ""
+    assert run_forked(program, *(tmp_path / name for name in LARGE)).stdout == ""
 
 
 def test_8k_is_read_in_little_memory(tmp_path: Path) -> None:
@@ -205,7 +194,7 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 video = read_frames(sys.argv[1], short_side=64)
 print(*video.shape, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
-    *shape, mebibytes = map(int, run(program, str(path)).split())
+    *shape, mebibytes = map(int, run_forked(program, path).stdout.split())
     assert shape == [3, 4, 64, 114]
     assert mebibytes < 300  # four whole frames in RGB would be 380
     assert MAX_FRAME_PIXELS >= 7680 * 4320

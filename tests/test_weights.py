@@ -7,8 +7,6 @@ import math
 import os
 import pickle
 import struct
-import subprocess
-import sys
 import time
 import urllib.error
 import zipfile
@@ -23,6 +21,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from forked import run_forked
 from magvit import MagvitPipeline, hub, storage, weights
 from tiny_model import tiny_pipeline
 
@@ -79,9 +78,7 @@ for path in sys.argv[1:]:
     except ValueError as error:
         print(error)
 """
-    result = subprocess.run([sys.executable, "-c", program, *paths], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    for path, line in zip(paths, result.stdout.splitlines(), strict=True):
+    for path, line in zip(paths, run_forked(program, *paths).stdout.splitlines(), strict=True):
         assert line.startswith(f"{path} is not a readable file of weights (")
 
 
@@ -295,8 +292,7 @@ same = all(torch.equal(tensor, network.state_dict()[name]) for name, tensor in u
 MagvitPipeline.from_pretrained("magvit-tiny")
 print("sympy" in sys.modules, same)
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert result.stdout == "False True\n", result.stderr
+    assert run_forked(program).stdout == "False True\n"
 
 
 def test_weights_of_half_precision_become_float32(tmp_path: Path) -> None:

@@ -1,13 +1,12 @@
 """Native crashes: those that were found do not happen, and a worker that dies all the same names its file."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import av
 import numpy as np
 from PIL import Image, ImageCms
 
+from forked import run_forked
 from magvit.data.workers import told_of_death
 from magvit.video import write_video
 from tiny_model import random_clip
@@ -40,9 +39,7 @@ for path in sys.argv[1:]:
         gc.collect()
 """
     paths = sorted(str(path) for path in tmp_path.iterdir())
-    done = subprocess.run([sys.executable, "-c", program, *paths], capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stderr[-1000:]
-    shown = {line[:3]: line[4:] for line in done.stdout.splitlines()}
+    shown = {line[:3]: line[4:] for line in run_forked(program, *paths).stdout.splitlines()}
     assert shown == {path[-3:]: "[0, 1]" if path.endswith("mov") else "[1, 0]" for path in paths}
 
 
@@ -75,8 +72,7 @@ def test_a_worker_that_dies_names_its_file(tmp_path: Path) -> None:
     """In a process of its own: PyTorch raises from a signal's handler, wherever that interrupts the program."""
     for name in ("a", "deadly", "z"):
         write_video(tmp_path / "clips" / f"{name}.mp4", random_clip())
-    command = [sys.executable, "-c", DEADLY, str(tmp_path / "clips"), str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    done = run_forked(DEADLY, tmp_path / "clips", tmp_path / "out")
     told, code = done.stdout.splitlines()
     words = f"a data loader worker died while reading {tmp_path / 'clips' / 'deadly.mp4'}: DataLoader worker"
     assert told.startswith(words)

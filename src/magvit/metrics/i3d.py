@@ -140,7 +140,7 @@ class I3D(nn.Module):
                 channels = block.out
             else:
                 self.add_module(name, MaxPool3D(*block))
-        self.AvgPool3d_6a_7x7 = nn.AvgPool3d((2, 7, 7), stride=1)
+        self.AvgPool3d_6a_7x7 = nn.AvgPool3d((2, SIZE // 32, SIZE // 32), stride=1)
         self.Logits = nn.Conv3d(channels, LOGITS, 1)
         self.eval().requires_grad_(False)
 
