@@ -142,6 +142,7 @@ def test_interrupted_work_goes_on(source: Path, shards: Path, tmp_path: Path) ->
     (folder / INDEX).unlink()
     (folder / "clips-000001.tar").unlink()
     (folder / ".77.clips-000001.tar").write_bytes(b"half")
+    os.utime(folder / ".77.clips-000001.tar", (0, 0))
     first = (folder / "clips-000000.tar").stat().st_mtime_ns
     with pytest.raises(ValueError, match="not complete: 2 of 3 shards are there"):
         ShardClips(folder, SHAPE)

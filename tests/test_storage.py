@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,20 @@ def test_the_longest_names_can_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_what_a_killed_process_left_goes_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    here = socket.gethostname()[:40]
+    left, ours, new, old = (
+        tmp_path / f".{writer}.data.bin" for writer in (f"{here}-{gone.pid}", f"{here}-{os.getpid()}", "far-1", "far-2")
+    )
+    for path in (left, ours, new, old):
+        path.touch()
+    os.utime(old, (0, 0))
+    storage.remove_unfinished(tmp_path, "data.bin")
+    assert set(tmp_path.iterdir()) == {ours, new}
+
+
 def test_a_second_writer_is_kept_out_until_the_first_ends_however_it_ends(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "run"
     with lock_holder(folder) as holder:
@@ -139,6 +154,7 @@ def test_a_folder_is_begun_once_and_gone_on_with(tmp_path: Path) -> None:
     assert storage.begin(folder, "shards", "clips-*.tar") is None
     storage.save_config(folder, "shards", {"size": 3})
     (folder / ".host-1.clips-000000.tar").write_text("left by a kill")
+    os.utime(folder / ".host-1.clips-000000.tar", (0, 0))
     (folder / "clips-000000.tar").write_text("whole")
     assert storage.begin(folder, "shards", "clips-*.tar") == {"size": 3}
     assert sorted(os.listdir(folder)) == ["clips-000000.tar", "config.json"]

@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import os
 import pickle
 import shutil
+import sys
 from collections import namedtuple
 from dataclasses import asdict, fields, replace
 
@@ -306,7 +308,9 @@ def test_interrupted_work_goes_on_where_it_stopped(run, stored, tmp_path, monkey
         TokenCache(tmp_path)
 
     times = [(tmp_path / name).stat().st_mtime_ns for name in SHARDS[:2]]
-    (tmp_path / ".1.tokens_00003.safetensors").write_bytes(b"left by a process that was killed")
+    left = tmp_path / ".1.tokens_00003.safetensors"
+    left.write_bytes(b"left by a process that was killed")
+    os.utime(left, (0, 0))
     write(run, tmp_path, batch_size=4, entries_per_shard=1024)
     assert [(tmp_path / name).stat().st_mtime_ns for name in SHARDS[:2]] == times
     assert contents(tmp_path) == contents(stored)
@@ -334,6 +338,12 @@ def test_more_epochs_can_be_added(run, stored, tmp_path):
 
 def test_workers_write_the_same(run, stored, tmp_path):
     write(replace(run, loop=replace(run.loop, num_workers=2)), tmp_path)
+    assert contents(tmp_path) == contents(stored)
+
+
+def test_parts_write_what_one_process_writes(run, stored, tmp_path):
+    for number in (1, 0):
+        write(run, tmp_path, part=(number, 2))
     assert contents(tmp_path) == contents(stored)
 
 
@@ -386,6 +396,23 @@ def test_tokenize_and_train_by_command(tokenizer, folder, tmp_path, capsys):
     assert (tmp_path / "run" / "model" / "transformer.safetensors").is_file()
 
 
+def test_several_processes_take_parts(tokenizer, folder, tmp_path, monkeypatch):
+    parts = []
+
+    def spawn(function, arguments, count):
+        for number in range(count):
+            function(number, *arguments)
+            parts.append(sorted(path.name for path in (tmp_path / "shared").glob("tokens_*")))
+
+    monkeypatch.setattr(sys.modules["torch.multiprocessing.spawn"], "spawn", spawn)
+    monkeypatch.setattr("torch.set_num_threads", lambda threads: None)
+    common = ["tokenize", "--data", str(folder), "--tokenizer", tokenizer, "--epochs", "171", "--tasks", "CG"]
+    assert main([*common, "--output", str(tmp_path / "whole")]) == 0
+    assert main([*common, "--output", str(tmp_path / "shared"), "--devices", "2"]) == 0
+    assert parts == [["tokens_00000.safetensors"], ["tokens_00000.safetensors", "tokens_00001.safetensors"]]
+    assert contents(tmp_path / "shared") == contents(tmp_path / "whole")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -399,6 +426,10 @@ def test_tokenize_and_train_by_command(tokenizer, folder, tmp_path, capsys):
         (["--condition-frames", "16", "--synthetic-share", "1"], "frame prediction from 16 frames of a clip of 16"),
         (["--clip-shape", "3", "32", "32", "--synthetic-share", "1"], "does not divide by the tokenizer's strides"),
         (["--device", "warp", "--synthetic-share", "1"], "device 'warp' cannot be used here"),
+        (["--part", "2", "2"], "part is 2 of 2, expected 0 to N - 1 of N"),
+        (["--devices", "0"], "devices is 0, expected at least 1"),
+        (["--devices", "2", "--part", "0", "2"], "devices is 2: give it without a part"),
+        (["--devices", "2", "--data", "nowhere"], "nowhere does not exist"),
     ],
 )
 def test_wrong_input_is_one_line_and_nothing_is_written(arguments, said, tmp_path, capsys):

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import socket
+import time
 import warnings
 import zlib
 from collections.abc import Iterator, Mapping
@@ -69,9 +70,30 @@ def _flush(path: Path) -> None:
 
 
 def remove_unfinished(folder: Path, names: str) -> None:
-    """Delete what `written_whole` left of files with such `names` (a pattern) when its process was killed."""
+    """Delete what `written_whole` left of files with such `names` (a pattern) when its process was killed.
+
+    What a living process of this machine writes stays; so does what another machine wrote within the last hour.
+    """
+    here = f".{socket.gethostname()[:40]}-"
     for path in folder.glob(f".*.{names}"):
-        path.unlink(missing_ok=True)
+        writer = path.name.removeprefix(here).split(".")[0]
+        with suppress(FileNotFoundError):  # it has its name by now
+            if path.name.startswith(here) and writer.isdecimal():
+                unfinished = not _lives(int(writer))
+            else:
+                unfinished = time.time() - path.stat().st_mtime > 3600
+            if unfinished:
+                path.unlink()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def check_space(folder: Path, needed: int, what: str) -> None:

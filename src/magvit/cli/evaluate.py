@@ -1,7 +1,5 @@
 """`magvit evaluate`: numbers for a model, or for two folders of videos; `magvit compare`: two results side by side."""
 
-import logging
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from magvit.cli.decoding import DecodingOptions
-from magvit.cli.shell import ModelOptions, check_extra, check_folder, check_resume, is_told, sentence
+from magvit.cli.parts import check_parts, compute_parts
+from magvit.cli.shell import ModelOptions, check_extra, check_folder, check_resume
 
 if TYPE_CHECKING:
     import torch
@@ -115,8 +114,9 @@ class Evaluate:
         """Evaluate, and print the table."""
         self._check()
         if self.devices > 1:
-            self._run_parts()
-        results = self._evaluate()
+            self._begin()
+            compute_parts(self)
+        results = self.compute()
         if results is not None:
             print(results.table())
             print(f"wrote {self.output}")
@@ -127,16 +127,13 @@ class Evaluate:
         check_extra("video", "av", "PIL")
         if sum(subject is not None for subject in (self.model, self.fake, self.baseline)) != 1:
             raise ValueError("give one of --model, --baseline, and a folder of clips to be measured (--fake)")
-        for name, least in (("batch_size", 1), ("devices", 1), ("num_workers", 0), ("num_samples", 1), ("num_real", 1)):
+        for name, least in (("batch_size", 1), ("num_workers", 0), ("num_samples", 1), ("num_real", 1)):
             if (value := getattr(self, name)) is not None and value < least:
                 raise ValueError(f"{name} is {value}, expected at least {least}")
         for name in ("i3d", "c3d", "lpips", "features", "statistics"):
             if (path := getattr(self, name)) is not None and not Path(path).exists():
                 raise FileNotFoundError(f"--{name} {path} does not exist")
-        if not 0 <= self.part[0] < self.part[1]:
-            raise ValueError(f"part is {self.part[0]} of {self.part[1]}, expected 0 to N - 1 of N")
-        if self.devices > 1 and (self.part[1] > 1 or ":" in self.device):
-            raise ValueError(f"devices is {self.devices}: give it without a part, and without the number of a device")
+        check_parts(self)
 
     def _evaluations(self, device: "torch.device") -> "tuple[str, list[Evaluation]]":
         """What is asked for, a protocol or its parts, the networks on a device."""
@@ -193,7 +190,16 @@ class Evaluate:
             )
         return name, evaluations
 
-    def _evaluate(self) -> "Results | None":
+    def _begin(self) -> None:
+        """Find out what is wrong, to say it once, before several processes start."""
+        import torch
+
+        from magvit.evaluation.evaluate import begin
+
+        begin(*self._evaluations(torch.device("cpu")), self.output)
+
+    def compute(self) -> "Results | None":
+        """What is left to compute, or of one part; of the whole the results."""
         from magvit.device import keep_freed_memory, usable_device
         from magvit.evaluation.evaluate import evaluate_all
         from magvit.evaluation.features import Work
@@ -203,44 +209,11 @@ class Evaluate:
         work = Work(device, self.batch_size, self.num_workers, self.part, _with_bar)
         return evaluate_all(*self._evaluations(device), self.output, work)
 
-    def _run_parts(self) -> None:
-        """The features, by several processes at once."""
-        import torch
-        from torch.multiprocessing.spawn import ProcessExitedException, spawn
-
-        from magvit.evaluation.evaluate import begin
-
-        begin(*self._evaluations(torch.device("cpu")), self.output)  # what is wrong is said once, before they start
-        threads = max(1, torch.get_num_threads() // self.devices)
-        logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
-        try:
-            spawn(_compute_part, (replace(self, devices=1), self.devices, threads), self.devices)
-        except ProcessExitedException as ended:
-            if ended.signal_name:
-                raise OSError(f"a process was ended by {ended.signal_name}; for want of memory?") from None
-            raise SystemExit(ended.exit_code) from None  # it has said why
-
 
 def _with_bar(folder: str, files: list[int]) -> Iterable[int]:
     from tqdm import tqdm
 
     return tqdm(files, desc=folder, unit="file", disable=None)
-
-
-def _compute_part(number: int, command: Evaluate, count: int, threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
-    device = f"cuda:{number % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
-    try:
-        replace(
-            command, part=(number, count), device=device if command.device == "auto" else command.device
-        )._evaluate()
-    except (ValueError, OSError, MemoryError, RuntimeError) as error:
-        if not is_told(error):
-            raise
-        print(f"magvit: {sentence(error)}", file=sys.stderr)
-        sys.exit(2)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from magvit.cli.parts import check_parts, compute_parts
 from magvit.cli.shell import check_folder, check_resume
 
 if TYPE_CHECKING:
@@ -84,6 +85,10 @@ class Tokenize:
     """Clips at once."""
     num_workers: int | None = None
     """Processes that read clips; without it the recipe's, or 0."""
+    devices: int = 1
+    """Processes that tokenize, on GPUs 0, 1, ... if there are some."""
+    part: tuple[int, int] = (0, 1)
+    """I N: every N-th file of 1,024 clips, from file I on, as on one of several machines with a common folder."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps, ..."""
 
@@ -94,13 +99,22 @@ class Tokenize:
         """Write the tokens."""
         check_folder(self.output)
         check_resume(self.output, self.resume)
+        check_parts(self)
+        if self.devices > 1:
+            from magvit.training.cache_tokens import begin_tokens
+
+            begin_tokens(self.of_training(), self.output, epochs=self.epochs)  # what is wrong is said once
+            compute_parts(self)
+        self.compute()
+        print(f"wrote {self.output}" if self.part[1] == 1 else f"wrote part {self.part[0]} of {self.output}")
+
+    def compute(self) -> None:
+        """What is missing, or of one part."""
         from magvit.device import usable_device
         from magvit.training.cache_tokens import cache_tokens
 
-        device = usable_device(self.device)
-        run = self.of_training()
-        cache_tokens(run, self.output, epochs=self.epochs, batch_size=self.batch_size, device=device)
-        print(f"wrote {self.output}")
+        options = {name: getattr(self, name) for name in ("epochs", "batch_size", "part")}
+        cache_tokens(self.of_training(), self.output, device=usable_device(self.device), **options)
 
     def of_training(self) -> "TransformerRun":
         """The run that the tokens are for: the recipe's, with what the options change."""

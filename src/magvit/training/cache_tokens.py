@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,6 +29,45 @@ from magvit.training.config import TransformerRun
 from magvit.training.objectives import Tokenized, in_precision
 
 
+class Begun(NamedTuple):
+    """A token cache that is fit to be written: what of, and what is in its folder's config."""
+
+    clips: TrainingClips
+    tokenizer: VideoTokenizer
+    config: TokenCacheConfig
+
+
+def begin_tokens(
+    run: TransformerRun,
+    folder: Path,
+    *,
+    epochs: int = 1,
+    entries_per_shard: int = 1024,
+    device: str | torch.device = "cpu",
+) -> Begun:
+    """All of `cache_tokens` but the work: what is wrong is found here. Errors likewise."""
+    for name, value in (("epochs", epochs), ("entries_per_shard", entries_per_shard)):
+        if value < 1:
+            raise ValueError(f"{name} is {value}, expected at least 1")
+    clips = TrainingClips(run.data, run.loop.seed)
+    tokenizer = MagvitPipeline.from_pretrained(run.tokenizer, device).tokenizer
+    latent_shape = tokenizer.config.latent_shape(run.data.clip_shape)
+    conditions = condition_names(run.tasks)
+    for name in conditions:  # refuses more condition frames than a clip has
+        get_task(name).condition(torch.zeros(1, 3, *run.data.clip_shape), latent_shape, run.condition_frames)
+    config = TokenCacheConfig(
+        format=2,
+        latent_shape=latent_shape,
+        conditions=conditions,
+        classes=clips.classes,
+        clips_per_epoch=len(clips),
+        epochs=epochs,
+        entries_per_shard=entries_per_shard,
+        made_of={**made_of(run, tokenizer, clips), "precision": run.tokenizes_in},
+    )
+    return Begun(clips, tokenizer, _begin(folder, config))
+
+
 def cache_tokens(
     run: TransformerRun,
     folder: Path,
@@ -36,43 +75,33 @@ def cache_tokens(
     epochs: int = 1,
     batch_size: int = 16,
     entries_per_shard: int = 1024,
+    part: tuple[int, int] = (0, 1),
     device: str | torch.device = "cpu",
     progress: bool = True,
 ) -> Path:
     """Store `epochs` epochs of the tokens that `run` would compute, and return `folder`.
 
     Files that are whole stay, so interrupted work goes on where it stopped, and more epochs can be added later. Each
-    file is written under another name, flushed to disk and renamed.
+    file is written under another name, flushed to disk and renamed. Part `(i, n)` is every n-th file from file i on;
+    several parts can be written at once, and all of them are the same as the whole.
 
     Raises:
         ValueError: the folder holds the cache of something else; tokenizer, tasks and data do not fit together.
         OSError: tokenizer or clips are not there, or the folder cannot be written, or is being written by another
             process.
     """
-    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("entries_per_shard", entries_per_shard)):
-        if value < 1:
-            raise ValueError(f"{name} is {value}, expected at least 1")
-    clips = TrainingClips(run.data, run.loop.seed)
-    tokenizer = MagvitPipeline.from_pretrained(run.tokenizer, device).tokenizer
-    latent_shape = tokenizer.config.latent_shape(run.data.clip_shape)
-    conditions = {name: get_task(name) for name in condition_names(run.tasks)}
-    for task in conditions.values():  # refuses more condition frames than a clip has
-        task.condition(torch.zeros(1, 3, *run.data.clip_shape), latent_shape, run.condition_frames)
-    config = TokenCacheConfig(
-        format=2,
-        latent_shape=latent_shape,
-        conditions=tuple(conditions),
-        classes=clips.classes,
-        clips_per_epoch=len(clips),
-        epochs=epochs,
-        entries_per_shard=entries_per_shard,
-        made_of={**made_of(run, tokenizer, clips), "precision": run.tokenizes_in},
-    )
-    with storage.locked(folder):
-        config = _begin(folder, config)
-        missing = missing_shards(folder, config)
-        total, todo = len(clips) * config.epochs, sum(len(config.entries(shard)) for shard in missing)
-        needed = todo * (1 + len(conditions)) * math.prod(latent_shape) * stored_as(tokenizer).itemsize
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}, expected at least 1")
+    number, count = part
+    with storage.locked(folder, f"-{number}-of-{count}" if count > 1 else ""):
+        clips, tokenizer, config = begin_tokens(
+            run, folder, epochs=epochs, entries_per_shard=entries_per_shard, device=device
+        )
+        conditions = [get_task(name) for name in config.conditions]
+        mine = range(number, config.num_shards, count)
+        missing = [shard for shard in missing_shards(folder, config) if shard in mine]
+        total, todo = (sum(len(config.entries(shard)) for shard in shards) for shards in (mine, missing))
+        needed = todo * (1 + len(conditions)) * math.prod(config.latent_shape) * stored_as(tokenizer).itemsize
         storage.check_space(folder, needed, "the tokens")
         loader = WatchedLoader(
             clips,
@@ -82,14 +111,14 @@ def cache_tokens(
             generator=generator_for(run.loop.seed),
         )
         batches = iter(loader)
-        with tqdm(total=total, initial=total - todo, unit="clip", disable=not progress) as bar:
+        with tqdm(total=total, initial=total - todo, unit="clip", disable=not progress or number > 0) as bar:
             for shard in missing:
                 pieces: list[dict[str, Tensor]] = []
                 for _ in range(0, len(config.entries(shard)), batch_size):
                     batch = next(batches)
                     video = batch["video"].to(device, non_blocking=True)
                     with in_precision(run.tokenizes_in, video.device):
-                        tokens = tokenize_conditions(tokenizer, video, conditions.values(), run.condition_frames)
+                        tokens = tokenize_conditions(tokenizer, video, conditions, run.condition_frames)
                     pieces.append({**tokens, "label": batch["label"], "index": batch["index"]})
                     bar.update(len(video))
                 arrays = {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
