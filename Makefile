@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint docs e2e
+.PHONY: demo test lint docs e2e oldest
 
 demo: $(READY)
 	$(BIN)/magvit demo --output outputs/demo
@@ -28,6 +28,14 @@ docs: $(READY)
 
 e2e: $(READY)
 	$(BIN)/python -m pytest tests/e2e tests/distributed -q
+
+# The suite with the oldest versions that pyproject.toml allows. They call what newer packages deprecate; PyTorch leaves files open.
+oldest:
+	$(PYTHON) -m venv --clear build/oldest
+	build/oldest/bin/python -m pip install --disable-pip-version-check -q uv
+	build/oldest/bin/uv pip install --python build/oldest --resolution lowest-direct -e ".[dev]"
+	build/oldest/bin/python -m pytest -W ignore::DeprecationWarning -W ignore::ResourceWarning \
+		--ignore=tests/e2e --ignore=tests/distributed
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

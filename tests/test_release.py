@@ -1,5 +1,6 @@
 """What a release is made of agrees: versions, links that work away from the repository, files that are there."""
 
+import itertools
 import re
 import runpy
 import tomllib
@@ -54,3 +55,16 @@ def test_what_tests_and_site_install_is_pinned() -> None:
         left += [name for need in needs if need.startswith("magvit[") for name in need[7:-1].split(",")]
     pinned = set(re.findall(r"^([\w-]+)==", text("constraints.txt"), re.MULTILINE))
     assert {re.match(r"[\w-]+", need)[0] for need in needed} <= pinned  # type: ignore[index]
+
+
+def test_every_dependency_has_one_lower_bound_below_its_pin() -> None:
+    needs = {*PROJECT["dependencies"], *itertools.chain(*PROJECT["optional-dependencies"].values())}
+    bounds = sorted(need.split(">=") for need in needs if not need.startswith("magvit["))
+    assert len({name for name, _ in bounds}) == len(bounds)  # `make oldest` takes them
+    pins = dict(re.findall(r"^([\w-]+)==(.+)$", text("constraints.txt"), re.MULTILINE))
+    above = [name for name, bound in bounds if name in pins and numbers(bound) > numbers(pins[name])]
+    assert not above
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in version.split("."))

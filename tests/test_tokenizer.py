@@ -14,8 +14,11 @@ TINY = replace(TOKENIZER, base_channels=4, channel_multipliers=(1, 2, 3), codebo
 
 def made(config: TokenizerConfig = TINY) -> VideoTokenizer:
     """A tokenizer whose codes are as far apart as its latents, so that many of them are used."""
-    torch.manual_seed(0)
     tokenizer = VideoTokenizer(config)
+    torch.manual_seed(0)
+    for parameter in tokenizer.parameters():
+        if parameter.ndim > 2:  # `trunc_normal_` draws other numbers in other versions of PyTorch
+            torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
     torch.nn.init.normal_(tokenizer.quantizer.codebook, std=0.5)
     return tokenizer
 

@@ -275,6 +275,7 @@ def test_load_network_is_the_network_that_was_saved(tmp_path: Path) -> None:
     assert network.layers[0].bias.isfinite().all()
 
 
+@pytest.mark.skipif(torch.__version__ < (2, 10), reason="PyTorch 2.9 imports SymPy to check any size")
 def test_the_packaged_model_is_built_without_noise_or_delay() -> None:
     """PyTorch imports SymPy, for a second, before it finds that a tensor without memory takes no random numbers, nor
     those of `torch.eye`.
@@ -313,12 +314,12 @@ def test_weights_of_half_precision_become_float32(tmp_path: Path) -> None:
 def test_sizes_are_not_believed_before_the_file_has_told_them(
     tmp_path: Path, width: int, layers: int, words: str
 ) -> None:
-    folder, clock = folder_of(tmp_path), time.perf_counter()
+    folder, clock = folder_of(tmp_path), time.process_time()
     with pytest.raises(ValueError, match=words) as caught:
         hub.load_network(lambda: Tower(width, layers), folder, "net")
     assert "net.safetensors" in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert time.perf_counter() - clock < 5
+    assert time.process_time() - clock < 5
 
 
 @pytest.mark.parametrize(
@@ -382,7 +383,7 @@ def test_sizes_in_a_models_config_cost_nothing(tmp_path: Path, change: dict[str,
 
     config = merge(json.loads((tmp_path / "config.json").read_text()), change)
     (tmp_path / "config.json").write_text(json.dumps(config))
-    clock = time.perf_counter()
+    clock = time.process_time()
     with pytest.raises(ValueError, match=words):
         MagvitPipeline.from_pretrained(tmp_path)
-    assert time.perf_counter() - clock < 5
+    assert time.process_time() - clock < 5
