@@ -70,29 +70,24 @@ def _flush(path: Path) -> None:
 
 
 def remove_unfinished(folder: Path, names: str) -> None:
-    """Delete what `written_whole` left of files with such `names` (a pattern) when its process was killed.
-
-    What a living process of this machine writes stays; so does what another machine wrote within the last hour.
+    """Delete what `written_whole` left of files with such `names` (a pattern) when its process was killed: not what a
+    living process of this machine writes, nor another machine within the last hour.
     """
     here = f".{socket.gethostname()[:40]}-"
     for path in folder.glob(f".*.{names}"):
         writer = path.name.removeprefix(here).split(".")[0]
         with suppress(FileNotFoundError):  # it has its name by now
-            if path.name.startswith(here) and writer.isdecimal():
-                unfinished = not _lives(int(writer))
-            else:
-                unfinished = time.time() - path.stat().st_mtime > 3600
-            if unfinished:
+            ours = path.name.startswith(here) and writer.isdecimal()
+            if not _lives(int(writer)) if ours else time.time() - path.stat().st_mtime > 3600:
                 path.unlink()
 
 
 def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
+    with suppress(PermissionError):  # of somebody else, so alive
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return False
     return True
 
 
