@@ -23,6 +23,18 @@ ALONE = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-b
 ALONE += ("disable-component-update", "disable-sync")
 CONTROLS = "button, input, textarea, select, a[href], [role=button]"
 NAMED = {"button", "checkbox", "combobox", "link", "radio", "slider", "spinbutton", "textbox"}
+SLOW = """
+import sys, time
+from magvit.cli import main
+from magvit.serve import making
+at_once = making.step_pictures
+def slowly(*given):
+    time.sleep(1)
+    return at_once(*given)
+making.step_pictures = slowly
+sys.exit(main(sys.argv[1:]))
+"""
+"""`magvit` whose page shows a step in a second: there are 12, and time to press a button."""
 CONTRASTS = """() => {
   const parse = c => { const n = c.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
   const over = (a, b) => [0, 1, 2].map(i => a[i] * a[3] + b[i] * (1 - a[3])).concat(1);
@@ -125,17 +137,24 @@ def test_buttons_show_what_is_given_to_them(visit: Visit) -> None:
         visit.told("Done in")
 
 
-def test_stop_and_a_reload_in_the_middle(visit: Visit) -> None:
-    visit.steps(32)
-    visit.press("Make")
-    visit.press("Stop")
-    visit.told("Stopped.")
-    visit.press("Make")
-    visit.page.reload()
-    visit.ready()
-    visit.told("Choose what to make")
-    visit.press("Make")
-    visit.told("Done in")
+def test_stop_and_a_reload_in_the_middle(chromium: Any, tmp_path: Path) -> None:
+    with serving(tmp_path, program=("-c", SLOW)) as page:
+        visit = Visit(chromium, page.address)
+        visit.press("Make")
+        visit.told("Step ")
+        visit.press("Stop")
+        visit.told("Stopped.")
+        visit.press("Make")
+        visit.told("Step ")
+        visit.page.reload()
+        visit.ready()
+        visit.told("Choose what to make")
+        visit.press("Make")
+        visit.told("Done in")  # those before have ended: one is made at a time
+        made = [path for path in page.files() if path.name == "result.mp4"]
+        assert len([path for path in made if (path.parent / "side_by_side.mp4").exists()]) == 1  # the others are copies
+        assert visit.errors == []
+        visit.page.close()
 
 
 def test_two_clicks_on_any_frames_are_the_box(visit: Visit) -> None:

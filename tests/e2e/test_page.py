@@ -47,12 +47,12 @@ CHOICES = {
 class Page:
     """A page that is served: its address, its process, and its temporary folder."""
 
-    def __init__(self, folder: Path, *options: str):
+    def __init__(self, folder: Path, *options: str, program: tuple[str, ...] = ("-m", "magvit")):
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.folder, self.log = folder / "tmp", folder / "log"
         self.folder.mkdir()
-        command = [sys.executable, "-m", "magvit", "serve", "--port", str(self.port), "--device", "cpu", *options]
+        command = [sys.executable, *program, "serve", "--port", str(self.port), "--device", "cpu", *options]
         environment = {**os.environ, "TMPDIR": str(self.folder), "OMP_NUM_THREADS": "1"}
         with open(self.log, "w") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
@@ -90,10 +90,10 @@ def samples(client: Any) -> list[str]:
 
 
 @contextmanager
-def serving(folder: Path, *options: str) -> Iterator[Page]:
+def serving(folder: Path, *options: str, **how: Any) -> Iterator[Page]:
     """A page of a small model; when it is ended, its folder has to be gone."""
     tiny_pipeline().save_pretrained(folder / "model")
-    page = Page(folder, "--model", str(folder / "model"), *options)
+    page = Page(folder, "--model", str(folder / "model"), *options, **how)
     try:
         yield page
         page.process.send_signal(signal.SIGTERM)
