@@ -40,6 +40,7 @@ class Options:
     bfloat16: bool = True
     channels_last: bool = False
     rematerialize: int = 0
+    compile: bool = False
     fused: bool = True
     with_r1: bool = True
     cached_tokens: bool = False
@@ -83,6 +84,12 @@ class Stage:
         layout = torch.channels_last_3d if self.options.channels_last else torch.contiguous_format
         return module.to(self.device, memory_format=layout)
 
+    def compiled(self, module: torch.nn.Module) -> Any:
+        """The network that learns, compiled if that is asked for."""
+        if self.options.compile:
+            module.compile()
+        return module
+
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bfloat16)
 
@@ -109,7 +116,7 @@ class TokenizerStage(Stage):
     def __init__(self, options: Options):
         super().__init__(options)
         self.losses, self.config = TokenizerLossConfig(perceptual="none"), OptimizerConfig()
-        self.model = self.place(VideoTokenizer(options.tokenizer))
+        self.model = self.compiled(self.place(VideoTokenizer(options.tokenizer)))
         self.adversary = self.place(Adversary(Discriminator(options.discriminator), self.losses))
         self.discriminator = self.adversary.discriminator
         self.model.rematerialize = self.discriminator.rematerialize = options.rematerialize
@@ -157,6 +164,7 @@ class TransformerStage(Stage):
             TransformerConfig(vocab_size=self.vocabulary.size, max_length=length, **asdict(size))
         ).to(self.device)
         self.model.rematerialize = options.rematerialize
+        self.compiled(self.model)
         self.of_model = self.optimizer(self.model, self.run.optimizer)
         self.chosen = [get_task(TASK)] * options.batch
         self.cached = self.encode(self.next_video()) if options.cached_tokens else None

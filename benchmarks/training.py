@@ -168,6 +168,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--precision", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--channels-last", action=argparse.BooleanOptionalAction, default=False)
     parser.add_argument("--rematerialize", type=int, default=0, metavar="LEVELS")
+    parser.add_argument("--compile", action="store_true", help="the network that learns, with torch.compile")
     parser.add_argument("--cudnn-benchmark", action="store_true", help="try algorithms, which training does not")
     parser.add_argument(
         "--ratios", nargs="*", metavar="PART", help="compare ways: all, or those with PART in the label"
@@ -186,6 +187,7 @@ def main(arguments: list[str] | None = None) -> None:
         bfloat16=args.precision == "bfloat16",
         channels_last=args.channels_last,
         rematerialize=args.rematerialize,
+        compile=args.compile,
     )
     result: dict[str, Any] = {"machine": machine(device), "arguments": {**vars(args), "output": None}, "stages": {}}
     print(result["machine"])

@@ -115,6 +115,7 @@ def test_command(bench, tmp_path, capsys):
         (("--methods", "magic"), "unknown method 'magic', expected some of magvit, "),
         (("--sizes", "13"), "16x13x13"),
         (("--repeats", "0"), "repeats is 0, expected at least 1"),
+        (("--repeats", "1", "--compile"), "repeats is 1, expected at least 2"),
     ],
 )
 def test_bad_input(options, sentence, tmp_path, capsys):

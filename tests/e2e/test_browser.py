@@ -137,14 +137,15 @@ def test_buttons_show_what_is_given_to_them(visit: Visit) -> None:
         visit.told("Done in")
 
 
-def test_stop_and_a_reload_in_the_middle(chromium: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("button", ["Make", "Extend"])
+def test_stop_and_a_reload_in_the_middle(chromium: Any, tmp_path: Path, button: str) -> None:
     with serving(tmp_path, program=("-c", SLOW)) as page:
         visit = Visit(chromium, page.address)
-        visit.press("Make")
+        visit.press(button)
         visit.told("Step ")
         visit.press("Stop")
         visit.told("Stopped.")
-        visit.press("Make")
+        visit.press(button)
         visit.told("Step ")
         visit.page.reload()
         visit.ready()

@@ -44,7 +44,7 @@ class Bench:
         device: CPU or GPU.
         size: of the networks, "b" or "l".
         dtype: of weights and arithmetic.
-        repeats: calls, of which the quickest counts.
+        repeats: calls, of which the quickest counts; two or more where the first one compiles.
         compile: decoders and masked transformers, as `MagvitPipeline.compile` does.
     """
 
@@ -74,8 +74,6 @@ class Bench:
         """Of the quickest of the calls, without gradients, in the precision that a pipeline would work in."""
         narrow = self.dtype == torch.bfloat16
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=narrow):
-            if self.compile:
-                function()  # which compiles
             return cheapest(function, self.device, self.repeats)
 
 

@@ -48,8 +48,9 @@ class Efficiency:
 
         if unknown := [name for name in self.methods if name not in METHODS]:
             raise ValueError(f"unknown method {unknown[0]!r}, expected some of {', '.join(METHODS)}")
-        if self.repeats < 1:
-            raise ValueError(f"repeats is {self.repeats}, expected at least 1")
+        least = 2 if self.compile else 1  # the first call compiles
+        if self.repeats < least:
+            raise ValueError(f"repeats is {self.repeats}, expected at least {least}")
         if not self.sizes:
             raise ValueError("sizes are none, expected at least one")
         bench = Bench(usable_device(self.device), self.size, usable_dtype(self.precision), self.repeats, self.compile)

@@ -172,12 +172,10 @@ class Evaluate:
             elif self.model is None:
                 subject = of_baseline(str(self.baseline), protocol, clips)
             else:
-                pipe = pipe or MagvitPipeline.from_pretrained(
-                    self.model, device, self.precision, revision=self.revision
-                )
+                if pipe is None:
+                    pipe = MagvitPipeline.from_pretrained(self.model, device, self.precision, revision=self.revision)
+                    pipe = pipe.compile() if self.compile else pipe
                 subject = of_pipeline(pipe, protocol, clips.classes, str(self.model))
-                if self.compile:
-                    pipe.compile()
                 protocol = replace(protocol, condition_frames=pipe.config.condition_frames)
             files = WeightFiles(self.i3d, self.c3d, self.lpips, self.features)
             networks = partial(load_networks, protocol.metrics, files, device)

@@ -164,15 +164,15 @@ class _Page:
             self.look,
             given,
             seen,
-            trigger_mode="multiple",
+            trigger_mode="always_last",
             **at_once,
         )
         clicked = [self.corner, self.state, self.own, *self.box]
         self.frames.select(self.click, [self.work, self.cell, self.corner], clicked, **at_once)
         shown = [self.state, self.result, self.watched, self.files]
         how: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model", "show_progress": "minimal"}
-        # a press right after Stop counts; "once" would drop it until the step at work has ended
-        runs = [self.go.click(self.make, self.chosen, shown, api_name="make", trigger_mode="multiple", **how)]
+        how["trigger_mode"] = "multiple"  # "once" would drop a press after Stop until the step at work has ended
+        runs = [self.go.click(self.make, self.chosen, shown, api_name="make", **how)]
         for name, button in self.gallery.items():
             prepared = button.click(
                 lambda name=name: [*self.fit(name), None, next(iter(self.samples)), 0, WORKS[name].needs_box, *BOX],

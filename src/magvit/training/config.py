@@ -202,7 +202,8 @@ class TransformerRun:
         task_tokens: without them a single-task model, whose prefix is the class token alone.
         separate_inpainting_token: inpainting has a task token of its own, or that of outpainting.
         optimizer: of the transformer.
-        compile: let torch.compile fuse the transformer's operations: a minute at the start, then faster on a GPU.
+        compile: let torch.compile fuse the transformer's operations: a minute at the start, then faster on a GPU. Not
+            tried with strategy fsdp.
         ema_decay: of the average of the weights; 0: none, as in the paper.
         decoding: how the model decodes unless it is told otherwise.
         task_decoding: the same for single tasks.

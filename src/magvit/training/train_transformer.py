@@ -72,7 +72,7 @@ def train_transformer(
         on_device(average, fabric)
     learner = Learner(fabric, transformer, config.optimizer, loop.num_steps)
     if config.compile:
-        transformer.compile(dynamic=False)
+        transformer.compile()
     tokenizer.requires_grad_(False).to(fabric.device)
     parts: dict[str, Any] = {"transformer": learner} | ({"average": average} if average else {})
 
