@@ -245,7 +245,18 @@ def test_the_commands_do_what_the_functions_do(pipe: MagvitPipeline, model: str,
     one, two, three = map(str, Source.open(clip).pictures)
 
     def run(*words: str) -> torch.Tensor:
-        common = ["--num-steps", "1", "--seed", "5", "--model", model, "--output", str(tmp_path / "a.webp")]
+        common = [
+            "--num-steps",
+            "1",
+            "--seed",
+            "5",
+            "--dtype",
+            "float32",
+            "--model",
+            model,
+            "--output",
+            str(tmp_path / "a.webp"),
+        ]
         assert main([*words, *common]) == 0
         return frames_of(tmp_path / "a.webp")
 
@@ -272,7 +283,7 @@ def test_a_folder_of_clips_is_done_clip_by_clip(model: str, tmp_path: Path, caps
     save(folder / "d", pixels(8, 16, 16))
     (folder / "notes.txt").write_text("not a clip")
     (folder / ".hidden.mp4").write_text("not a clip")
-    common = ["--output", str(output), "--model", model, "--num-steps", "1"]
+    common = ["--output", str(output), "--model", model, "--num-steps", "1", "--dtype", "float32"]
     command = ["generate", "--task", "OPC", "--input", str(folder), *common]
     assert main(command) == 0
     names = [f"{name}.mp4" for name in "abcd"]

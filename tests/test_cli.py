@@ -22,6 +22,7 @@ from magvit.cli import COMMANDS as COMMAND_TABLE
 from magvit.cli import main, parse_arguments
 from magvit.cli.decoding import DecodingOptions
 from magvit.decoding import Decoding
+from magvit.device import quickest_dtype
 from magvit.editing.edit import edit
 from magvit.evaluation import metrics
 from magvit.interop import official
@@ -50,6 +51,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
+FLOAT32 = ("--dtype", "float32")
 MAIN = "import sys; from magvit.cli import main; sys.exit(main())"
 """`magvit` in a process of its own."""
 
@@ -200,7 +202,7 @@ def test_generate_a_folder_with_a_file_for_each_sample(model: str, tmp_path: Pat
 def test_generate_takes_the_options_of_sampling(model: str, clip: str, tmp_path: Path, kept: tuple[str, ...]) -> None:
     output = tmp_path / "out.webp"
     options = ("--num-steps", 3, "--seed", 4, "--guidance-scale", 1.5, "--top-k", 5, "--mask-schedule", "uniform")
-    more = ("--temperature", 0.7, "--mask-temperature", 2.0, "--top-p", 0.9, "--label", 2, *kept)
+    more = ("--temperature", 0.7, "--mask-temperature", 2.0, "--top-p", 0.9, "--label", 2, *kept, *FLOAT32)
     more += ("--order", "random", "--guidance-schedule", "linear")
     assert run("generate", "--task", "CFP", "--input", clip, "--model", model, "--output", output, *options, *more) == 0
     decoding = Decoding(
@@ -223,7 +225,7 @@ def test_generate_takes_the_options_of_sampling(model: str, clip: str, tmp_path:
 def test_generate_takes_the_options_of_editing(model: str, clip: str, tmp_path: Path) -> None:
     output, expected = tmp_path / "out.webp", tmp_path / "expected.webp"
     options = ("--start", 0.25, "--duration", 1, "--target-fps", 16, "--region", "0,0,.5,1:.5,0,1,1", "--size", 20)
-    common = ("--model", model, "--num-steps", 1, "--output", output)
+    common = ("--model", model, "--num-steps", 1, "--output", output, *FLOAT32)
     assert run("generate", "--task", "IPC", "--input", clip, *common, *options) == 0
     pipe = Pipeline.from_pretrained(model)
     done = edit(
@@ -243,8 +245,9 @@ def test_generate_takes_the_options_of_editing(model: str, clip: str, tmp_path: 
     assert output.read_bytes() == expected.read_bytes()
 
 
-def test_weights_of_half_the_size_work_in_bf16(model: str, clip: str, tmp_path: Path) -> None:
-    for dtype, precision in (("float32", "float32"), ("bfloat16", "bfloat16")):
+def test_networks_work_in_what_is_asked_for(model: str, clip: str, tmp_path: Path) -> None:
+    quickest = str(quickest_dtype(torch.device("cpu"))).removeprefix("torch.")
+    for dtype, precision in (("float32", "float32"), ("bfloat16", "bfloat16"), ("auto", quickest)):
         how = ("--model", model, "--dtype", dtype, "--num-steps", 1, "--output", tmp_path / "o.mp4")
         assert run("extend", "--input", clip, "--duration", 0.2, *how) == 0
         assert (read_metadata(tmp_path / "o.mp4") or {})["precision"] == precision

@@ -46,6 +46,17 @@ def usable_dtype(name: str | torch.dtype) -> torch.dtype:
     return torch.bfloat16 if usable_precision(name, "dtype") == "bfloat16" else torch.float32
 
 
+def quickest_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 on a GPU or CPU that multiplies in it, in half the time of float32; else float32."""
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu" and hasattr(torch.cpu, "get_capabilities"):  # which older PyTorch has not
+        native = torch.cpu.get_capabilities().get("avx512_bf16", False)
+    else:
+        native = False
+    return torch.bfloat16 if native else torch.float32
+
+
 def own_type(x: torch.Tensor) -> AbstractContextManager[Any]:
     """Inside, autocast leaves the type of `x` alone; `meta`, where shapes are tried, knows no autocast."""
     device = x.device.type

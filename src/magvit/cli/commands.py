@@ -8,6 +8,7 @@ from tyro.conf import OmitArgPrefixes
 from magvit.cli.decoding import DecodingOptions
 from magvit.cli.editing import SUFFIXES, EditOptions, parse_size, write_edits
 from magvit.cli.shell import (
+    IN_FLOAT32,
     VIDEO_SUFFIXES,
     ModelOptions,
     check_extra,
@@ -176,7 +177,7 @@ class Reconstruct:
     """.mp4, .gif, .webp or .png, or a folder for an .mp4."""
     tokens: Path | None = None
     """Also write the tokens: the array `tokens` [t, h, w] of an .npz file."""
-    model: OmitArgPrefixes[ModelOptions] = ModelOptions()
+    model: OmitArgPrefixes[ModelOptions] = IN_FLOAT32
     """Which model, and where it works."""
     seed: int = 0
     """As everywhere; nothing is random here, so it changes nothing."""

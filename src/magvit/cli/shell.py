@@ -71,8 +71,8 @@ class ModelOptions:
     """Model folder, packaged name, or hub id."""
     revision: str | None = None
     """Branch, tag or commit of a model on the hub."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """How weights are kept; bfloat16 takes half the memory, and then the networks work in it."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """In what weights are kept and the networks work; auto: bfloat16, if the device multiplies in it, else float32."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps, ..."""
 
@@ -85,9 +85,16 @@ class ModelOptions:
 
     def load(self) -> "MagvitPipeline":
         """The model on its device."""
+        from magvit.device import quickest_dtype, usable_device
         from magvit.pipeline import MagvitPipeline
 
-        return MagvitPipeline.from_pretrained(self.model, self.device, revision=self.revision, dtype=self.dtype)
+        device = usable_device(self.device)
+        dtype = quickest_dtype(device) if self.dtype == "auto" else self.dtype
+        return MagvitPipeline.from_pretrained(self.model, device, revision=self.revision, dtype=dtype)
+
+
+IN_FLOAT32 = ModelOptions(dtype="float32")
+"""For what goes by tokens, of which the tokenizer in bfloat16 gives others, some in a hundred."""
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Literal
 
 from tyro.conf import OmitArgPrefixes, Positional
 
-from magvit.cli.shell import ModelOptions, check_output, progress
+from magvit.cli.shell import IN_FLOAT32, ModelOptions, check_output, progress
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Encode:
     """Side in pixels of the tiles that frames are cut into for the networks; 0 takes them whole, and memory grows."""
     overlap: int = 32
     """Pixels that neighbouring tiles share."""
-    model: OmitArgPrefixes[ModelOptions] = ModelOptions()
+    model: OmitArgPrefixes[ModelOptions] = IN_FLOAT32
     """Which model, and where it works."""
 
     def run(self) -> None:
@@ -79,7 +79,7 @@ class Decode:
     """The file."""
     output: Path
     """.mp4, .mkv, .webm, .gif or .webp, or a folder for numbered pictures."""
-    model: OmitArgPrefixes[ModelOptions] = ModelOptions()
+    model: OmitArgPrefixes[ModelOptions] = IN_FLOAT32
     """The model that the file was encoded by."""
 
     def run(self) -> None:
