@@ -2,13 +2,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from magvit.nn import attention as attention_module
 from magvit.nn.attention import (
+    Dropout,
     KeyValueCache,
     Mlp,
     SelfAttention,
     attend,
-    attend_by_heads,
-    attend_with_dropout,
+    attend_in_blocks,
     causal_mask,
 )
 
@@ -42,19 +43,33 @@ def test_attention_equals_the_formula(attention, causal):
 
 
 @pytest.mark.parametrize("dropout", [0.1, 0.75])
-def test_dropout_takes_out_weights_at_random_and_enlarges_the_others(dropout):
+@pytest.mark.parametrize("at_once", [2**30, 4 * 50 * 64, 1])
+def test_dropout_takes_out_weights_at_random_and_enlarges_the_others(dropout, at_once, monkeypatch):
     """With the identity as values the result is the weights themselves."""
+    monkeypatch.setattr(attention_module, "SCORES_AT_ONCE", at_once)
     query, key = torch.randn(2, 3, 50, 64), torch.randn(2, 3, 64, 64)
     weights = (query @ key.mT / 64**0.5).softmax(-1)
     torch.manual_seed(0)
-    found = attend_with_dropout(query, key, torch.eye(64).expand(2, 3, 64, 64), dropout)
+    found = attend_in_blocks(query, key, torch.eye(64).expand(2, 3, 64, 64), dropout)
     kept = found != 0
     torch.testing.assert_close(found[kept], weights[kept] / (1 - dropout))
     by_lane = (~kept).flatten().view(-1, 4).float().mean(0)  # the four that share a draw
     torch.testing.assert_close(by_lane, torch.full((4,), dropout), atol=0.02, rtol=0)
     torch.manual_seed(0)
-    again = attend_with_dropout(query, key, torch.eye(64).expand(2, 3, 64, 64), dropout)
+    again = attend_in_blocks(query, key, torch.eye(64).expand(2, 3, 64, 64), dropout)
     assert torch.equal(found, again)
+
+
+def test_dropout_of_activations():
+    """As PyTorch's: gradients go where numbers are left, and in evaluation, or of probability 0, it does nothing."""
+    drop, x = Dropout(0.25), torch.full((7, 1001), 3.0, requires_grad=True)
+    found = drop(x)
+    (gradient,) = torch.autograd.grad(found.sum(), x)
+    assert torch.equal(found, 3 * gradient)
+    assert found.unique().tolist() == [0, 4]
+    assert abs((found == 0).float().mean() - 0.25) < 0.02
+    assert torch.equal(drop.eval()(x), x)
+    assert torch.equal(Dropout(0.0)(x), x)
 
 
 def test_dropout_acts_in_training_only(attention):
@@ -67,28 +82,38 @@ def test_dropout_acts_in_training_only(attention):
 
 
 @pytest.mark.parametrize(("length", "total"), [(7, 7), (1, 5), (130, 130)])
-def test_attention_head_by_head_is_the_fused_one_within_rounding(length, total):
-    """In float32 to its last digits; in bf16, where sampling takes it, no further off than the kernel it stands for."""
-    query, key, value = (torch.randn(2, 3, count, 16) for count in (length, total, total))
-    exact = F.scaled_dot_product_attention(query.double(), key.double(), value.double())
-    torch.testing.assert_close(attend_by_heads(query, key, value).double(), exact, atol=1e-5, rtol=0)
-    narrow = [x.bfloat16() for x in (query, key, value)]
-    errors = [(way(*narrow).double() - exact).abs().max() for way in (attend, F.scaled_dot_product_attention)]
-    assert errors[0] < 2 * errors[1] + 2**-8
+@pytest.mark.parametrize("at_once", [2**30, 2 * 130 * 130, 1])
+def test_attention_in_blocks_is_the_fused_one_within_rounding(length, total, at_once, monkeypatch):
+    """In float32 to its last digits; in bf16 no further off than the kernel it stands for; gradients too."""
+    monkeypatch.setattr(attention_module, "SCORES_AT_ONCE", at_once)
+    parts = [torch.randn(2, 3, count, 16, requires_grad=True) for count in (length, total, total)]
+    wide = [x.detach().double().requires_grad_() for x in parts]
+    exact = F.scaled_dot_product_attention(*wide)
+    found = attend_in_blocks(*parts)
+    torch.testing.assert_close(found.double(), exact, atol=1e-5, rtol=0)
+    gradients = torch.autograd.grad(found.sin().sum(), parts), torch.autograd.grad(exact.sin().sum(), wide)
+    for mine, right in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine.double(), right, atol=1e-5, rtol=0)
+    narrow = [x.detach().bfloat16() for x in parts]
+    for autocast in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            made = [way(*narrow) for way in (attend, F.scaled_dot_product_attention)]
+        assert made[0].dtype == torch.bfloat16
+        errors = [(x.double() - exact).abs().max() for x in made]
+        assert errors[0] < 2 * errors[1] + 2**-8
 
 
-def test_attention_goes_head_by_head_where_no_gradient_is_wanted(monkeypatch):
-    """So that training takes the same kernel as ever."""
+def test_attention_goes_in_blocks_where_that_is_faster(monkeypatch):
     calls = []
-    monkeypatch.setattr("magvit.nn.attention.attend_by_heads", lambda *x: calls.append(1) or attend_by_heads(*x))
+    monkeypatch.setattr(attention_module, "attend_in_blocks", lambda *x: calls.append(1) or attend_in_blocks(*x))
     x = torch.randn(1, 2, 5, 4, dtype=torch.bfloat16)
     for counts, query, options in (
         (1, x, {}),
-        (0, x.clone().requires_grad_(), {}),
+        (1, x.clone().requires_grad_(), {}),
         (0, x.float(), {}),
         (0, x, {"is_causal": True}),
         (0, x, {"mask": torch.ones(5, 5, dtype=torch.bool)}),
-        (0, x, {"dropout": 0.1}),
+        (1, x.float(), {"dropout": 0.1}),
     ):
         calls.clear()
         attend(query, x.to(query.dtype), x.to(query.dtype), **options)

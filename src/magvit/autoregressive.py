@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from magvit.nn.attention import KeyValueCache, Mlp, SelfAttention, TransformerSize, causal_mask
+from magvit.nn.attention import Dropout, KeyValueCache, Mlp, SelfAttention, TransformerSize, causal_mask
 from magvit.nn.rematerialize import recompute
 from magvit.nn.sampling import sample_tokens
 
@@ -53,7 +53,7 @@ class Layer(nn.Module):
         self.attention = SelfAttention(config.hidden_size, config.num_heads, config.dropout, bias=False)
         self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=NORM_EPS)
         self.mlp = Mlp(config.hidden_size, config.mlp_size, config.dropout)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(
         self,
@@ -80,7 +80,7 @@ class AutoregressiveTransformer(nn.Module):
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.hidden_size)
         self.position_embedding = nn.Embedding(config.max_length, config.hidden_size)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_layers))
         self.norm_out = nn.LayerNorm(config.hidden_size, eps=NORM_EPS)
         self.head = nn.Linear(config.hidden_size, config.vocab_size)

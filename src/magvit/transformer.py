@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from magvit.nn.attention import Mlp, SelfAttention, TransformerSize
+from magvit.nn.attention import Dropout, Mlp, SelfAttention, TransformerSize
 from magvit.nn.modern import ModernLayer
 from magvit.nn.rematerialize import recompute
 from magvit.shapes import Grid
@@ -83,7 +83,7 @@ class Layer(nn.Module):
         self.attention_norm = nn.LayerNorm(config.hidden_size, eps=NORM_EPS)
         self.mlp = Mlp(config.hidden_size, config.mlp_size)
         self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=NORM_EPS)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(
         self, x: Float[Tensor, "B L hidden"], visible: Bool[Tensor, "B 1 1 L"] | None = None
@@ -111,7 +111,7 @@ class MaskedTransformer(nn.Module):
         self.position_embedding = None if modern else nn.Embedding(config.max_length, hidden_size)
         self.segment_embedding = nn.Embedding(config.num_segments, hidden_size) if config.num_segments else None
         self.embedding_norm = nn.Identity() if modern else nn.LayerNorm(hidden_size, eps=NORM_EPS)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(
             _modern_layer(config) if modern else Layer(config) for _ in range(config.num_layers)
         )

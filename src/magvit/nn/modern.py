@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from magvit.nn.attention import attend
+from magvit.nn.attention import Dropout, attend
 from magvit.shapes import Grid
 
 BASE = 100.0
@@ -50,7 +50,7 @@ class ModernLayer(nn.Module):
 
     def __init__(self, hidden_size: int, num_heads: int, mlp_size: int, dropout: float, grid: Grid, num_prefix: int):
         super().__init__()
-        self.num_heads, self.dropout = num_heads, nn.Dropout(dropout)
+        self.num_heads, self.dropout = num_heads, Dropout(dropout)
         self.attention_norm, self.mlp_norm = nn.RMSNorm(hidden_size), nn.RMSNorm(hidden_size)
         self.qkv = nn.Linear(hidden_size, 3 * hidden_size, bias=False)
         self.attention_out = nn.Linear(hidden_size, hidden_size, bias=False)
@@ -79,8 +79,5 @@ class ModernLayer(nn.Module):
         qkv = self.qkv(x).view(batch, length, 3, self.num_heads, hidden // self.num_heads)
         turned = rotate(F.rms_norm(qkv[:, :, :2], qkv.shape[-1:]).to(qkv.dtype), self.table[-length:])
         query, key, value = (part.transpose(1, 2) for part in (*turned.unbind(2), qkv[:, :, 2]))  # each B heads L d
-        if x.device.type == "cpu" and visible is None and query.requires_grad:
-            x = (query * query.shape[-1] ** -0.5 @ key.mT).softmax(-1).to(value.dtype) @ value  # faster backward
-        else:
-            x = attend(query, key, value, visible)
+        x = attend(query, key, value, visible)
         return self.attention_out(x.transpose(1, 2).reshape(batch, length, hidden))
