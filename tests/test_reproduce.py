@@ -16,7 +16,7 @@ from magvit.evaluation.protocols import RealSet
 from magvit.nn.attention import TransformerSize
 from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
 from magvit.reproduce.cluster import write_scripts
-from magvit.reproduce.outcome import Cell, Outcome, gather, verdicts_of
+from magvit.reproduce.outcome import Cell, Outcome, Verdict, gather, verdicts_of
 from magvit.reproduce.paper import PAPER
 from magvit.reproduce.plan import Job, cells, jobs_of
 from magvit.reproduce.tables import TABLES, table_named
@@ -200,8 +200,12 @@ def test_a_table_shows_ours_over_the_published_and_what_is_quoted():
         Cell(row.name, column.name, "pushing_fd", (10.0, 12.0), 11.0, 12.7, row.published[1])
         for row, column, _ in cells(table, TINY)
     )
-    text = Outcome(table, "tiny", made, ()).markdown()
+    verdict = Verdict("COMMIT over MaskGIT", (48, 74), (-1588.4, 0.6861), "unsure (no)")
+    text = Outcome(table, "tiny", made, (verdict,)).markdown()
     assert "| MAGVIT, 3D-VQ | (76) | 11 ± 13 (48) |" in text
+    assert "| COMMIT over MaskGIT | 48 against 74 | -1588, +0.686 | unsure (no) |" in text
+    wide = replace(made[0], mean=957.4, interval=1131.7)
+    assert "| 957.4 ± 1132 (" in Outcome(table, "tiny", (wide, *made[1:]), ()).markdown()
     assert "| MaskViT, quoted | (94) |  |" in text
 
 

@@ -111,7 +111,7 @@ class Outcome:
             lines += ["| claim | published | ours: better by, for each seed | holds |", "|---|---|---|---|"]
         for verdict in self.verdicts:
             theirs = " against ".join("?" if value is None else f"{value:g}" for value in verdict.published)
-            differences = ", ".join(f"{value:+.3g}" for value in verdict.differences)
+            differences = ", ".join(_signed(value) for value in verdict.differences)
             lines.append(f"| {plain(verdict.says)} | {theirs} | {differences} | {verdict.holds} |")
         return "\n".join([*lines, ""])
 
@@ -168,7 +168,7 @@ def verdicts_of(table: Table, found: Mapping[tuple[str, str], Cell]) -> list[Ver
 
 
 def plot(outcome: Outcome, path: Path) -> None:
-    """For each column a bar a row with its interval, and the published number in its own panel below."""
+    """For each column a bar a row with its interval, cut off at 0, and a dot a seed; below the published numbers."""
     from matplotlib import pyplot
 
     columns = [column for column in outcome.table.columns if any(cell.column == column.name for cell in outcome.cells)]
@@ -181,7 +181,11 @@ def plot(outcome: Outcome, path: Path) -> None:
         of_column = [cell for cell in outcome.cells if cell.column == column.name]
         for cell in of_column:
             place, colour = rows.index(cell.row), colours[cell.row]
-            above.bar(place, cell.mean, yerr=cell.interval, color=colour, capsize=3, label=cell.row)
+            above.bar(place, cell.mean, color=colour, label=cell.row)
+            if cell.interval is not None:
+                reach = [[min(cell.interval, cell.mean)], [cell.interval]]
+                above.errorbar(place, cell.mean, yerr=reach, color="black", capsize=3, linewidth=1)
+                above.plot([place] * len(cell.values), cell.values, "o", color="white", mec="black", ms=4)
             if cell.published is not None:
                 below.bar(place, cell.published, color=colour, alpha=0.5)
         above.set_title(f"{column.name} {_arrow(column)}\nours: {of_column[0].metric}", fontsize=8)
@@ -196,7 +200,13 @@ def plot(outcome: Outcome, path: Path) -> None:
 
 
 def _number(cell: Cell) -> str:
-    return f"{cell.mean:.4g}" + ("" if cell.interval is None else f" ± {cell.interval:.2g}")
+    if cell.interval is None:
+        return f"{cell.mean:.4g}"
+    return f"{cell.mean:.4g} ± " + (f"{cell.interval:.2g}" if cell.interval < 99 else f"{cell.interval:.0f}")
+
+
+def _signed(difference: float) -> str:
+    return f"{difference:+.3g}" if abs(difference) < 999 else f"{difference:+.0f}"
 
 
 def _arrow(column: Column) -> str:
