@@ -245,19 +245,8 @@ def test_the_commands_do_what_the_functions_do(pipe: MagvitPipeline, model: str,
     one, two, three = map(str, Source.open(clip).pictures)
 
     def run(*words: str) -> torch.Tensor:
-        common = [
-            "--num-steps",
-            "1",
-            "--seed",
-            "5",
-            "--dtype",
-            "float32",
-            "--model",
-            model,
-            "--output",
-            str(tmp_path / "a.webp"),
-        ]
-        assert main([*words, *common]) == 0
+        common = ["--num-steps", "1", "--seed", "5", "--dtype", "float32", "--model", model]
+        assert main([*words, *common, "--output", str(tmp_path / "a.webp")]) == 0
         return frames_of(tmp_path / "a.webp")
 
     def same(made: torch.Tensor, function: Any, task: str, given: Any, **how: Any) -> bool:
