@@ -72,8 +72,8 @@ def tokenizer() -> TokenizerRun:
 def transformer() -> TransformerRun:
     """Stage 2 on all ten tasks, unconditional generation and any region, on the robot arm and a little of all else.
 
-    The packaged weights took 7 minutes on one H200, by a loop made for it (docs/LOG.md); how fast this one is there
-    has not been measured. On a CPU take a smaller step: `--loop.global-batch-size 8`.
+    The packaged weights took 7 minutes on one H200 and 6 on an H100, by a loop made for it (docs/LOG.md); how fast this
+    one is there has not been measured. On a CPU take a smaller step: `--loop.global-batch-size 8`.
 
     magvit train transformer magvit-tiny --data CLIPS --output runs/tiny --tokenizer runs/tiny-tokenizer/model
     """
