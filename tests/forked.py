@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from magvit.storage import locked
+from magvit.locks import locked
 
 FORKING = """
 import json, os, sys

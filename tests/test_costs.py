@@ -191,7 +191,7 @@ def test_perceptual_network_as_published():
 
 @pytest.mark.parametrize(("flops", "text"), [(0, "0 FLOP"), (999, "999 FLOP"), (2.59e12, "2.59 TFLOP")])
 def test_told(flops, text):
-    assert costs.told(flops) == text
+    assert costs.readable(flops) == text
 
 
 @pytest.mark.parametrize("name", TRANSFORMER_RECIPES)

@@ -14,7 +14,7 @@ from magvit.data.datasets import ClipFolder, EndlessSampler
 from magvit.data.manifest import Manifest, Record, save_manifest
 from magvit.data.sampling import even_clips, read_clip
 from magvit.data.transforms import resize_tf_bilinear
-from magvit.video import probe, read_frames, write_video
+from magvit.video import TooFewFrames, probe, read_frames, write_video
 
 
 def write_clip(path: Path, level: float, num_frames: int = 12, size: tuple[int, int] = (24, 32)) -> None:
@@ -102,6 +102,15 @@ def test_training_varies_window_place_and_side(root: Path) -> None:
     slopes = [(clip[1, ..., -1] - clip[1, ..., 0]).mean().item() for clip in clips]
     assert {slope > 0 for slope in slopes} == {True, False}
     assert len({round(min(clip[1, ..., 0].mean().item(), clip[1, ..., -1].mean().item()), 1) for clip in clips}) > 2
+
+
+def test_a_part_behind_the_end_of_its_file_says_what_is_there(root: Path, tmp_path: Path) -> None:
+    """Read whole, as a cache does: of no frame at all there is no undamaged beginning."""
+    records = (Record("walk/a.mp4", 0, "train", start=100.0, end=101.0, frames=8),)
+    save_manifest(Manifest("some", root, ("walk",), records), tmp_path / "prepared")
+    dataset = ClipFolder(tmp_path / "prepared", (4, 16, 16), cache=True)
+    with pytest.raises(TooFewFrames, match="has 12 frames"):
+        dataset.take(0)
 
 
 def test_without_flip_left_stays_left(root: Path) -> None:

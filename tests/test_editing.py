@@ -409,14 +409,16 @@ def test_what_is_no_clip_is_refused(pipe: MagvitPipeline, tmp_path: Path, video:
         edit(pipe, "IPC", video, tmp_path / "out")
 
 
-@pytest.mark.parametrize("task", ["FP", "FI", "IPC", "free"])
+@pytest.mark.parametrize(
+    ("task", "mask_mode"), [*((task, "trained") for task in ("FP", "FI", "IPC", "free")), ("FP", "latent_masking")]
+)
 def test_a_model_that_has_to_be_sure_leaves_things_as_they_are(
-    pipe: MagvitPipeline, source: Any, tmp_path: Path, task: str
+    pipe: MagvitPipeline, source: Any, tmp_path: Path, task: str, mask_mode: str
 ) -> None:
     clip, result = source(20 if task == "FP" else 8), {}
     before = frames_of(clip)
     for stillness in (0.0, 1e4):
-        decoding = pipe.decoding("FP", num_steps=2, stillness=stillness)
+        decoding = pipe.decoding("FP", num_steps=2, stillness=stillness, mask_mode=mask_mode)
         if task == "free":
             longer = extend(taught(pipe, *TASKS), clip, tmp_path / "out", duration=1, decoding=decoding)
             result[stillness] = frames_of(longer.output)

@@ -44,9 +44,9 @@ def test_rows_of_all_methods(bench):
     assert found["maskgit-3d"].frame_seconds == found["magvit"].frame_seconds
     assert found["maskvit"].network_seconds == pytest.approx(1.5 * found["maskgit-2d"].network_seconds)
     assert found["maskvit"].network_flops == 1.5 * found["maskgit-2d"].network_flops
-    assert "2 of 12 steps" in found["magvit"].told
-    assert "8 of 64 steps" in found["ar"].told
-    assert found["maskgit-2d"].told.startswith("4 of 16 frames decoded")
+    assert "2 of 12 steps" in found["magvit"].note
+    assert "8 of 64 steps" in found["ar"].note
+    assert found["maskgit-2d"].note.startswith("4 of 16 frames decoded")
     assert found["ar"].network_flops < found["magvit"].network_flops  # it computes less and takes longer
 
 
@@ -54,7 +54,7 @@ def test_without_diffusers_its_row_says_so(bench, monkeypatch):
     monkeypatch.setattr(efficiency, "find_spec", lambda name: None)
     row = measure(bench, "diffusion", 64, 1)
     assert row.frame_seconds is None
-    assert row.told.startswith("not measured: needs diffusers")
+    assert row.note.startswith("not measured: needs diffusers")
     report = Report((row,), {"matmul": 1.0, "conv": 1.0}, {})
     assert "not measured: needs diffusers" in report.markdown()
 
@@ -77,7 +77,7 @@ def test_a_unet_is_timed_by_one_step_of_256(bench, monkeypatch):
     row = measure(bench, "diffusion", 8, 1)
     assert row.network_flops == 256 * 2 * 3 * 3 * 16 * 8 * 8
     assert row.network_seconds > 0
-    assert row.told == "1 of 256 steps"
+    assert row.note == "1 of 256 steps"
     assert [row.pixels for row in rows(bench, ("diffusion",), (8, 128))] == [8]  # above 64 it is not in the paper
 
 
@@ -85,7 +85,7 @@ def test_long_sequences_are_timed_with_fewer_layers(bench, monkeypatch):
     whole = measure(bench, "magvit", 16, 1)
     monkeypatch.setattr(efficiency, "MOST_FLOPS", whole.network_flops / 12 / 2)
     part = measure(bench, "magvit", 16, 1)
-    assert part.told == "2 of 12 steps and 1 of 2 layers"
+    assert part.note == "2 of 12 steps and 1 of 2 layers"
     assert part.network_flops == whole.network_flops
 
 

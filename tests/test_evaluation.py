@@ -825,6 +825,8 @@ def test_fvd_by_command_is_that_of_i3d(videos: Path, tmp_path: Path, monkeypatch
     [
         ({"protocol": "fvd"}, "unknown protocol 'fvd', expected one of smoke"),
         ({"num_samples": 4}, "num_samples is 4, protocol smoke needs 32: add --allow-fewer"),
+        ({"protocol": "magvit-bair", "num_real": 8}, "num_real is 8, protocol magvit-bair takes all there are"),
+        ({"protocol": "magvit-ucf101", "num_real": 8}, "num_real is 8, protocol magvit-ucf101 needs 10000"),
         ({"fake": "x"}, "give one of --model, --baseline"),
         ({"model": None}, "give one of --model, --baseline"),
         ({"protocol": "folders"}, "protocol folders is for a folder of clips"),

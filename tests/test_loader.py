@@ -58,13 +58,13 @@ def test_the_stream_entered_later_is_the_same_stream(start):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_what_is_told_of_a_clip_is_of_its_place_in_the_stream(workers):
+def test_what_else_is_loaded_with_a_clip_is_of_its_place_in_the_stream(workers):
     """On any process, and where the stream is entered later."""
 
-    def told(place, clip):
+    def extras(place, clip):
         return {"place": torch.tensor(place), "sum": clip["video"].sum()}
 
-    options = {"told": told, "start": 3, "rank": 1, "world_size": 2, "num_workers": workers}
+    options = {"extras": extras, "start": 3, "rank": 1, "world_size": 2, "num_workers": workers}
     batches = first(2, synthetic(), 2, **options)
     assert [batch["place"].tolist() for batch in batches] == [[14, 15], [18, 19]]
     assert all(torch.equal(batch["sum"], torch.stack([clip.sum() for clip in batch["video"]])) for batch in batches)

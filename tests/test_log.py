@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from magvit.training.log import RunLog, read_records
-from magvit.video import read_video
+from magvit.video import probe, read_video
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -67,9 +67,11 @@ def test_findings_are_recorded_and_told_once(tmp_path: Path, capsys: pytest.Capt
 
 def test_samples_are_videos_named_by_step(tmp_path: Path) -> None:
     log = RunLog(tmp_path)
-    log.video(70, "reconstruction", torch.rand(3, 4, 8, 12))
+    log.video(70, "reconstruction", torch.rand(3, 4, 8, 12), 5)
     log.close()
-    assert read_video(tmp_path / "samples" / "reconstruction_00000070.gif").shape == (3, 4, 8, 12)
+    path = tmp_path / "samples" / "reconstruction_00000070.gif"
+    assert read_video(path).shape == (3, 4, 8, 12)
+    assert probe(path).fps == 5
 
 
 def test_curves_and_samples_go_to_tensorboard(tmp_path: Path) -> None:
@@ -78,7 +80,7 @@ def test_curves_and_samples_go_to_tensorboard(tmp_path: Path) -> None:
 
     log = RunLog(tmp_path)
     log.scalars(1, {"total_loss": 0.5})
-    log.video(2, "reconstruction", torch.rand(3, 4, 8, 12))
+    log.video(2, "reconstruction", torch.rand(3, 4, 8, 12), 5)
     log.close()
     (events,) = (tmp_path / "tensorboard").iterdir()
     loader = EventFileLoader(str(events))
@@ -117,7 +119,7 @@ def test_weights_and_biases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     folder = tmp_path / "my_run"
     log = RunLog(folder, wandb="project", config={"ema_decay": 0.9})
     log.scalars(5, {"total_loss": 0.5})
-    log.video(5, "reconstruction", torch.rand(3, 2, 4, 4))
+    log.video(5, "reconstruction", torch.rand(3, 2, 4, 4), 5)
     log.close()
     assert fake.logged == [
         (5, {"total_loss": 0.5}),

@@ -56,8 +56,8 @@ def run(tmp_path: Path) -> Path:
     log.finding(30, "warning", "data_wait", "43% <slow> & so on")
     generator = torch.Generator().manual_seed(0)
     for step in range(20, 400, 20):
-        log.video(step, "reconstruction", torch.rand(3, 3, 8, 16, generator=generator))
-    log.video(100, "frame_prediction", torch.rand(3, 3, 8, 24, generator=generator))
+        log.video(step, "reconstruction", torch.rand(3, 3, 8, 16, generator=generator), 8)
+    log.video(100, "frame_prediction", torch.rand(3, 3, 8, 24, generator=generator), 8)
     log.close()
     (folder / "config.json").write_text(json.dumps({"loop": {"num_steps": 400}, "note": "</pre><script>"}))
     return folder

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from magvit.cli import main, parse_arguments
+from magvit.cli.reproduce import Reproduce
 from magvit.data.loader import TrainingClips
 from magvit.evaluation.protocols import RealSet
 from magvit.nn.attention import TransformerSize
@@ -21,7 +22,7 @@ from magvit.reproduce.paper import PAPER
 from magvit.reproduce.plan import Job, cells, jobs_of
 from magvit.reproduce.tables import TABLES, table_named
 from magvit.reproduce.tiny import TINY
-from magvit.reproduce.work import Laboratory, do_all, do_side_by_side
+from magvit.reproduce.work import Laboratory, _share, do_all, do_side_by_side
 from magvit.training.config import TransformerRun
 from magvit.training.run import Run
 
@@ -163,6 +164,21 @@ def test_jobs_side_by_side_wait_for_what_they_need(tmp_path):
     assert len(said) == 3
 
 
+def test_processes_share_out_the_gpus_that_this_one_sees(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [_share(slot, 2, 2)["CUDA_VISIBLE_DEVICES"] for slot in range(3)] == ["0,1", "2,3", "0,1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3,6,7")
+    assert [_share(slot, 5, 1)["CUDA_VISIBLE_DEVICES"] for slot in range(5)] == ["2", "3", "6", "7", "2"]
+    assert _share(0, 1, 8)["CUDA_VISIBLE_DEVICES"] == "2,3,6,7"
+
+
+def test_trainings_alone_get_several_devices():
+    command = Reproduce("table5", devices=4)._command
+    assert command(Job("train", "magvit-b-fp-bair", 0))[-4:-2] == ["--devices", "4"]
+    assert "--devices" not in command(Job("evaluate", "magvit-b-fp-bair", 0, "magvit-bair-debiased"))
+
+
 def test_a_job_that_fails_ends_the_table_and_what_needs_it_is_not_begun(tmp_path):
     first = Job("evaluate", "a", 0, "p")
     last = Job("evaluate", "c", 0, "p", needs=(first.name,))
@@ -175,7 +191,7 @@ def test_a_job_that_fails_ends_the_table_and_what_needs_it_is_not_begun(tmp_path
 def test_a_training_that_is_told_to_stop_ends_the_table(tmp_path, monkeypatch):
     jobs = [Job("train", "magvit-b-fp-bair", 0), Job("evaluate", "magvit-b-fp-bair", 0, "p")]
     begun = []
-    monkeypatch.setattr(Laboratory, "_train", lambda self, job, progress: begun.append(job))  # and returns
+    monkeypatch.setattr(Laboratory, "_train", lambda self, job: begun.append(job))  # and returns
     with pytest.raises(OSError, match=r"train/magvit-b-fp-bair/seed-0 was not finished: the same command goes on"):
         do_all(jobs, Laboratory(SHORT, tmp_path, {}), lambda sentence: None)
     assert begun == jobs[:1]

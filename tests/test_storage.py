@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from forked import lock_holder
-from magvit import storage
+from magvit import locks, storage
 
 
 @pytest.mark.parametrize(
@@ -74,21 +74,21 @@ def test_a_second_writer_is_kept_out_until_the_first_ends_however_it_ends(tmp_pa
     folder = tmp_path / "new" / "run"
     with lock_holder(folder) as holder:
         told = f"{folder} is being written by process {holder} on {socket.gethostname()}: wait until that ends"
-        with pytest.raises(OSError, match=told), storage.locked(folder):
+        with pytest.raises(OSError, match=told), locks.locked(folder):
             pass
-        with storage.locked(folder, "-1-of-2"):  # another part
+        with locks.locked(folder, "-1-of-2"):  # another part
             pass
-    with storage.locked(folder):
+    with locks.locked(folder):
         assert os.listdir(folder) == [".lock"]
     assert not os.listdir(folder)
 
 
 def test_a_worker_that_outlives_the_writer_does_not_hold_its_lock(tmp_path: Path) -> None:
-    with storage.locked(tmp_path / "run"):
+    with locks.locked(tmp_path / "run"):
         if (worker := os.fork()) == 0:
             signal.pause()
     try:
-        with storage.locked(tmp_path / "run"):
+        with locks.locked(tmp_path / "run"):
             pass
         assert not (tmp_path / "run").exists()  # nothing was written
     finally:
@@ -100,8 +100,8 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path: Path, monkeypatch: p
     def refuse(*arguments: object) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(storage.fcntl, "flock", refuse)
-    with pytest.warns(UserWarning, match=r"cannot be locked \(.*not supported\)"), storage.locked(tmp_path):
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    with pytest.warns(UserWarning, match=r"cannot be locked \(.*not supported\)"), locks.locked(tmp_path):
         pass
 
 

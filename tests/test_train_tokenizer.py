@@ -8,8 +8,8 @@ import torch
 from magvit import MagvitPipeline
 from magvit.data.loader import DataConfig, TrainingClips
 from magvit.hub import load_tensors
+from magvit.locks import locked
 from magvit.seeds import generator_for
-from magvit.storage import locked
 from magvit.tokenizer import VideoTokenizer, inflate
 from magvit.training import codebook as module_of_codebook
 from magvit.training import train_tokenizer as module
@@ -410,6 +410,7 @@ def test_some_clips_are_shown_as_conditions():
         ({"quantizer_start": -1}, "quantizer_start is -1"),
         ({"quantizer_start": 5}, "codebook_init is uniform, expected latents or kmeans"),
         ({"condition_share": 1.5}, "condition_share is 1.5"),
+        ({"ema_decay": 1.0}, "ema_decay is 1.0"),
         ({"train": "decoder"}, "expected init_from"),
     ],
 )

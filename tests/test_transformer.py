@@ -232,6 +232,7 @@ def test_codes_with_the_same_vector_are_alike_to_a_network_that_knows_the_codebo
         ({"block": "bert"}, "which is bert"),
         ({"grid": (2, 3, 3)}, r"grid is \(2, 3, 3\), expected at most max_length 14"),
         ({"num_heads": 32}, "heads have 1 numbers"),
+        ({"num_heads": 8}, "heads have 4 numbers, expected 6 or more"),  # else rows and columns are not told apart
     ],
 )
 def test_modern_sizes_that_do_not_fit_are_refused(change, message):

@@ -58,7 +58,7 @@ def weights(products: Iterable[Product]) -> int:
     return sum(product.weights for product in products)
 
 
-def told(flops: int | float) -> str:
+def readable(flops: int | float) -> str:
     """As a person reads it: `2.59 TFLOP`."""
     unit = min(max(int(math.log10(max(flops, 1))) // 3, 0), 7)
     return f"{flops / 1000**unit:.3g} {' kMGTPEZ'[unit].strip()}FLOP"

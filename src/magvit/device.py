@@ -29,7 +29,7 @@ def usable_device(name: str | torch.device) -> torch.device:
 
 
 def usable_precision(name: str | torch.dtype, what: str = "precision") -> Precision:
-    """What the networks work in, by one of its names; `what` is it that has such a name.
+    """The precision called `name`; `what` is the option's name, for the error message.
 
     Raises:
         ValueError: it is another.
@@ -58,7 +58,7 @@ def quickest_dtype(device: torch.device) -> torch.dtype:
 
 
 def own_type(x: torch.Tensor) -> AbstractContextManager[Any]:
-    """Inside, autocast leaves the type of `x` alone; `meta`, where shapes are tried, knows no autocast."""
+    """Switch autocast off on the device of `x`; does nothing on `meta`, which has no autocast."""
     device = x.device.type
     return nullcontext() if device == "meta" else torch.autocast(device, enabled=False)
 

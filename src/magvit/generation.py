@@ -54,8 +54,8 @@ def generate(
         return generate_autoregressive(config, transformer, task, labels, *given, decoding, generators)
     assert isinstance(config, MaskedGenerator)
     assert isinstance(transformer, MaskedTransformer)
-    config, task = as_read(config, task, decoding)
     still = (cond_tokens, decoding.stillness) if task.shows_guess else None
+    config, task = as_read(config, task, decoding)
     return decode(
         masked_logits_fn(config, transformer, task, labels, cond_tokens, cond_token_mask, still),
         cond_tokens,

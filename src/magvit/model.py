@@ -63,11 +63,7 @@ class Model(hub.Pushed):
 
     def _facts(self) -> list[str]:
         networks = {"tokenizer": self.tokenizer, "transformer": self.transformer}
-        sizes = [
-            f"{name} of {millions(sum(parameter.numel() for parameter in network.parameters()))}"
-            for name, network in networks.items()
-            if network is not None
-        ]
+        sizes = [f"{name} of {millions(network)}" for name, network in networks.items() if network is not None]
         clips, learnt = self.config.facts()
         return [clips, ", ".join(sizes), learnt]
 

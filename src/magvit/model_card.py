@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from torch import nn
+
 from magvit.markdown import plain
 
 
@@ -47,6 +49,6 @@ Not told yet: what it was trained on, how well it does, and what it is of no use
 """
 
 
-def millions(count: int) -> str:
-    """How many parameters, as it is told."""
-    return f"{count / 1e6:.2f} million parameters"
+def millions(network: nn.Module) -> str:
+    """How many parameters a network has, in words."""
+    return f"{sum(parameter.numel() for parameter in network.parameters()) / 1e6:.2f} million parameters"

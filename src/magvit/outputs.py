@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from magvit.locks import locked
 from magvit.places import check_folder
 from magvit.shapes import Tokens, Video
-from magvit.storage import locked
 from magvit.video import write_video
 from magvit.video.writing import check_rate, import_image, to_bytes
 

@@ -9,9 +9,8 @@ import os
 import shutil
 import socket
 import time
-import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -23,13 +22,7 @@ from torch import Tensor
 
 from magvit.typed_json import read_json
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 CONFIG = "config.json"
-LOCK = ".lock"
 CHECKSUM = "crc32"  # in the metadata of a safetensors file
 LONGEST_NAME = 255  # bytes that file systems allow
 
@@ -98,75 +91,20 @@ def check_space(folder: Path, needed: int, what: str) -> None:
         raise OSError(f"{folder} has {free / 2**20:,.0f} MiB free, {what} need {needed / 2**20:,.0f}")
 
 
-# --- Locks ----------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def locked(folder: Path, part: str = "") -> Iterator[None]:
-    """Keep other writers out of a folder, which is made if need be, or out of a part of it.
-
-    It is the system's own lock on an open file, so it ends with this process, however that ends; the file's text only
-    names the holder. A file system without locks is warned of, and nobody is kept out there.
-
-    Raises:
-        OSError: another process writes there; the sentence names it.
-    """
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
+def write_report(
+    folder: Path, names: tuple[str, str, str], values: Mapping[str, Any], text: str, plot: Callable[[Path], None]
+) -> None:
+    """Write values as JSON, a text, and a plot where matplotlib is installed, under three names in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{LOCK}{part}"
-    file = _take(path)
-    try:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        file.close()
-        with suppress(OSError):
-            for place in made:
-                place.rmdir()  # what nothing was written to
+    for name, content in zip(names, (json.dumps(values, indent=2) + "\n", text), strict=False):
+        with written_whole(folder / name) as path:
+            path.write_text(content, encoding="utf-8")
+    with suppress(ImportError):
+        import matplotlib
 
-
-def is_locked(folder: Path) -> bool | None:
-    """Whether a process writes there, as `locked` says; None where that cannot be known."""
-    if fcntl is None:
-        return None
-    try:
-        with open(folder / LOCK) as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # several may ask at once
-    except (FileNotFoundError, BlockingIOError) as error:
-        return isinstance(error, BlockingIOError)
-    except OSError:
-        return None
-    return False
-
-
-def _take(path: Path) -> Any:
-    """The lock's file, open and held."""
-    while True:
-        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - it stays open
-        if hasattr(os, "register_at_fork"):  # a worker that outlives us must not hold it
-            os.register_at_fork(after_in_child=file.close)
-        try:
-            if fcntl is None:
-                raise OSError("this system has no flock")
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read() or "another process"
-            file.close()
-            raise OSError(
-                f"{path.parent} is being written by {holder}: wait until that ends, or choose another output"
-            ) from None
-        except OSError as error:
-            told = f"{path.parent} cannot be locked ({error}): two runs that write there would mix"
-            warnings.warn(told, stacklevel=4)
-            return file
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
-        file.close()  # the last holder has just taken it away
+        matplotlib.use("Agg")
+        with written_whole(folder / names[2]) as path:
+            plot(path)
 
 
 # --- Tensors --------------------------------------------------------------------------------------------------------
@@ -304,7 +242,7 @@ def load_config(folder: str | Path, *kinds: Kind) -> dict[str, Any]:
 
 
 def begin(folder: Path, kind: Kind, files: str) -> dict[str, Any] | None:
-    """Make a folder of a kind, or find one that was begun: its config, to be compared; None for a new one.
+    """Make the folder, or open one begun earlier. Returns the earlier config to compare with; None if new.
 
     What a killed process left of `files` (a pattern of their names) is deleted.
 

@@ -29,7 +29,7 @@ MOST_ROTATIONS = 2**25
 class TransformerConfig(TransformerSize):
     """What makes a `MaskedTransformer`: its size and the ids it reads.
 
-    Dropout is on the embeddings, the attention weights and the output of each attention and MLP.
+    Dropout is on the embeddings, the output of each attention and MLP and, of bert layers, the attention weights.
 
     Attributes:
         vocab_size: rows `V` of the token table: codes, classes and special ids.
@@ -70,8 +70,9 @@ class TransformerConfig(TransformerSize):
             raise ValueError(
                 f"max_length is {self.max_length}, expected at most {self.max_length * MOST_ROTATIONS // table}"
             )
-        if self.grid is not None and self.hidden_size // self.num_heads % 2:
-            raise ValueError(f"heads have {self.hidden_size // self.num_heads} numbers, expected an even count")
+        size = self.hidden_size // self.num_heads
+        if self.grid is not None and (size % 2 or size < 6):
+            raise ValueError(f"heads have {size} numbers, expected 6 or more, an even count: two for each axis")
 
 
 class Layer(nn.Module):

@@ -185,15 +185,15 @@ def measure(bench: Bench, name: str, pixels: int, batch: int) -> Row:
     if method.kind == "diffusion":
         row = Row(name, pixels, batch, None, method.steps or 1)
         if find_spec("diffusers") is None:
-            return replace(row, told='not measured: needs diffusers (pip install "magvit[benchmark]")')
+            return replace(row, note='not measured: needs diffusers (pip install "magvit[benchmark]")')
         seconds, flops = diffusion_step(bench, pixels, batch)
-        told = "" if bench.whole else f"1 of {row.steps} steps"
+        note = "" if bench.whole else f"1 of {row.steps} steps"
         return replace(
             row,
             network_flops=row.steps * flops,
             network_seconds=row.steps * seconds / batch,
             peak=peak_memory(bench.device),
-            told=told,
+            note=note,
         )
     config = bench.tokenizer(method.tokenizer, pixels)
     grid = config.latent_shape(clip_shape)
@@ -247,7 +247,7 @@ def rows(bench: Bench, names: Sequence[str], sizes: Sequence[int]) -> Iterator[R
                     steps=method.steps,
                     network_flops=round(share * (earlier.network_flops or 0)),
                     network_seconds=share * earlier.network_seconds,
-                    told=f"passes as those of {earlier.method}",
+                    note=f"passes as those of {earlier.method}",
                 )
                 continue
             once[same] = measure(bench, name, pixels, 1)

@@ -47,7 +47,7 @@ class Row:
         pixel_flops, network_flops: of a clip, by `magvit.costs`, for the decoder of the tokenizer and the rest.
         pixel_seconds, network_seconds: of a clip.
         peak: the most memory, in bytes: of tensors on a GPU, of the process on a CPU.
-        told: what was not measured, and how its time was found.
+        note: what was not measured, and how its time was found.
     """
 
     method: str
@@ -60,7 +60,7 @@ class Row:
     pixel_seconds: float = 0.0
     network_seconds: float | None = None
     peak: int | None = None
-    told: str = ""
+    note: str = ""
 
     @property
     def frame_seconds(self) -> float | None:

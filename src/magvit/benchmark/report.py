@@ -1,14 +1,14 @@
 """What was measured as a table, a plot and JSON, with the published speeds beside it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from magvit.benchmark.methods import FRAMES, METHODS, Row
-from magvit.costs import told
-from magvit.storage import written_whole
+from magvit.costs import readable
+from magvit.storage import write_report
 
 PUBLISHED = (
     ("MAGVIT-B, one V100", 128, 37.0),
@@ -39,24 +39,14 @@ class Report:
 
     def save(self, folder: Path) -> None:
         """Write efficiency.json, efficiency.md, and efficiency.png where matplotlib is installed."""
-        folder.mkdir(parents=True, exist_ok=True)
         values = {
             "machine": self.machine,
             "ceilings": self.ceilings,
             "rows": [asdict(row) | {"frame_seconds": row.frame_seconds} for row in self.rows],
             "published": {"fps": PUBLISHED, "ratios": PUBLISHED_RATIOS},
         }
-        with written_whole(folder / "efficiency.json") as path:
-            path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-        with written_whole(folder / "efficiency.md") as path:
-            path.write_text(self.markdown(), encoding="utf-8")
-        try:
-            import matplotlib
-        except ImportError:
-            return
-        matplotlib.use("Agg")
-        with written_whole(folder / "efficiency.png") as path:
-            plot(self, path)
+        names = "efficiency.json", "efficiency.md", "efficiency.png"
+        write_report(folder, names, values, self.markdown(), partial(plot, self))
 
     def times_ours(self, row: Row) -> float | None:
         """How many times longer than MAGVIT of the same pixels and batch; None where either is not known."""
@@ -69,7 +59,7 @@ class Report:
 
     def markdown(self) -> str:
         """The table, and below it what it was measured on and what was published."""
-        best = ", ".join(f"{kind} {told(rate)}/s" for kind, rate in self.ceilings.items())
+        best = ", ".join(f"{kind} {readable(rate)}/s" for kind, rate in self.ceilings.items())
         about = ", ".join(f"{name} {value}" for name, value in self.machine.items())
         heads = (
             "method | pixels | batch | tokens | steps | FLOP a clip: pixels | network | s a frame: pixels | network | "
@@ -85,12 +75,12 @@ class Report:
         parts = [(row.pixel_flops, row.pixel_seconds, "conv")]
         parts += [(row.network_flops or 0, row.network_seconds or 0.0, "matmul")]
         cells = [METHODS[row.method].title, row.pixels, row.batch, f"{row.sequence:,}" if row.sequence else ""]
-        cells += [f"{row.steps:,}", *(told(flops) if flops else "" for flops, _, _ in parts)]
+        cells += [f"{row.steps:,}", *(readable(flops) if flops else "" for flops, _, _ in parts)]
         cells += [f"{seconds / FRAMES:.3g}" if seconds else "" for _, seconds, _ in parts]
         cells += [f"{known:.3g}", f"{1 / known:.3g}"] if known else ["", ""]
         cells += [f"{times:.2f}" if times else ""]
         cells += [f"{flops / seconds / self.ceilings[best]:.0%}" if seconds else "" for flops, seconds, best in parts]
-        cells += [f"{row.peak / 1e6:,.0f} MB" if row.peak else "", row.told]
+        cells += [f"{row.peak / 1e6:,.0f} MB" if row.peak else "", row.note]
         return f"| {' | '.join(map(str, cells))} |"
 
 

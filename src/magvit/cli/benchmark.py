@@ -64,7 +64,7 @@ class Efficiency:
         best, found = ceilings(bench), []
         for row in rows(bench, self.methods or tuple(METHODS), self.sizes):
             found.append(row)
-            seconds = f"{row.frame_seconds:.3g} s a frame" if row.frame_seconds else row.told
+            seconds = f"{row.frame_seconds:.3g} s a frame" if row.frame_seconds else row.note
             print(f"{row.method} {row.pixels}x{row.pixels}, batch {row.batch}: {seconds}", flush=True)
         report = Report(tuple(found), best, about)
         report.save(self.output)

@@ -57,11 +57,11 @@ class Demo:
         config = self.model.config()
         check_rate(self.output, config.fps)
         label = number_or_name(self.label, config.classes)
-        decodings = {task: config.decoding(task, num_steps=self.num_steps) for task in map(get_task, TEN_TASKS)}
+        tasks = [task for task in map(get_task, TEN_TASKS) if config.classes or not task.class_conditional]
+        decodings = {task: config.decoding(task, num_steps=self.num_steps) for task in tasks}
         for task, decoding in decodings.items():
-            if config.classes or not task.class_conditional:
-                labels = [(label or 0) if task.class_conditional else None]
-                config.check_request(task, decoding, task.needs_video, labels, seeds=[self.seed])
+            labels = [(label or 0) if task.class_conditional else None]
+            config.check_request(task, decoding, task.needs_video, labels, seeds=[self.seed])
         if self.input is not None:
             config.clips(self.input)
         keep_freed_memory()

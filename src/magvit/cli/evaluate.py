@@ -137,13 +137,13 @@ class Evaluate:
 
     def _evaluations(self, device: "torch.device") -> "tuple[str, list[Evaluation]]":
         """What is asked for, a protocol or its parts, the networks on a device."""
-        from magvit.data.loader import DataConfig, clips_of
         from magvit.data.shards import ShardClips
         from magvit.evaluation.evaluate import Evaluation
         from magvit.evaluation.metrics import load_networks, metrics_named
         from magvit.evaluation.networks import WeightFiles
         from magvit.evaluation.protocols import adapted_parts
         from magvit.evaluation.published import protocols_named
+        from magvit.evaluation.samples import set_of
         from magvit.evaluation.subjects import of_baseline, of_folder, of_pipeline
         from magvit.pipeline import MagvitPipeline
 
@@ -161,14 +161,11 @@ class Evaluate:
             shape = protocol.clip_shape or (model.clip_shape if model else None)
             if shape is None:
                 raise ValueError("the protocol has no clip shape: give --clip-shape FRAMES HEIGHT WIDTH")
-            real = protocol.real
-            options = {name: getattr(real, name) for name in ("stride", "target_fps", "resize", "split")}
-            config = DataConfig(shape, **options)
-            clips = clips_of(config, self.data)
+            clips = set_of(protocol.real, shape, self.data)
             if isinstance(clips, ShardClips) and not protocol.is_ours:
                 notes += ("the real clips are from shards, whose videos were resized and compressed before",)
             if self.fake is not None:
-                subject = of_folder(clips_of(config, self.fake))
+                subject = of_folder(set_of(protocol.real, shape, self.fake))
             elif self.model is None:
                 subject = of_baseline(str(self.baseline), protocol, clips)
             else:

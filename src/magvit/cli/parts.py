@@ -45,9 +45,11 @@ def _compute_part(number: int, command: Any, count: int, threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-    own = f"cuda:{number % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+    device = command.device
+    if device in ("auto", "cuda") and torch.cuda.is_available():
+        device = f"cuda:{number % torch.cuda.device_count()}"
     try:
-        replace(command, part=(number, count), device=own if command.device == "auto" else command.device).compute()
+        replace(command, part=(number, count), device="cpu" if device == "auto" else device).compute()
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         if not is_told(error):
             raise

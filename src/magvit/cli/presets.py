@@ -82,7 +82,7 @@ def costs() -> Iterable[str]:
         clip = DISCRIMINATORS[name].clip_shape
         assert clip is not None
         encode, decode = costs.encode(tokenizer, clip), costs.decode(tokenizer, clip)
-        there, back = (costs.told(costs.forward(products)) for products in (encode, decode))
+        there, back = (costs.readable(costs.forward(products)) for products in (encode, decode))
         row = (
             f"{'x'.join(map(str, clip)):>11} {math.prod(tokenizer.latent_shape(clip)):8,} {_megabytes(encode + decode)}"
         )
@@ -94,7 +94,7 @@ def costs() -> Iterable[str]:
             length = vocabulary.prefix_length + tokens
             config = TransformerConfig(vocab_size=vocabulary.size, max_length=length, **asdict(size))
             products = costs.masked_pass(config, length)
-            once, sample = (costs.told(n * costs.forward(products)) for n in (1, passes))
+            once, sample = (costs.readable(n * costs.forward(products)) for n in (1, passes))
             yield f"{name:24} {'':11} {length:8,} {_megabytes(products)} {once:>12} {sample:>12}"
     yield f"\n{'training recipe':24} {'clips a step':>20} {'steps':>9} {'a clip':>12} {'whole run':>12}"
     for name, stage_1 in TOKENIZER_RECIPES.items():
@@ -110,7 +110,7 @@ def _megabytes(products: "Products") -> str:
 
 
 def _of_run(name: str, loop: "LoopConfig", flops: int | float) -> str:
-    from magvit.costs import told
+    from magvit.costs import readable
 
-    whole = told(loop.num_steps * loop.global_batch_size * flops)
-    return f"{name:24} {loop.global_batch_size:20,} {loop.num_steps:9,} {told(flops):>12} {whole:>12}"
+    whole = readable(loop.num_steps * loop.global_batch_size * flops)
+    return f"{name:24} {loop.global_batch_size:20,} {loop.num_steps:9,} {readable(flops):>12} {whole:>12}"

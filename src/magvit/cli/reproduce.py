@@ -27,7 +27,7 @@ class Reproduce:
     """
 
     table: Annotated[Positional[str], arg(metavar="TABLE")]
-    """table1, table2, table4, table5, table6 or table7."""
+    """table1 to table7, table12 or table13."""
     scale: Literal["tiny", "paper"] = "tiny"
     """tiny: drawn clips, minutes a model. paper: its recipes on its data."""
     output: Path = Path("runs/reproduce")
@@ -45,7 +45,7 @@ class Reproduce:
     lpips: str | None = None
     """LPIPS's weights; without it they are downloaded."""
     processes: int = 1
-    """Jobs at once, each with its share of the CPU cores, or a GPU of its own."""
+    """Jobs at once, each with its share of the CPU cores, or GPUs of its own."""
     devices: int = 1
     """GPUs of a training."""
     dry_run: bool = False
@@ -89,7 +89,7 @@ class Reproduce:
         if self.jobs is not None:
             print(f"wrote {write_scripts(jobs, self.jobs, self._command, laboratory.scale.gpus)}")
             return
-        if self.processes > 1:
+        if self.processes > 1 or self.devices > 1:
             do_side_by_side(jobs, laboratory, self._command, self.processes, _say)
         else:
             with ended_in_words():
@@ -118,22 +118,24 @@ class Reproduce:
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         if self.data:
             words += ["--data", *(word for item in self.data.items() for word in item)]
+        if job.kind == "train" and self.jobs is None:
+            words += ["--devices", str(self.devices)]
         return [sys.executable, "-m", "magvit", "reproduce", self.table, *words, "--only", job.name]
 
     def _list(self, jobs: "list[Job]", laboratory: "Laboratory") -> None:
-        from magvit.costs import told
+        from magvit.costs import readable
         from magvit.reproduce.costs import REACHED, h100_seconds, job_flops, measured_rate
 
         flops = {job.name: job_flops(job, laboratory) for job in jobs}
         left = {job.name: job for job in jobs if not laboratory.is_done(job)}
         width = max(map(len, flops))
         for name, number in flops.items():
-            print(f"{'to do' if name in left else 'done ':5} {name:{width}} {told(number):>12}")
+            print(f"{'to do' if name in left else 'done ':5} {name:{width}} {readable(number):>12}")
         missing = sum(flops[name] for name in left)
-        print(f"\n{len(left)} of {len(jobs)} jobs are to do: {told(missing)}, metrics' networks not counted")
+        print(f"\n{len(left)} of {len(jobs)} jobs are to do: {readable(missing)}, metrics' networks not counted")
         rate = measured_rate()
         hours = missing / (REACHED * rate) / 3600
-        print(f"{hours:,.1f} hours here, by a matrix product now, at {REACHED:.0%} of {told(rate)}/s")
+        print(f"{hours:,.1f} hours here, by a matrix product now, at {REACHED:.0%} of {readable(rate)}/s")
         hours = sum(h100_seconds(job, flops[name], laboratory) for name, job in left.items()) / 3600
         print(f"{hours / 8:,.1f} hours on 8 H100, if they do 8 times what one was measured to do")
 

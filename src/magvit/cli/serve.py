@@ -48,6 +48,10 @@ class Serve:
         check_extra("demo", "gradio", "av", "PIL")
         if not self.model.config().tasks:
             raise ValueError(f"{self.model.model} holds a tokenizer only, expected a model with a transformer")
+        from magvit.model_config import AutoregressiveGenerator
+
+        if isinstance(self.model.config().generator, AutoregressiveGenerator):
+            raise ValueError(f"{self.model.model} is autoregressive, expected a masked model: the page shows steps")
         _check_free(self.host, self.port)
         if not is_local(self.host):
             told = "others can reach this page, which has no password: anyone who does can use this machine's time"

@@ -41,7 +41,7 @@ class Shard:
         check_extra("video", "av")
         from magvit.data.datasets import load_clips
         from magvit.data.shard_writer import write_shards
-        from magvit.storage import locked
+        from magvit.locks import locked
 
         manifest = load_clips(self.data, self.split or "train")
         if self.split:  # which a set without splits does not have

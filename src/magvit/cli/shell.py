@@ -140,8 +140,8 @@ def write_samples(output: Path, batches: "Iterable[tuple[Tensor, Sequence[Mappin
     """
     import torch
 
+    from magvit.locks import locked
     from magvit.outputs import told_together
-    from magvit.storage import locked
     from magvit.video import write_video
 
     if output.suffix:

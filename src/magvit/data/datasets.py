@@ -18,12 +18,12 @@ from torch.utils.data import Sampler
 
 from magvit.data.clip_set import ClipOptions, ClipSet, OpenVideo
 from magvit.data.manifest import Manifest, is_manifest, load_manifest
-from magvit.data.records import count_record, rate_of_record, read_record, times_of_record
+from magvit.data.records import count_record, rate_of_record, read_record, read_undamaged, times_of_record
 from magvit.data.sources import folder
 from magvit.data.transforms import read_resized
 from magvit.seeds import generator_for
 from magvit.shapes import Grid
-from magvit.video import Times, TooFewFrames
+from magvit.video import Times
 
 
 class ClipFolder(ClipSet):
@@ -100,11 +100,7 @@ class ClipFolder(ClipSet):
     def _cached(self, index: int) -> UInt8[Tensor, "3 T H W"]:
         """A whole video, or its undamaged beginning, resized."""
         if index not in self._videos:
-            try:
-                video = self._read(index)
-            except TooFewFrames as damaged:
-                video = self._read(index, damaged.available)
-            self._videos[index] = video
+            self._videos[index] = read_undamaged(partial(self._read, index))
         return self._videos[index]
 
     def _read(

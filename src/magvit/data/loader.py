@@ -131,20 +131,20 @@ def clips_of(config: DataConfig, folder: str, seed: int = 0) -> ClipSet:
     return ClipFolder(folder, config.clip_shape, cache=config.cache, split=config.split, **options)
 
 
-Told = Callable[[int, Clip], Mapping[str, Tensor]]
+Extras = Callable[[int, Clip], Mapping[str, Tensor]]
 """What else is loaded with a clip: a pure function of its place in the stream of all clips, and of the clip."""
 
 
-class ToldClips(Dataset[dict[str, Any]]):
-    """Clips by place and draw, each with what is `told` of it."""
+class ClipsWithExtras(Dataset[dict[str, Any]]):
+    """Clips by place and draw, each with what else is loaded with it."""
 
-    def __init__(self, clips: TrainingClips, told: Told):
-        self.clips, self.told = clips, told
+    def __init__(self, clips: TrainingClips, extras: Extras):
+        self.clips, self.extras = clips, extras
 
     def __getitem__(self, key: tuple[int, tuple[int, int]]) -> dict[str, Any]:
         place, draw = key
         clip = self.clips[draw]
-        return {**clip, **self.told(place, clip)}
+        return {**clip, **self.extras(place, clip)}
 
 
 class BatchSampler:
@@ -208,15 +208,15 @@ def make_loader(
     rank: int = 0,
     world_size: int = 1,
     pin_memory: bool = False,
-    told: Told | None = None,
+    extras: Extras | None = None,
 ) -> DataLoader[Any]:
     """Endless batches from this process's batch `start` on: the items of `clips`, stacked.
 
-    Of clips `{"video": [B, 3, T, H, W], "label": [B], "index": [B]}`, and what is `told` of each; of a token cache,
+    Of clips `{"video": [B, 3, T, H, W], "label": [B], "index": [B]}`, and the `extras` of each; of a token cache,
     which goes without, see `TokenEntry`.
     """
     options: dict[str, Any] = {
-        "batch_sampler": BatchSampler(len(clips), seed, batch_size, start, rank, world_size, told is not None),
+        "batch_sampler": BatchSampler(len(clips), seed, batch_size, start, rank, world_size, extras is not None),
         "num_workers": num_workers,
         "pin_memory": pin_memory,
         "persistent_workers": num_workers > 0,
@@ -225,4 +225,4 @@ def make_loader(
     }
     if isinstance(clips, TokenCache):
         return PipedLoader(clips, **options)
-    return WatchedLoader(clips if told is None else ToldClips(clips, told), **options)
+    return WatchedLoader(clips if extras is None else ClipsWithExtras(clips, extras), **options)

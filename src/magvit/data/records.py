@@ -1,6 +1,7 @@
 """The frames of a manifest's record, wherever they are: in a video, a part of one, or pictures."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,6 +62,16 @@ def read_record(
     images = record.images or (record.path,)
     chosen = _check_window(path, len(images), num_frames, start, stride)
     return torch.cat([read_image(Path(root, images[index]), short_side) for index in chosen], 1)
+
+
+def read_undamaged(read: Callable[[int | None], UInt8[Tensor, "3 T H W"]]) -> UInt8[Tensor, "3 T H W"]:
+    """A whole clip, or its undamaged beginning, by a function of the number of frames, of which None is all."""
+    try:
+        return read(None)
+    except TooFewFrames as damaged:
+        if not damaged.available:
+            raise
+        return read(damaged.available)
 
 
 def count_record(root: str | os.PathLike[str], record: Record) -> int:

@@ -14,12 +14,10 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
@@ -28,15 +26,14 @@ from tqdm import tqdm
 
 from magvit import storage
 from magvit.data.manifest import Manifest, Record
-from magvit.data.records import rate_of_record, read_record, times_of_record
+from magvit.data.records import rate_of_record, read_record, read_undamaged, times_of_record
 from magvit.data.shard_index import INDEX, ShardIndex, Storage, build_index, save_index
 from magvit.data.workers import WatchedLoader, Whereabouts
-from magvit.video import TooFewFrames
-from magvit.video.writing import import_av
+from magvit.video.writing import import_av, write_h264
 
 KEY_FRAME_EVERY = 8
-H264 = {"crf": "18", "g": "8", "keyint_min": "8", "sc_threshold": "0", "bf": "0", "tune": "fastdecode"}
-H264 |= {"mbtree": "0", "threads": "1"}
+H264 = {"crf": "18", "g": str(KEY_FRAME_EVERY), "keyint_min": str(KEY_FRAME_EVERY), "sc_threshold": "0", "bf": "0"}
+H264 |= {"tune": "fastdecode", "mbtree": "0", "threads": "1"}
 
 
 @dataclass(frozen=True)
@@ -127,23 +124,9 @@ def write_shards(
 
 def encode_video(video: UInt8[Tensor, "3 T H W"], fps: float | None) -> bytes:
     """An .mp4 with a key frame every `KEY_FRAME_EVERY` frames; an odd size loses its last row or column."""
-    av = import_av()
-    from av.video.reformatter import ColorRange, Colorspace
-
     height, width = (size // 2 * 2 for size in video.shape[-2:])
-    pixels = np.ascontiguousarray(video[..., :height, :width].permute(1, 2, 3, 0).numpy())
-    file, bt709 = io.BytesIO(), 1
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps or 25).limit_denominator(1001), options=H264)
-        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-        context = stream.codec_context
-        context.color_primaries = context.color_trc = context.colorspace = bt709
-        context.color_range = ColorRange.MPEG
-        for picture in pixels:
-            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
-            yuv = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
-            container.mux(stream.encode(yuv))
-        container.mux(stream.encode(None))
+    file = io.BytesIO()
+    write_h264(file, video[..., :height, :width].permute(1, 2, 3, 0).numpy(), fps or 25, H264)
     return file.getvalue()
 
 
@@ -186,12 +169,8 @@ class _EncodedClips(Dataset[Encoded]):
 
     def _read(self, record: Record) -> Tensor:
         """A whole clip, or its undamaged beginning."""
-        try:
-            return read_record(self.manifest.root, record, short_side=self.short_side)
-        except TooFewFrames as damaged:
-            if not damaged.available:
-                raise
-            return read_record(self.manifest.root, record, num_frames=damaged.available, short_side=self.short_side)
+        root, short_side = self.manifest.root, self.short_side
+        return read_undamaged(lambda frames: read_record(root, record, num_frames=frames, short_side=short_side))
 
 
 def _begin(folder: Path, config: ShardsConfig) -> None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool
-from torch import Tensor, nn
+from torch import Tensor
 
 import magvit
 from magvit.markdown import plain
+from magvit.model_card import millions
 from magvit.pipeline import MagvitPipeline
 from magvit.shapes import Video
 from magvit.tasks import Task
@@ -70,15 +71,11 @@ def report(pipe: MagvitPipeline, results: Sequence[TaskResult], source: str, see
         "",
         "![original, then condition and result of each task](contact_sheet.png)",
         "",
-        f"* model: tokenizer {_millions(pipe.tokenizer)}, transformer {_millions(pipe.transformer)} parameters",
+        f"* model: tokenizer of {millions(pipe.tokenizer)}, transformer of {millions(pipe.transformer)}",
         f"* device: {_device_name(pipe.device)}, {os.cpu_count()} CPU cores, {platform.system()} {platform.machine()}",
         f"* versions: magvit {magvit.__version__}, torch {torch.__version__}, Python {platform.python_version()}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _millions(network: nn.Module) -> str:
-    return f"{sum(parameter.numel() for parameter in network.parameters()) / 1e6:.1f} M"
 
 
 def _device_name(device: torch.device) -> str:

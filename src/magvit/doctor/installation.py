@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+import magvit
 from magvit import hub
 from magvit.doctor import Result
 from magvit.pipeline import MagvitPipeline
@@ -31,7 +32,7 @@ LARGEST_ERROR = 0.1  # of the packaged tokenizer, mean absolute, in units of the
 def check_installation() -> Iterator[Result]:
     """Look at everything, quickest first. A few seconds, most of them importing."""
     yield Result("ok", "python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
-    yield Result("ok", "magvit", version("magvit"))
+    yield Result("ok", "magvit", magvit.__version__)
     cuda = f", built for CUDA {torch.version.cuda}" if torch.version.cuda else ""
     yield Result("ok", "torch", f"{torch.__version__}{cuda}")
     for extra, modules in EXTRAS.items():
@@ -47,13 +48,13 @@ def check_extra(extra: str, modules: dict[str, str]) -> Result:
     for module, distribution in modules.items():
         try:
             importlib.import_module(module)
+            found.append(f"{distribution} {version(distribution)}")
         except ModuleNotFoundError as error:
             missing = error.name or module
             return Result("warning", extra, f'{missing} is not installed: pip install "magvit[{extra}]"')
         except Exception as error:  # a package that does not fit the torch that is here can fail in any way
             reason = " ".join(str(error).split())[:200]
             return Result("error", extra, f"{distribution} is installed but cannot be imported: {reason}")
-        found.append(f"{distribution} {version(distribution)}")
     return Result("ok", extra, ", ".join(found))
 
 

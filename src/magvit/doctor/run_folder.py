@@ -10,8 +10,9 @@ from typing import Any
 
 from magvit import storage
 from magvit.doctor import Result
+from magvit.locks import is_locked
+from magvit.model_card import millions
 from magvit.pipeline import MagvitPipeline
-from magvit.storage import is_locked
 from magvit.training.checkpoint import read_checkpoint
 from magvit.training.checks import check_metrics, check_schedule
 from magvit.training.config import TokenizerRun, TransformerRun
@@ -56,8 +57,7 @@ def check_model(folder: Path) -> Iterator[Result]:
         return
     for name, network in (("tokenizer", pipe.tokenizer), ("transformer", pipe.transformer)):
         if network is not None:
-            count = sum(tensor.numel() for tensor in network.state_dict().values())
-            yield Result("ok", "model", f"{folder} loads: {name} of {count / 1e6:.2f} million parameters")
+            yield Result("ok", "model", f"{folder} loads: {name} of {millions(network)}")
 
 
 def _config(folder: Path) -> tuple[int | None, list[Result]]:

@@ -24,7 +24,7 @@ from magvit.generation import Transformer
 from magvit.pipeline import MagvitPipeline
 from magvit.tokenizer import VideoTokenizer
 
-Told = Callable[[int], object]
+ChunkDone = Callable[[int], object]
 """Called after each chunk with the number of frames it stands for."""
 
 
@@ -38,7 +38,7 @@ def encode_clip(
     num_steps: int = 12,
     tiling: Tiling = Tiling(),
     model: str = "",
-    progress: Told = lambda frames: None,
+    progress: ChunkDone = lambda frames: None,
 ) -> Header:
     """Write the tokens of a clip as a file, which appears when it is complete.
 

@@ -105,7 +105,7 @@ class Panorama:
         source, shown, whole = self.source, self.shown, self.source.width + 2 * sum(self.margins)
         width = whole if self.pan == "none" else source.width
         sound = (source, shown.start, shown.duration) if source.has_sound else None
-        told = {**metadata, **self.first.told(pipe, sample)}
+        told = {**metadata, **self.first.provenance(pipe, sample)}
         sink = Sink(output, source.height, width, shown.fps, sound, told, shown.duration)
         with tempfile.TemporaryDirectory() as folder:
             plan = self.first

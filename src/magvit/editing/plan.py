@@ -125,7 +125,7 @@ class Plan:
         """ValueError for a number of samples or a seed that is none."""
         self.config.check_request(self.task, self.decoding, True, [self.label], num_samples, [self.seed])
 
-    def told(self, pipe: MagvitPipeline, sample: int) -> dict[str, Any]:
+    def provenance(self, pipe: MagvitPipeline, sample: int) -> dict[str, Any]:
         """What a file says of how it was made."""
         model = {**pipe.origin, "precision": pipe.precision, "input": str(self.stretch.source.path)}
         drawn = {"task": self.task.name, "seed": self.seed, "sample": sample, "decoding": asdict(self.decoding)}
@@ -156,7 +156,7 @@ class Plan:
         shown, source = self.stretch, self.stretch.source
         height, width = (self.canvas.height, self.canvas.width) if self.bare else (source.height, source.width)
         sound = (source, shown.start, shown.duration) if source.has_sound else None
-        told = {**metadata, **self.told(pipe, sample)}
+        told = {**metadata, **self.provenance(pipe, sample)}
         sink = Sink(output, height, width, shown.fps, sound, told, shown.ends(self.total))
         counter = itertools.count(1)
 

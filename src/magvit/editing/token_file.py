@@ -233,8 +233,8 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, Header, int]]:
 
 def _crc(file: BinaryIO, size: int) -> int:
     """CRC-32 of the first bytes of a file, after which it stands behind them."""
-    crc = left = file.seek(0)
-    left = size
+    file.seek(0)
+    crc, left = 0, size
     while left > 0 and (piece := file.read(min(left, _PIECE))):
         crc = zlib.crc32(piece, crc)
         left -= len(piece)

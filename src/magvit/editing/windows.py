@@ -152,6 +152,7 @@ def generate_windows(
     config, transformer = pipe.config.generator, pipe.transformer
     assert isinstance(config, MaskedGenerator)
     assert isinstance(transformer, MaskedTransformer)
+    guesses = task.shows_guess or still is not None
     config, task = as_read(config, task, decoding)
     tiling = Windows.over(_grid(given), window)
     pixels = Windows.over(_grid(given), window, pipe.config.tokenizer.strides)
@@ -166,7 +167,7 @@ def generate_windows(
         for number, one in zip(numbers, tokens, strict=True):
             cond_tokens[(0, *tiling.places[number])] = one
         labels, guess = [label] * len(tokens), None
-        if decoding.stillness and part.cond_token_mask.any() and (task.shows_guess or still is not None):
+        if decoding.stillness and part.cond_token_mask.any() and guesses:
             seen = part if still is None else replace(part, cond_video=pixels.cut(still, numbers))
             guess = pipe.encode_condition(seen), decoding.stillness
         network = masked_logits_fn(config, transformer, task, labels, tokens, part.cond_token_mask, guess)

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 import magvit
-from magvit import storage
+from magvit import locks, storage
 from magvit.data.clip_set import ClipSet
 from magvit.evaluation import features
 from magvit.evaluation.columns import Arrays, Column, Samples
@@ -80,7 +80,7 @@ def evaluate(evaluation: Evaluation, output: Path, work: Work) -> Results | None
 def evaluate_all(name: str, parts: Sequence[Evaluation], output: Path, work: Work) -> Results | None:
     """The same by a protocol in several parts, called `name`; all their tasks are in one table."""
     number, count = work.part
-    with storage.locked(output, f"-{number}-of-{count}" if count > 1 else ""):
+    with locks.locked(output, f"-{number}-of-{count}" if count > 1 else ""):
         begun = begin(name, parts, output)
         for part in begun:
             part.compute(work)
@@ -257,7 +257,7 @@ def _take_folder(output: Path, config: dict[str, Any]) -> None:
     config = json.loads(json.dumps(config))
     output.mkdir(parents=True, exist_ok=True)
     storage.check_kind(output, "evaluation")
-    names = {path.name: path for path in output.iterdir() if not path.name.startswith(storage.LOCK)}
+    names = {path.name: path for path in output.iterdir() if not path.name.startswith(locks.LOCK)}
     others = [path for name, path in names.items() if not name.endswith(CONFIG)]  # half-written ones end so too
     begun = storage.kind_of(output) == "evaluation"
     if not others or (begun and all(map(Path.is_dir, others)) and not any(output.glob("*/*.safetensors"))):

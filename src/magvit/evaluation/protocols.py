@@ -1,5 +1,6 @@
 """What an evaluation protocol says: everything in which two papers that report "FVD" may differ."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
@@ -199,9 +200,13 @@ def adapted(
         before = getattr(owner, field)
         if option not in given or (value := given[option]) == before:
             continue
-        least = published.num_samples if option == "num_real" and not before else before
+        least, needs = before, f"needs {before}"
+        if option == "num_real" and not before:
+            drawn = published.real.rule in ("random", "windows")
+            least = published.num_samples if drawn else math.inf
+            needs = f"needs {least}" if drawn else "takes all there are"
         if option in ("num_samples", "num_real", "repeats") and value < least and not allow_fewer:
-            raise ValueError(f"{option} is {value}, protocol {name} needs {least}: add --allow-fewer for a trial")
+            raise ValueError(f"{option} is {value}, protocol {name} {needs}: add --allow-fewer for a trial")
         change: dict[str, Any] = {field: value}
         protocol = replace(protocol, **({part: replace(owner, **change)} if part else change))
         if before or not published.is_ours:  # else it was left open

@@ -15,14 +15,21 @@ from torch.utils.data import Dataset
 from magvit.data.clip_set import Choice, ClipSet, random_choice
 from magvit.data.datasets import ClipFolder, EndlessSampler
 from magvit.data.identity import ClipIdentity
+from magvit.data.loader import DataConfig, clips_of
 from magvit.data.records import appearance
 from magvit.data.sampling import center_place, even_clips, even_places
 from magvit.data.shards import ShardClips
 from magvit.data.workers import WatchedLoader
 from magvit.evaluation.features import Work
-from magvit.evaluation.protocols import Protocol
+from magvit.evaluation.protocols import Protocol, RealSet
 from magvit.seeds import generator_for
-from magvit.shapes import Clip
+from magvit.shapes import Clip, Grid
+
+
+def set_of(real: RealSet, clip_shape: Grid, data: str) -> ClipSet:
+    """The videos that the real clips are taken from; `data` as `clips_of` takes it."""
+    options = {name: getattr(real, name) for name in ("stride", "target_fps", "resize", "split")}
+    return clips_of(DataConfig(clip_shape, **options), data)
 
 
 class RealClips(Dataset[Clip]):
@@ -172,17 +179,17 @@ def check_pairs(protocol: Protocol, real: RealClips, fake: RealClips, count: int
 
 
 def fingerprint(clips: ClipSet, numbers: Sequence[int] | None = None) -> str:
-    """SHA-256 of names, classes, and what tells contents apart without reading all: see `_content`; of all videos, or
+    """SHA-256 of names, classes, and what tells contents apart without reading all: see `content`; of all videos, or
     of those with these numbers.
     """
     digest = hashlib.sha256()
     for index in range(len(clips)) if numbers is None else numbers:
         name = clips.classes[clips.label(index)] if clips.label(index) >= 0 else ""
-        digest.update(json.dumps([clips.name(index), name, _content(clips, index)]).encode() + b"\n")
+        digest.update(json.dumps([clips.name(index), name, content(clips, index)]).encode() + b"\n")
     return digest.hexdigest()
 
 
-def _content(clips: ClipSet, index: int) -> Any:
+def content(clips: ClipSet, index: int) -> Any:
     """Hash of a prepared record; size and checksum in a shard; of a plain file its size and a hash of both its ends."""
     if isinstance(clips, ShardClips):
         return clips.index.columns[index, [2, 5]].tolist()

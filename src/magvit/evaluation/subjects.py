@@ -77,7 +77,7 @@ def of_pipeline(pipe: MagvitPipeline, protocol: Protocol, classes: list[str], na
         networks.pop("transformer", None)
 
         def reconstruct(batch: Batch, seeds: list[int]) -> Sampled:
-            with torch.inference_mode(), torch.autocast(pipe.device.type, torch.bfloat16, pipe.precision == "bfloat16"):
+            with torch.inference_mode(), pipe.autocast():
                 tokens = pipe.tokenizer.encode(batch["video"].to(pipe.device))
                 return Sampled(pipe.tokenizer.decode(tokens).float(), tokens)
 

@@ -178,7 +178,7 @@ class GroupNorm(nn.GroupNorm):
 
 
 def swish(x: Tensor) -> Tensor:
-    """x * sigmoid(x); without gradient in the place of `x`, which must be nobody else's."""
+    """x * sigmoid(x). Without gradients it overwrites `x`, so nobody else may hold that tensor."""
     return F.silu(x, inplace=not torch.is_grad_enabled())
 
 

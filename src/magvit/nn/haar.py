@@ -20,7 +20,7 @@ def _basis(size: int, device: torch.device) -> Float[Tensor, "n n"]:
 def block_basis(block: Grid, device: torch.device) -> Float[Tensor, "n n"]:
     """The Haar basis of a block of `p x q x r` numbers, flattened.
 
-    It is made anew each time: a kept one would be that of whoever came first, without numbers if he had none.
+    Not cached: one made during a call on `meta` would hold no numbers.
     """
     time, height, width = (_basis(size, device) for size in block)
     return torch.kron(torch.kron(time, height), width)

@@ -1,8 +1,8 @@
 """What came out: every cell over its seeds beside the published number, and whether the paper's claims hold."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from magvit.evaluation.metrics import METRICS
@@ -12,7 +12,7 @@ from magvit.metrics.repeats import over_repeats
 from magvit.reproduce.plan import cell_job, cells
 from magvit.reproduce.scale import Scale
 from magvit.reproduce.tables import Column, Table
-from magvit.storage import written_whole
+from magvit.storage import write_report
 
 
 @dataclass(frozen=True)
@@ -65,24 +65,13 @@ class Outcome:
 
     def save(self, folder: Path) -> None:
         """Write results.json, table.md, and plot.png where matplotlib is installed."""
-        folder.mkdir(parents=True, exist_ok=True)
         values = {
             "table": self.table.name,
             "scale": self.scale,
             "cells": [asdict(cell) for cell in self.cells],
             "claims": [asdict(verdict) for verdict in self.verdicts],
         }
-        with written_whole(folder / JSON) as path:
-            path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-        with written_whole(folder / "table.md") as path:
-            path.write_text(self.markdown(), encoding="utf-8")
-        try:
-            import matplotlib
-        except ImportError:
-            return
-        matplotlib.use("Agg")
-        with written_whole(folder / "plot.png") as path:
-            plot(self, path)
+        write_report(folder, (JSON, "table.md", "plot.png"), values, self.markdown(), partial(plot, self))
 
     def markdown(self) -> str:
         """The table as the paper has it, ours over the published numbers, and the claims below."""

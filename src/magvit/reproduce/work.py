@@ -13,13 +13,13 @@ from typing import Literal
 import torch
 
 from magvit.data.clip_set import ClipSet
-from magvit.data.loader import DataConfig, clips_of
 from magvit.evaluation.evaluate import Evaluation, evaluate_all
 from magvit.evaluation.features import Work
 from magvit.evaluation.metrics import load_networks
 from magvit.evaluation.networks import WeightFiles
 from magvit.evaluation.protocols import Protocol
 from magvit.evaluation.results import JSON
+from magvit.evaluation.samples import set_of
 from magvit.evaluation.subjects import of_pipeline
 from magvit.pipeline import MagvitPipeline
 from magvit.reproduce.plan import Job, data_of_tokens, model_folder
@@ -83,41 +83,39 @@ class Laboratory:
             raise ValueError(f"{folder} holds another training, with another {changed[0]}: choose another output")
         return (folder / "checkpoints" / f"step_{run.loop.num_steps:08d}.pt").exists()
 
-    def do(self, job: Job, progress: bool = True) -> None:
+    def do(self, job: Job) -> None:
         """Do a job, or what is left of it."""
         if not self.is_done(job):
-            {"train": self._train, "tokens": self._store_tokens, "evaluate": self._evaluate}[job.kind](job, progress)
+            {"train": self._train, "tokens": self._store_tokens, "evaluate": self._evaluate}[job.kind](job)
 
-    def _train(self, job: Job, progress: bool) -> None:
+    def _train(self, job: Job) -> None:
         run, output = self.training(job), self.folder / job.name
         if isinstance(run, TransformerRun):
-            train_transformer(run, output, resume=True, machine=self.machine, progress=progress)
+            train_transformer(run, output, resume=True, machine=self.machine)
         else:
-            train_tokenizer(run, output, resume=True, machine=self.machine, progress=progress)
+            train_tokenizer(run, output, resume=True, machine=self.machine)
 
     def cached_tasks(self, tokenizer: str) -> tuple[str, ...]:
         """The tasks of all transformers on a tokenizer, whose conditions are stored with its tokens."""
         runs = [make() for model, make in self.scale.models.items() if self.scale.needs(model) == tokenizer]
         return tuple(dict.fromkeys(task for run in runs if isinstance(run, TransformerRun) for task in run.tasks))
 
-    def _store_tokens(self, job: Job, progress: bool) -> None:
+    def _store_tokens(self, job: Job) -> None:
         model = next(name for name in self.scale.models if self.scale.needs(name) == job.model)
         run = self.training(Job("train", model, job.seed))
         assert isinstance(run, TransformerRun)
         run = replace(run, tasks=self.cached_tasks(job.model), token_cache=None, task_tokens=True)
         folder = self.folder / job.name
-        cache_tokens(run, folder, epochs=self.scale.token_epochs, progress=progress)
+        cache_tokens(run, folder, epochs=self.scale.token_epochs)
         (folder / "complete").touch()
 
     def clips(self, protocol: Protocol, model: str) -> ClipSet:
         """The real clips of an evaluation."""
         assert protocol.clip_shape is not None
-        real = protocol.real
-        options = {name: getattr(real, name) for name in ("stride", "target_fps", "resize", "split")}
-        config = DataConfig(protocol.clip_shape, **options)
-        return clips_of(config, self.scale.clips(model) if self.scale.clips else self.data[data_set(model)])
+        data = self.scale.clips(model) if self.scale.clips else self.data[data_set(model)]
+        return set_of(protocol.real, protocol.clip_shape, data)
 
-    def _evaluate(self, job: Job, progress: bool) -> None:
+    def _evaluate(self, job: Job) -> None:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         ours = all(protocol.is_ours for protocol in self.scale.protocols[job.protocol])
         precision: Literal["float32", "bfloat16"] = "bfloat16" if ours else "float32"  # which published numbers want
@@ -177,7 +175,8 @@ def do_side_by_side(
                 if ready:
                     job = left[ready.pop(0)]
                     say(f"{names.index(job.name) + 1} of {len(left)}: {job.name}")
-                    running[slot] = job, subprocess.Popen(command(job), env=_share(slot, processes))
+                    env = _share(slot, processes, laboratory.machine.devices)
+                    running[slot] = job, subprocess.Popen(command(job), env=env)
             time.sleep(0.2)
             for slot, (job, process) in list(running.items()):
                 if process.poll() is not None:
@@ -192,9 +191,12 @@ def do_side_by_side(
             process.wait()
 
 
-def _share(slot: int, processes: int) -> dict[str, str]:
-    """The environment of one of several processes."""
+def _share(slot: int, processes: int, devices: int) -> dict[str, str]:
+    """The environment of one of several processes, each with so many of the GPUs that this one sees."""
     env = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))}
-    if gpus := torch.cuda.device_count():
-        env["CUDA_VISIBLE_DEVICES"] = str(slot % gpus)
+    if count := torch.cuda.device_count():
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        names = seen if seen != [""] else [str(number) for number in range(count)]
+        own = dict.fromkeys(names[(slot * devices + number) % count] for number in range(devices))
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(own)
     return env

@@ -4,7 +4,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
@@ -19,6 +19,8 @@ from magvit.storage import written_whole
 from magvit.video import Source, read_metadata, write_video
 from magvit.video.writing import import_image
 
+Tell = Callable[[BaseException], str | None]
+"""One sentence for a visitor's error, None for a bug."""
 SHOWN_STEPS = 16
 """Of all steps at most so many are shown."""
 

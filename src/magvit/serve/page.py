@@ -3,7 +3,7 @@
 import shutil
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -11,15 +11,13 @@ from typing import Any
 import gradio
 
 from magvit.serve.looks import figure, said
-from magvit.serve.making import Step, Workshop
+from magvit.serve.making import Step, Tell, Workshop
 from magvit.serve.pictures import GAP, Clip, beside, given_of, moments
 from magvit.serve.uploads import SUFFIXES, check_upload, taken
 from magvit.serve.visitors import Rate
 from magvit.serve.wishes import APPLICATIONS, MOST_SECONDS, WORKS, Wish, decoding_of, plan_of, works_of
 from magvit.video import Source
 
-Tell = Callable[[BaseException], str | None]
-"""One sentence for a visitor's error, None for a bug."""
 FIRST = "Choose what to make, then press Make."
 SHADOW = 0.45
 """So much of what is not given is seen below the stripes."""

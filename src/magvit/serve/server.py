@@ -5,19 +5,18 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from magvit.demo.ten_tasks import drawn_clip
 from magvit.pipeline import MagvitPipeline
-from magvit.serve.making import Workshop
+from magvit.serve.making import Tell, Workshop
 from magvit.serve.uploads import Limits
 from magvit.serve.visitors import Guard, Rate, sweep
 from magvit.video import Source, write_video
 
 NUM_SAMPLES = 4
-Tell = Callable[[BaseException], str | None]
 
 
 def serve(pipe: MagvitPipeline, host: str, port: int, limits: Limits, tell: Tell) -> None:

@@ -100,7 +100,7 @@ class VideoTokenizer(nn.Module, hub.Pushed):
         facts = [
             f"Tokens stand for {'x'.join(map(str, self.config.strides))} pixels (time x height x width), "
             f"and are of {self.config.codebook_size} codes.",
-            f"A tokenizer alone, of {millions(sum(parameter.numel() for parameter in self.parameters()))}.",
+            f"A tokenizer alone, of {millions(self)}.",
         ]
         card = model_card(
             name or Path(folder).resolve().name, license, facts, _EXAMPLE, ["masked-generation", "tokenizer"]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from magvit import storage
+from magvit import locks, storage
 from magvit.data.loader import DataConfig, TrainingClips
 from magvit.data.token_cache import TokenCacheConfig, missing_shards, shard_name
 from magvit.data.workers import WatchedLoader
@@ -93,7 +93,7 @@ def cache_tokens(
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}, expected at least 1")
     number, count = part
-    with storage.locked(folder, f"-{number}-of-{count}" if count > 1 else ""):
+    with locks.locked(folder, f"-{number}-of-{count}" if count > 1 else ""):
         clips, tokenizer, config = begin_tokens(
             run, folder, epochs=epochs, entries_per_shard=entries_per_shard, device=device
         )

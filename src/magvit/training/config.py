@@ -165,6 +165,8 @@ class TokenizerRun:
             raise ValueError("codebook_init is uniform, expected latents or kmeans where quantizer_start is set")
         if not 0 <= self.condition_share <= 1:
             raise ValueError(f"condition_share is {self.condition_share}, expected a number in [0, 1]")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay is {self.ema_decay}, expected a number in [0, 1)")
         if self.train == "decoder" and not self.init_from:
             raise ValueError("train is decoder, expected init_from: the model whose tokens stay as they are")
         if self.losses.adversarial_weight and self.discriminator.clip_shape != self.data.clip_shape:
@@ -264,6 +266,8 @@ class TransformerRun:
             )
         if not self.losses:
             raise ValueError("losses are (), expected one or more of refine, mask, reconstruct")
+        if self.num_segments not in (0, 2):
+            raise ValueError(f"num_segments is {self.num_segments}, expected 0 or 2")
         if self.knows_codebook and self.block != "modern":
             raise ValueError(f"knows_codebook is set, expected not with block {self.block}")
         if self.mask_mode == "prefix" and self.block == "modern":

@@ -14,7 +14,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from magvit.data.loader import Told, TrainingClips, make_loader
+from magvit.data.loader import Extras, TrainingClips, make_loader
 from magvit.data.token_cache import TokenCache
 from magvit.seeds import generator_for
 from magvit.training.config import LoopConfig
@@ -212,7 +212,7 @@ def forever(
     size: int,
     start: int,
     fabric: Fabric,
-    told: Told | None = None,
+    extras: Extras | None = None,
 ) -> Iterator[dict[str, Tensor]]:
     """This process's batches of `size` clips from batch `start` on: labels and indices stay on the host, all else goes
     to the engine's device.
@@ -226,7 +226,7 @@ def forever(
         rank=fabric.global_rank,
         world_size=fabric.world_size,
         pin_memory=fabric.device.type == "cuda",
-        told=told,
+        extras=extras,
     )
     for batch in loader:
         yield {name: part if name in ("label", "index") else fabric.to_device(part) for name, part in batch.items()}

@@ -13,10 +13,11 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from tqdm import tqdm
 
-from magvit.data.loader import Told, TrainingClips
+from magvit.data.loader import Extras, TrainingClips
 from magvit.data.token_cache import TokenCache
+from magvit.locks import is_locked, locked
 from magvit.pipeline import MagvitPipeline
-from magvit.storage import check_kind, is_locked, locked, remove_unfinished
+from magvit.storage import check_kind, remove_unfinished
 from magvit.training.checkpoint import check_new, check_space, restore, save_checkpoint, write_config
 from magvit.training.checks import check_schedule
 from magvit.training.config import TokenizerRun, TransformerRun
@@ -57,7 +58,7 @@ class Run:
         clips: what is trained on, as batches hold it.
         resume: go on from the newest checkpoint, if there is one.
         progress: show a bar, and say at the end what was written.
-        told: what else is loaded with a clip.
+        extras: what else is loaded with a clip.
 
     Attributes:
         start: the step to begin with.
@@ -79,9 +80,9 @@ class Run:
         *,
         resume: bool,
         progress: bool,
-        told: Told | None = None,
+        extras: Extras | None = None,
     ):
-        self.told = told
+        self.extras = extras
         self.fabric, self.loop, self.output, self.parts = fabric, config.loop, output, parts
         self.progress = progress
         self.held = ExitStack()
@@ -127,7 +128,7 @@ class Run:
                 self.guard.warn(self.start, check_schedule(name, part, self.loop.num_steps))
         self.stop = StopRequest(fabric)
         self.size, self.pieces = micro_batches(self.loop, fabric.world_size)
-        self._stream = forever(clips, self.loop, self.size, self.start * self.pieces, fabric, self.told)
+        self._stream = forever(clips, self.loop, self.size, self.start * self.pieces, fabric, self.extras)
         self.bar = tqdm(
             initial=self.start,
             total=self.loop.num_steps,

@@ -102,6 +102,7 @@ def train_tokenizer(
         losses = config.losses if quantize else of_autoencoder(config.losses)
         if step == config.quantizer_start > 0:
             codebook_from_latents(tokenizer, clips, config.codebook_init == "kmeans")
+            tokenizer.quantizer.load_state_dict(fabric.broadcast(tokenizer.quantizer.state_dict()))  # sums may differ
             averaged.quantizer.load_state_dict(tokenizer.quantizer.state_dict())
         videos = [shown_as_conditions(batch["video"], config, first) for first, batch in run.batches(step)]
         means = StepMeans(fabric, run.pieces)
@@ -161,7 +162,8 @@ def train_tokenizer(
             with run.together():
                 if run.log is not None:
                     clip = video[:1].float()
-                    run.log.video(done, "reconstruction", torch.cat([clip, averaged.reconstruct(clip)], dim=4)[0].cpu())
+                    both = torch.cat([clip, averaged.reconstruct(clip)], dim=4)[0].cpu()
+                    run.log.video(done, "reconstruction", both, config.data.fps)
         run.evaluate(done, lambda: MagvitPipeline(model_config, averaged))
         if run.stop.agreed(done) or run.due(done, loop.checkpoint_every):
             run.save(done, lambda: MagvitPipeline(model_config, averaged))

@@ -81,8 +81,8 @@ def train_transformer(
         return MagvitPipeline(model_config, tokenizer, whole)
 
     shows_regions = cache is None and any(task.family == "free" for task in tasks)
-    told = partial(told_region, config) if shows_regions else None
-    run = Run(fabric, config, output, parts, clips, resume=resume, progress=progress, told=told)
+    extras = partial(told_region, config) if shows_regions else None
+    run = Run(fabric, config, output, parts, clips, resume=resume, progress=progress, extras=extras)
     for step in run.steps():
         done = step + 1
         collected: list[CommitLosses] = []
@@ -140,4 +140,4 @@ def sample(log: RunLog, step: int, pipe: MagvitPipeline, task: Task, batch: dict
     if task.class_conditional and named is None:
         return
     made = pipe(task.name, clip if task.needs_video else None, named, seed=step)
-    log.video(step, task.name, torch.cat([clip, made.cond_video, made.video], dim=4)[0].cpu())
+    log.video(step, task.name, torch.cat([clip, made.cond_video, made.video], dim=4)[0].cpu(), pipe.config.fps)

@@ -21,7 +21,7 @@ _FINEST = 90_000  # ticks a second, at least, for a variable rate
 
 
 class Film:
-    """An MP4 or Matroska of H.264, or a WebM of VP9, in BT.709, and sound of a source from a second on and so long."""
+    """An MP4 or Matroska of H.264, or a WebM of VP9, in BT.709, with `sound`: a source, its first second, how many."""
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from magvit.video.reading import opened
 from magvit.video.source import Source
 from magvit.video.writing import plain_errors
 
-ENCODERS = {"mp4": "aac", "mov": "aac", "webm": "libopus"}
+ENCODERS = {"mp4": "aac", "webm": "libopus"}
 """What encodes the sound that a container cannot hold as it is; Matroska holds any."""
 
 _RATES = {"aac": (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000), "libopus": (48000,)}
@@ -29,7 +29,7 @@ class Sound:
         self.output, self.path = output, source.path
         self.begin = source.first_time + start
         self.end = self.begin + duration if start + duration < source.duration - 0.001 else math.inf
-        self.unheard = output.format.name in ("mp4", "mov")  # they can say what not to play
+        self.unheard = output.format.name == "mp4"  # it can say what not to play
         with ExitStack() as resources:
             self.container, _ = resources.enter_context(opened(source.path, threads=1))
             streams = [stream for stream in self.container.streams.audio if stream.codec_context is not None]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -155,28 +155,39 @@ def error_reason(error: Exception) -> str:
     return " ".join(str(getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
 
 
-def _write_mp4(path: Path, clips: np.ndarray, fps: float | int, comment: str) -> None:
+def write_h264(
+    file: str | IO[bytes], pixels: np.ndarray, fps: float, options: Mapping[str, str], comment: str = ""
+) -> None:
+    """Write 8-bit RGB pixels `T H W C` of even sizes as an MP4 of H.264 in 4:2:0 and BT.709.
+
+    Raises:
+        ImportError: PyAV is not installed.
+    """
     av = import_av()
     from av.video.reformatter import ColorRange, Colorspace
 
-    frames = rearrange(clips, "b c t h w -> t h (b w) c")
-    frames = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge")
     bt709 = 1  # the number of its primaries, transfer curve and matrix in H.264
-    with av.open(f"file:{path}", "w", format="mp4", options={"movflags": "faststart"}) as container:
-        options = {"crf": "18", "mbtree": "0"}  # with mbtree, the same pictures are not always the same bytes
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=options)
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
+    layout = {"movflags": "faststart"} if isinstance(file, str) else {}  # which writes twice
+    with av.open(file, "w", format="mp4", options=layout) as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=dict(options))
+        stream.height, stream.width, stream.pix_fmt = *pixels.shape[1:3], "yuv420p"
         if comment:
             container.metadata["comment"] = comment
         context = stream.codec_context
         context.color_primaries = context.color_trc = context.colorspace = bt709
         context.color_range = ColorRange.MPEG
-        for pixels in frames:
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "rgb24")
+        for picture in pixels:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24")
             yuv = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
             container.mux(stream.encode(yuv))
         container.mux(stream.encode(None))
+
+
+def _write_mp4(path: Path, clips: np.ndarray, fps: float | int, comment: str) -> None:
+    frames = rearrange(clips, "b c t h w -> t h (b w) c")
+    frames = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge")
+    options = {"crf": "18", "mbtree": "0"}  # with mbtree, the same pictures are not always the same bytes
+    write_h264(f"file:{path}", frames, fps, options, comment)
 
 
 def _write_animation(path: Path, clips: np.ndarray, fps: float | int, comment: str) -> None:
