@@ -1,4 +1,5 @@
 import math
+import re
 from dataclasses import asdict
 from itertools import pairwise
 
@@ -8,7 +9,9 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
 
+from magvit.data.loader import DataConfig
 from magvit.tokenizer import Discriminator, DiscriminatorConfig, TokenizerConfig, VideoTokenizer
+from magvit.training.config import TokenizerLossConfig
 from magvit.training.optim import (
     OptimizerConfig,
     adamw,
@@ -184,3 +187,23 @@ def test_one_kernel_updates_like_many_and_other_devices_do_without():
 def test_values_that_cannot_train_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         OptimizerConfig(**change)
+
+
+@pytest.mark.parametrize(
+    ("config", "name", "value"),
+    [
+        *((OptimizerConfig, "learning_rate", value) for value in (0.0, math.nan, math.inf)),
+        *((OptimizerConfig, "weight_decay", value) for value in (-0.1, math.nan)),
+        (OptimizerConfig, "warmup_steps", -1),
+        (OptimizerConfig, "clip_norm", math.nan),
+        *((TokenizerLossConfig, name, -1.0) for name in ("commitment_weight", "adversarial_weight", "entropy_boost")),
+        (TokenizerLossConfig, "lecam_weight", math.nan),
+        (TokenizerLossConfig, "entropy_temperature", 0.0),
+        *((DataConfig, name, value) for name in ("stride", "short_side") for value in (0, -2)),
+        *((DataConfig, name, value) for name in ("target_fps", "fps") for value in (0.0, math.nan)),
+        (DataConfig, "clip_shape", (0, 16, 16)),
+    ],
+)
+def test_numbers_that_cannot_train_are_refused(config, name, value):
+    with pytest.raises(ValueError, match=f"{name} is {re.escape(str(value))}, expected "):
+        config(**{name: value})

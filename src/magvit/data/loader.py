@@ -1,5 +1,6 @@
 """From a data config to an endless stream of batches that can be entered at any position."""
 
+import math
 import os
 import signal
 import threading
@@ -55,6 +56,11 @@ class DataConfig:
         """Raise ValueError where the parts do not fit each other."""
         if not 0 <= self.synthetic_share <= 1:
             raise ValueError(f"synthetic_share is {self.synthetic_share}, expected a number in [0, 1]")
+        if min(self.clip_shape) < 1:
+            raise ValueError(f"clip_shape is {self.clip_shape}, expected at least 1 frame, row and column")
+        for name in ("stride", "target_fps", "short_side", "fps"):
+            if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} is {value}, expected a positive number")
         if not self.synthetic:
             raise ValueError(f"synthetic is (), expected one or more of {', '.join(SYNTHETIC)}")
 

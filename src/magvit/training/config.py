@@ -107,6 +107,9 @@ class TokenizerLossConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError for values that cannot train."""
+        for name in (each.name for each in fields(self) if each.name.endswith(("_weight", "_boost"))):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
         if not 0 < self.entropy_temperature < math.inf:
             raise ValueError(f"entropy_temperature is {self.entropy_temperature}, expected a positive number")
         for name in ("entropy_boost_steps", "r1_interval"):
@@ -256,7 +259,7 @@ class TransformerRun:
         for task in self.tasks:
             get_task(task)
         weights = self.task_weights or (1.0,)
-        if len(self.task_weights) not in (0, len(self.tasks)) or min(weights) < 0 or not sum(weights):
+        if len(self.task_weights) not in (0, len(self.tasks)) or min(weights) < 0 or not 0 < sum(weights) < math.inf:
             raise ValueError(
                 f"task_weights are {self.task_weights}, expected one of 0 or more for each of {self.tasks}"
             )
