@@ -85,21 +85,26 @@ class Judge:
 
 
 def plot(lines: list[dict[str, object]], varied: str, path: Path) -> None:
-    """Distance, PSNR and accuracy over the one option that was varied, a line a task."""
+    """Distance, PSNR and accuracy over the one option that was varied, a line a task; no PSNR from nothing."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     names = MEASURED[:3]
+    colours = {task: f"C{number}" for number, task in enumerate(dict.fromkeys(line["task"] for line in lines))}
     figure, axes = pyplot.subplots(1, len(names), figsize=(4 * len(names), 3.2), constrained_layout=True, squeeze=False)
     for axis, name in zip(axes[0], names, strict=True):
-        for task in dict.fromkeys(line["task"] for line in lines):
-            points = [(line[varied], line[name]) for line in lines if line["task"] == task]
-            axis.plot(*zip(*points, strict=True), marker="o", markersize=3, label=task)
+        for task, colour in colours.items():
+            if name != "psnr" or get_task(str(task)).needs_video:
+                points = [(line[varied], line[name]) for line in lines if line["task"] == task]
+                axis.plot(*zip(*points, strict=True), marker="o", markersize=3, label=task, color=colour)
         axis.set(xlabel=varied, title=name)
         if varied == "num_steps":
-            axis.set_xscale("log", base=2)
+            axis.set_xscale("log")
+            values = sorted({line[varied] for line in lines})
+            axis.set_xticks(values, list(map(str, values)))
+            axis.minorticks_off()
         axis.grid(alpha=0.3)
     axes[0][0].legend(fontsize=7)
     path.parent.mkdir(parents=True, exist_ok=True)
