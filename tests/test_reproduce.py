@@ -1,8 +1,11 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -186,6 +189,25 @@ def test_a_job_that_fails_ends_the_table_and_what_needs_it_is_not_begun(tmp_path
     with pytest.raises(OSError, match=r"evaluate/p/a/seed-0 was not finished \(exit code 3\)"):
         do_side_by_side([first, last], laboratory, stand_in(tmp_path, first.name), 2, lambda sentence: None)
     assert not laboratory.is_done(last)
+
+
+def test_what_runs_beside_it_ends_with_the_table(tmp_path):
+    """A kill of the process that waits reaches those that work, which would go on alone."""
+    job, before = Job("evaluate", "a", 0, "p"), signal.getsignal(signal.SIGTERM)
+    lines = ["import os, pathlib, time", f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))"]
+    command = [sys.executable, "-c", "\n".join([*lines, "time.sleep(99)"])]
+
+    def kill():
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=kill).start()
+    with pytest.raises(OSError, match="stopped by SIGTERM: the same command goes on"):
+        do_side_by_side([job], Laboratory(SHORT, tmp_path, {}), lambda job: command, 1, lambda sentence: None)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_training_that_is_told_to_stop_ends_the_table(tmp_path, monkeypatch):

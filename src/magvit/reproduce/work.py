@@ -1,6 +1,7 @@
 """Doing the jobs of a table: one after the other here, or several at once in processes of their own."""
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -160,8 +161,9 @@ def do_side_by_side(
     """Do jobs in so many processes at once, each on its share of the CPU cores, and on a GPU if there are some.
 
     Raises:
-        OSError: a job failed; it has said why. Those that had begun beside it are ended, and can be gone on with.
+        OSError: a job failed, and has said why; or SIGTERM came. Jobs that had begun are ended, and go on next time.
     """
+    before = signal.signal(signal.SIGTERM, _stopped)
     left = {job.name: job for job in jobs if not laboratory.is_done(job)}
     order = TopologicalSorter({name: [need for need in job.needs if need in left] for name, job in left.items()})
     order.prepare()
@@ -189,6 +191,11 @@ def do_side_by_side(
             process.terminate()  # a training saves first
         for _, process in running.values():
             process.wait()
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stopped(*_: object) -> None:
+    raise OSError("stopped by SIGTERM: the same command goes on")
 
 
 def _share(slot: int, processes: int, devices: int) -> dict[str, str]:
