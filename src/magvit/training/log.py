@@ -102,7 +102,7 @@ class RunLog:
         if severity == "warning":
             tqdm.write(f"warning at step {step}: {message}", file=sys.stderr)
 
-    def video(self, step: int, name: str, video: Float[Tensor, "3 T H W"], fps: float) -> None:
+    def video(self, step: int, name: str, video: Float[Tensor, "3 T H W"], fps: float | int) -> None:
         """`samples/NAME_STEP.gif`, and the same where the curves are."""
         path = self.folder / "samples" / f"{name}_{step:08d}.gif"
         write_video(path, video, fps=min(fps, HIGHEST_RATES[".gif"]))

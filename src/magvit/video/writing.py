@@ -1,5 +1,6 @@
 """Tensors to video files: `write_video`, one small function for each format."""
 
+import io
 import json
 import math
 import os
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -156,7 +157,7 @@ def error_reason(error: Exception) -> str:
 
 
 def write_h264(
-    file: str | IO[bytes], pixels: np.ndarray, fps: float, options: Mapping[str, str], comment: str = ""
+    file: str | io.BytesIO, pixels: np.ndarray, fps: float | int, options: Mapping[str, str], comment: str = ""
 ) -> None:
     """Write 8-bit RGB pixels `T H W C` of even sizes as an MP4 of H.264 in 4:2:0 and BT.709.
 
