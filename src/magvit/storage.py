@@ -99,12 +99,13 @@ def write_report(
     for name, content in zip(names, (json.dumps(values, indent=2) + "\n", text), strict=False):
         with written_whole(folder / name) as path:
             path.write_text(content, encoding="utf-8")
-    with suppress(ImportError):
+    try:
         import matplotlib
-
-        matplotlib.use("Agg")
-        with written_whole(folder / names[2]) as path:
-            plot(path)
+    except ImportError:
+        return
+    matplotlib.use("Agg")
+    with written_whole(folder / names[2]) as path:
+        plot(path)
 
 
 # --- Tensors --------------------------------------------------------------------------------------------------------

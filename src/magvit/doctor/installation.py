@@ -5,7 +5,6 @@ import os
 import platform
 import time
 from collections.abc import Iterator
-from importlib.metadata import version
 from typing import Literal
 
 import torch
@@ -47,14 +46,14 @@ def check_extra(extra: str, modules: dict[str, str]) -> Result:
     found = []
     for module, distribution in modules.items():
         try:
-            importlib.import_module(module)
-            found.append(f"{distribution} {version(distribution)}")
+            version = getattr(importlib.import_module(module), "__version__", "of unknown version")
         except ModuleNotFoundError as error:
             missing = error.name or module
             return Result("warning", extra, f'{missing} is not installed: pip install "magvit[{extra}]"')
         except Exception as error:  # a package that does not fit the torch that is here can fail in any way
             reason = " ".join(str(error).split())[:200]
             return Result("error", extra, f"{distribution} is installed but cannot be imported: {reason}")
+        found.append(f"{distribution} {version}")
     return Result("ok", extra, ", ".join(found))
 
 
