@@ -140,6 +140,7 @@ def main() -> None:
     if not stage1 and not options.reproduced:
         parser.error("transformer needs --reproduced")
     laboratory = Laboratory(TINY, options.reproduced or options.output, {})
+    begun = False
     for seed in range(options.seeds):
         base = laboratory.training(Job("train", TOKENIZER if stage1 else TRANSFORMER, seed))
         for name, change in (TOKENIZERS if stage1 else TRANSFORMERS).items():
@@ -147,18 +148,20 @@ def main() -> None:
                 continue
             run = shortened(change(base), options.steps)
             found = measured(run, options.output / f"{name}, {seed}".replace(" ", "_"), options.clips)
-            if (name, seed) == (next(iter(options.only or ["as it is"])), 0):
+            if not begun:
+                begun = True
                 print(f"| model | seed | {' | '.join(found)} |\n|---|---|{'---|' * len(found)}")
             print("|", " | ".join([name, str(seed), *(f"{value:.4g}" for value in found.values())]), "|", flush=True)
 
 
 def shortened(run: Any, steps: int) -> Any:
-    """The run, `steps` long, with its warm-up and autoencoder phase in proportion."""
+    """The run, `steps` long, with a tokenizer's autoencoder phase and a transformer's warm-up in proportion."""
     share = steps / run.loop.num_steps
     loop = replace(run.loop, num_steps=steps, sample_every=steps, checkpoint_every=steps, log_every=max(1, steps // 8))
     if isinstance(run, TokenizerRun):
         return replace(run, loop=loop, quantizer_start=round(run.quantizer_start * share))
-    return replace(run, loop=loop, optimizer=replace(run.optimizer, warmup_steps=round(200 * share)))
+    warmup_steps = round(run.optimizer.warmup_steps * share)
+    return replace(run, loop=loop, optimizer=replace(run.optimizer, warmup_steps=warmup_steps))
 
 
 def measured(run: Any, folder: Path, clips: int) -> dict[str, float]:

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from math import prod
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from magvit.autoregressive import AutoregressiveConfig, AutoregressiveTransforme
 from magvit.cli import COMMANDS as COMMAND_TABLE
 from magvit.cli import main, parse_arguments
 from magvit.cli.decoding import DecodingOptions
+from magvit.cli.parts import _compute_part
 from magvit.decoding import Decoding
 from magvit.device import quickest_dtype
 from magvit.editing.edit import edit
@@ -618,3 +619,23 @@ def test_all_processes_but_the_first_end_a_training_quietly(
     monkeypatch.setattr("magvit.training.train_tokenizer.train_tokenizer", failing)
     parse_arguments(["train", "tokenizer", "debug", "--output", str(tmp_path)]).run()
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("gpus", "asked", "given"), [(2, "cuda", "cuda:1"), (2, "auto", "cuda:1"), (0, "auto", "cpu")])
+def test_each_process_of_several_has_a_gpu_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, asked: str, given: str
+) -> None:
+    used = []
+
+    @dataclass(frozen=True)
+    class Command:
+        device: str
+        part: tuple[int, int] = (0, 1)
+
+        def compute(self) -> None:
+            used.append((self.device, self.part))
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    _compute_part(3, Command(asked), 4, torch.get_num_threads())
+    assert used == [(given, (3, 4))]

@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from magvit import MagvitPipeline, VideoTokenizer
-from magvit.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
-from magvit.model_config import AutoregressiveGenerator, ModelConfig
+from magvit.model_config import ModelConfig
 from magvit.tasks import TASKS
 from magvit.transformer import MaskedTransformer
-from tiny_model import CLASSES, CLIP_SHAPE, random_clip, tiny_pipeline
+from tiny_model import CLASSES, CLIP_SHAPE, autoregressive_pipeline, random_clip, tiny_pipeline
 
 
 @pytest.fixture(scope="module")
@@ -20,15 +19,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
     tiny_pipeline().save_pretrained(folder)
     return folder
-
-
-def autoregressive_pipeline() -> MagvitPipeline:
-    pipe = tiny_pipeline()
-    vocabulary = pipe.config.generator.vocabulary
-    sizes = {"hidden_size": 16, "num_layers": 1, "num_heads": 2, "mlp_size": 32}
-    transformer = AutoregressiveConfig(vocab_size=vocabulary.size, max_length=34, **sizes)
-    config = replace(pipe.config, generator=AutoregressiveGenerator(vocabulary=vocabulary, transformer=transformer))
-    return MagvitPipeline(config, pipe.tokenizer, AutoregressiveTransformer(transformer))
 
 
 def modern_pipeline() -> MagvitPipeline:

@@ -24,7 +24,7 @@ from magvit.serve.wishes import APPLICATIONS, WORKS, Wish, plan_of, works_of
 from magvit.tasks import TASKS
 from magvit.video import Sink, Source, read_metadata, write_video
 from magvit.video.images import image_size
-from tiny_model import CLIP_SHAPE, random_clip, tiny_pipeline
+from tiny_model import CLIP_SHAPE, autoregressive_pipeline, random_clip, tiny_pipeline
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:this model has not learnt to fill any region", "ignore:the clip has . frames, this model needs 8"
@@ -302,3 +302,11 @@ def test_a_port_that_is_taken_is_told(monkeypatch: pytest.MonkeyPatch, capsys: p
 )
 def test_a_host_that_lets_others_in_is_known(host: str, local: bool) -> None:
     assert is_local(host) is local
+
+
+def test_an_autoregressive_model_has_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """It has no steps, so neither a picture of them nor a place to stop."""
+    monkeypatch.setattr("magvit.cli.serve.check_extra", lambda *names: None)
+    autoregressive_pipeline().save_pretrained(tmp_path / "model")
+    assert main(["serve", "--model", str(tmp_path / "model"), "--port", "7999"]) == 2
+    assert "is autoregressive, expected a masked model" in capsys.readouterr().err

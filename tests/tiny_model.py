@@ -1,8 +1,11 @@
 """A model with random weights, small enough that all ten tasks take a second."""
 
+from dataclasses import replace
+
 import torch
 
-from magvit.model_config import MaskedGenerator, ModelConfig
+from magvit.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
+from magvit.model_config import AutoregressiveGenerator, MaskedGenerator, ModelConfig
 from magvit.pipeline import MagvitPipeline
 from magvit.tasks import Vocabulary
 from magvit.tokenizer import TokenizerConfig, VideoTokenizer
@@ -48,6 +51,16 @@ def tiny_pipeline(classes: tuple[str, ...] = CLASSES, num_segments: int = 0) -> 
             if parameter.ndim == 2:
                 parameter.data.mul_(20)  # so that every input token matters from the start
         return MagvitPipeline(config, VideoTokenizer(tokenizer), network)
+
+
+def autoregressive_pipeline() -> MagvitPipeline:
+    """The same with an autoregressive transformer."""
+    pipe = tiny_pipeline()
+    vocabulary = pipe.config.generator.vocabulary
+    sizes = {"hidden_size": 16, "num_layers": 1, "num_heads": 2, "mlp_size": 32}
+    transformer = AutoregressiveConfig(vocab_size=vocabulary.size, max_length=34, **sizes)
+    config = replace(pipe.config, generator=AutoregressiveGenerator(vocabulary=vocabulary, transformer=transformer))
+    return MagvitPipeline(config, pipe.tokenizer, AutoregressiveTransformer(transformer))
 
 
 def random_clip(frames: int = 8, height: int = 16, width: int = 16, seed: int = 0) -> torch.Tensor:

@@ -96,7 +96,7 @@ def write_report(
 ) -> None:
     """Write values as JSON, a text, and a plot where matplotlib is installed, under three names in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in zip(names, (json.dumps(values, indent=2) + "\n", text), strict=False):
+    for name, content in zip(names[:2], (json.dumps(values, indent=2) + "\n", text), strict=True):
         with written_whole(folder / name) as path:
             path.write_text(content, encoding="utf-8")
     try:

@@ -102,7 +102,8 @@ def train_tokenizer(
         losses = config.losses if quantize else of_autoencoder(config.losses)
         if step == config.quantizer_start > 0:
             codebook_from_latents(tokenizer, clips, config.codebook_init == "kmeans")
-            tokenizer.quantizer.load_state_dict(fabric.broadcast(tokenizer.quantizer.state_dict()))  # sums may differ
+            codebook = tokenizer.quantizer.codebook.detach()
+            codebook.copy_(fabric.broadcast(codebook.cpu()))  # on a GPU each process sums in another order
             averaged.quantizer.load_state_dict(tokenizer.quantizer.state_dict())
         videos = [shown_as_conditions(batch["video"], config, first) for first, batch in run.batches(step)]
         means = StepMeans(fabric, run.pieces)
