@@ -11,6 +11,7 @@ from magvit.nn.attention import (
     attend,
     attend_in_blocks,
     causal_mask,
+    linear_gelu,
 )
 
 
@@ -83,17 +84,22 @@ def test_dropout_acts_in_training_only(attention):
 
 @pytest.mark.parametrize(("length", "total"), [(7, 7), (1, 5), (130, 130)])
 @pytest.mark.parametrize("at_once", [2**30, 2 * 130 * 130, 1])
-def test_attention_in_blocks_is_the_fused_one_within_rounding(length, total, at_once, monkeypatch):
-    """In float32 to its last digits; in bf16 no further off than the kernel it stands for; gradients too."""
+@pytest.mark.parametrize("largest", [1, 100])
+def test_attention_in_blocks_is_the_fused_one_within_rounding(length, total, at_once, largest, monkeypatch):
+    """In float32 to its last digits; in bf16 no further off than the kernel it stands for; gradients too. Scores of
+    400 are beyond what has an exponential.
+    """
     monkeypatch.setattr(attention_module, "SCORES_AT_ONCE", at_once)
-    parts = [torch.randn(2, 3, count, 16, requires_grad=True) for count in (length, total, total)]
+    parts = [torch.randn(2, 3, count, 16) for count in (length, total, total)]
+    parts[0][0, 0, 0] = parts[1][0, 0, 0] = largest**0.5  # 16 of them make 4 times `largest` of a score
+    parts = [x.requires_grad_() for x in parts]
     wide = [x.detach().double().requires_grad_() for x in parts]
     exact = F.scaled_dot_product_attention(*wide)
     found = attend_in_blocks(*parts)
     torch.testing.assert_close(found.double(), exact, atol=1e-5, rtol=0)
     gradients = torch.autograd.grad(found.sin().sum(), parts), torch.autograd.grad(exact.sin().sum(), wide)
     for mine, right in zip(*gradients, strict=True):
-        torch.testing.assert_close(mine.double(), right, atol=1e-5, rtol=0)
+        torch.testing.assert_close(mine.double(), right, atol=1e-5 * largest**0.5, rtol=0)
     narrow = [x.detach().bfloat16() for x in parts]
     for autocast in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
@@ -140,6 +146,20 @@ def test_causal_mask_of_the_last_rows():
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="hidden_size 10 is not divisible by num_heads 3"):
         SelfAttention(10, 3, 0.0)
+
+
+def test_linear_and_gelu_joined_are_no_further_off_than_one_after_the_other():
+    linear, x = torch.nn.Linear(48, 80), torch.randn(3, 7, 48)
+    exact = F.gelu(F.linear(*(part.double() for part in (x, linear.weight, linear.bias))), approximate="tanh")
+    torch.testing.assert_close(linear_gelu(linear, x).double(), exact, atol=1e-6, rtol=0)
+    linear.bfloat16()
+    apart = linear_gelu(linear, x.bfloat16())  # with gradients
+    assert apart.requires_grad
+    with torch.no_grad():
+        joined = linear_gelu(linear, x.bfloat16())
+    assert joined.dtype == torch.bfloat16
+    errors = [(found.double() - exact).abs().mean() for found in (joined, apart)]
+    assert errors[0] < errors[1] < 0.01
 
 
 def test_mlp_uses_the_tanh_gelu():

@@ -3,6 +3,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
+from magvit.nn.modern import rotate, rotations
 from magvit.nn.sampling import sample_tokens
 from magvit.presets import TRANSFORMERS
 from magvit.transformer import MaskedTransformer, TransformerConfig
@@ -195,8 +196,21 @@ def test_modern_positions_are_relative_places_in_the_grid():
         assert (seen((1, 1, 1), other) - here).abs().max() > 1e-3
 
 
+def test_rotations_are_products_of_complex_numbers():
+    """Of a head's halves as real and imaginary parts, by unit numbers whose angles add up over the axes."""
+    table, x = rotations((2, 3, 4), 1, 8), torch.randn(2, 25, 1, 3, 8)
+    turned = rotate(x, table)
+    numbers, found = (torch.complex(*part.chunk(2, -1)) for part in (x, turned))
+    factors = (found / numbers)[0, :, 0, 0]
+    torch.testing.assert_close((found / numbers), factors[None, :, None, None].expand_as(found))
+    torch.testing.assert_close(factors.abs(), torch.ones(25, 4))
+    angles = torch.tensor([1, 0.1, 1, 1])  # of a step in time, time again, height and width
+    steps = torch.stack([torch.tensor([t, t, h, w]) for t in range(2) for h in range(3) for w in range(4)])
+    torch.testing.assert_close(factors[1:], torch.polar(torch.ones(()), angles * steps))
+
+
 def test_modern_prefix_tokens_stand_outside_the_grid():
-    table = stirred().layers[0].table
+    table = stirred().layers[0].table.transpose(0, 1)  # a row for each position
     inside, outside = table[2:], table[:2]
     assert len(inside.flatten(1).unique(dim=0)) == 12
     assert torch.equal(outside[0], outside[1])

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from magvit.nn.attention import Dropout, Mlp, SelfAttention, TransformerSize
+from magvit.nn.attention import Dropout, Mlp, SelfAttention, TransformerSize, linear_gelu
 from magvit.nn.modern import ModernLayer
 from magvit.nn.rematerialize import recompute
 from magvit.shapes import Grid
@@ -190,7 +190,7 @@ class MaskedTransformer(nn.Module):
                 of_codes = F.linear(self.code_out(x), self.codebook)
                 logits = logits + F.pad(of_codes, (0, logits.shape[-1] - len(self.codebook)))
             return logits
-        x = self.head_norm(F.gelu(self.head_dense(x), approximate="tanh"))
+        x = self.head_norm(linear_gelu(self.head_dense, x))
         return F.linear(x, self.token_embedding.weight, self.head_bias)
 
 

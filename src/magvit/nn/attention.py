@@ -16,6 +16,8 @@ from magvit.device import own_type
 SCORES_AT_ONCE = 2**23
 """How many scores of attention are written out at a time on the CPU: those of seven heads of 1,026 positions, 15 MB in
 bfloat16. Short sequences want many heads at once, long ones few."""
+MOST_SCORE = 64.0
+"""Of scores between this and its negative a million exponentials can be added up, in float32 and bfloat16 too."""
 
 
 @dataclass(frozen=True)
@@ -149,18 +151,29 @@ def attend_in_blocks(
     """`dropout(softmax(query key^T / sqrt(d))) value`, on the CPU about twice as fast as PyTorch's own.
 
     The scores, which are written out, are those of some heads at a time. With dropout PyTorch's computes in float32,
-    and draws a random number for each weight.
+    and draws a random number for each weight. Softmax need not find each row's maximum if no score can be too large.
     """
     heads = max(1, SCORES_AT_ONCE // (query.shape[-2] * key.shape[-2]))
 
     def attend_block(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        weights = (q @ k.mT).softmax(-1)
+        scores = q @ k.mT
+        if small:
+            weights = scores.exp_()
+            return weights @ v / weights.sum(-1, keepdim=True)
+        weights = scores.softmax(-1)
         return weights * kept(weights, dropout) @ v / (1 - dropout) if dropout else weights @ v
 
     with own_type(query):  # autocast would write float32 scores
-        blocks = (x.flatten(0, -3).split(heads) for x in (query * query.shape[-1] ** -0.5, key, value))
+        query = query * query.shape[-1] ** -0.5
+        small = not dropout and _longest(query) * _longest(key) < MOST_SCORE
+        blocks = (x.flatten(0, -3).split(heads) for x in (query, key, value))
         made = torch.cat([attend_block(*block) for block in zip(*blocks, strict=True)])
         return made.view(*query.shape[:-1], value.shape[-1])
+
+
+def _longest(x: Float[Tensor, "*B L d"]) -> float:
+    """The largest Euclidean length."""
+    return torch.linalg.vector_norm(x.detach(), dim=-1).amax().item()
 
 
 def kept(x: Tensor, dropout: float) -> Tensor:
@@ -193,7 +206,16 @@ class Mlp(nn.Module):
 
     def forward(self, x: Float[Tensor, "B L hidden"]) -> Float[Tensor, "B L hidden"]:
         """Apply to every position."""
-        return self.down(self.dropout(F.gelu(self.up(x), approximate="tanh")))
+        return self.down(self.dropout(linear_gelu(self.up, x)))
+
+
+def linear_gelu(linear: nn.Linear, x: Float[Tensor, "*B i"]) -> Float[Tensor, "*B o"]:
+    """`gelu(linear(x))`, the tanh approximation; with bfloat16 weights on the CPU, without gradients, in one kernel."""
+    weight, bias = linear.weight, linear.bias
+    plain = torch.is_grad_enabled() or weight.dtype != torch.bfloat16 or not _is_eager_cpu(x)
+    if plain or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return F.gelu(linear(x), approximate="tanh")
+    return torch.ops.mkldnn._linear_pointwise(x.to(weight.dtype), weight, bias, "gelu", [], "tanh")
 
 
 def causal_mask(length: int, total: int, device: torch.device) -> Bool[Tensor, "length total"]:

@@ -16,10 +16,11 @@ BASE = 100.0
 """The slowest rotation of an axis turns about this many times slower than one radian a step."""
 
 
-def rotations(grid: Grid, num_prefix: int, size: int) -> Float[Tensor, "L planes 2"]:
-    """Cosines and sines of every position: `num_prefix` of them outside the grid, then the grid's, row-major.
+def rotations(grid: Grid, num_prefix: int, size: int) -> Float[Tensor, "2 L d"]:
+    """Cosines, and sines with their signs, of `num_prefix` positions outside the grid, then of the grid's, row-major.
 
-    The `size / 2` planes of a head are shared out among time, height and width; a plane turns with one of them.
+    The `size / 2` planes of a head are shared out among time, height and width; a plane, the numbers i and i + size/2,
+    turns with one of them.
     """
     planes = size // 2
     counts = [planes - 2 * (planes // 3), planes // 3, planes // 3]
@@ -32,15 +33,15 @@ def rotations(grid: Grid, num_prefix: int, size: int) -> Float[Tensor, "L planes
     outside = torch.cat([-(BASE ** -(torch.arange(count, device="cpu") / count)) for count in counts]).expand(
         num_prefix, planes
     )
-    table = torch.cat((outside, inside))
-    return torch.stack((table.cos(), table.sin()), -1)
+    angle = torch.cat((outside, inside))
+    cos, sin = angle.cos(), angle.sin()
+    return torch.stack((torch.cat((cos, cos), 1), torch.cat((-sin, sin), 1)))
 
 
-def rotate(x: Float[Tensor, "B L n heads d"], table: Float[Tensor, "L planes 2"]) -> Float[Tensor, "B L n heads d"]:
+def rotate(x: Float[Tensor, "B L n heads d"], table: Float[Tensor, "2 L d"]) -> Float[Tensor, "B L n heads d"]:
     """Turn the pairs (i, i + d/2) of every position by its angles."""
-    cos, sin = table[:, None, None].to(x.dtype).unbind(-1)
-    first, second = x.chunk(2, -1)
-    return torch.cat((first * cos - second * sin, second * cos + first * sin), -1)
+    cos, sin = table[:, :, None, None].to(x.dtype)
+    return x * cos + x.roll(x.shape[-1] // 2, -1) * sin
 
 
 class ModernLayer(nn.Module):
@@ -77,7 +78,7 @@ class ModernLayer(nn.Module):
         """Self-attention whose queries and keys have unit root mean square before they are turned."""
         batch, length, hidden = x.shape
         qkv = self.qkv(x).view(batch, length, 3, self.num_heads, hidden // self.num_heads)
-        turned = rotate(F.rms_norm(qkv[:, :, :2], qkv.shape[-1:]).to(qkv.dtype), self.table[-length:])
+        turned = rotate(F.rms_norm(qkv[:, :, :2], qkv.shape[-1:]).to(qkv.dtype), self.table[:, -length:])
         query, key, value = (part.transpose(1, 2) for part in (*turned.unbind(2), qkv[:, :, 2]))  # each B heads L d
         x = attend(query, key, value, visible)
         return self.attention_out(x.transpose(1, 2).reshape(batch, length, hidden))
