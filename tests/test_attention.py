@@ -96,6 +96,8 @@ def test_attention_in_blocks_is_the_fused_one_within_rounding(length, total, at_
     wide = [x.detach().double().requires_grad_() for x in parts]
     exact = F.scaled_dot_product_attention(*wide)
     found = attend_in_blocks(*parts)
+    with torch.no_grad():
+        torch.testing.assert_close(attend_in_blocks(*parts).double(), exact, atol=1e-5, rtol=0)
     torch.testing.assert_close(found.double(), exact, atol=1e-5, rtol=0)
     gradients = torch.autograd.grad(found.sin().sum(), parts), torch.autograd.grad(exact.sin().sum(), wide)
     for mine, right in zip(*gradients, strict=True):
@@ -107,6 +109,20 @@ def test_attention_in_blocks_is_the_fused_one_within_rounding(length, total, at_
         assert made[0].dtype == torch.bfloat16
         errors = [(x.double() - exact).abs().max() for x in made]
         assert errors[0] < 2 * errors[1] + 2**-8
+
+
+def test_gradients_in_bfloat16_are_those_of_softmax_where_values_have_a_common_mean():
+    query, key = torch.randn(2, 1, 2, 256, 64).bfloat16()
+    value, gradient = torch.randn(2, 1, 2, 256, 64).add(3).bfloat16()
+    query.requires_grad_()
+    ways = (
+        lambda q, k, v: F.scaled_dot_product_attention(q.double(), k.double(), v.double()),
+        lambda q, k, v: (q @ k.mT / 8).softmax(-1) @ v,
+        attend_in_blocks,
+    )
+    exact, *found = (torch.autograd.grad((way(query, key, value) * gradient).sum(), query)[0] for way in ways)
+    errors = [(one - exact).double().norm() for one in found]
+    assert errors[1] < 1.5 * errors[0]
 
 
 def test_attention_goes_in_blocks_where_that_is_faster(monkeypatch):
@@ -148,7 +164,7 @@ def test_heads_must_divide_the_width():
         SelfAttention(10, 3, 0.0)
 
 
-def test_linear_and_gelu_joined_are_no_further_off_than_one_after_the_other():
+def test_linear_and_gelu_joined_are_no_further_off_than_one_after_the_other(monkeypatch):
     linear, x = torch.nn.Linear(48, 80), torch.randn(3, 7, 48)
     exact = F.gelu(F.linear(*(part.double() for part in (x, linear.weight, linear.bias))), approximate="tanh")
     torch.testing.assert_close(linear_gelu(linear, x).double(), exact, atol=1e-6, rtol=0)
@@ -160,6 +176,9 @@ def test_linear_and_gelu_joined_are_no_further_off_than_one_after_the_other():
     assert joined.dtype == torch.bfloat16
     errors = [(found.double() - exact).abs().mean() for found in (joined, apart)]
     assert errors[0] < errors[1] < 0.01
+    monkeypatch.setattr(attention_module, "quickest_dtype", lambda device: torch.float32)
+    with torch.no_grad():
+        assert torch.equal(linear_gelu(linear, x.bfloat16()), apart)
 
 
 def test_mlp_uses_the_tanh_gelu():

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from magvit.device import own_type
+from magvit.device import own_type, quickest_dtype
 
 SCORES_AT_ONCE = 2**23
 """How many scores of attention are written out at a time on the CPU: those of seven heads of 1,026 positions, 15 MB in
@@ -165,7 +165,8 @@ def attend_in_blocks(
 
     with own_type(query):  # autocast would write float32 scores
         query = query * query.shape[-1] ** -0.5
-        small = not dropout and _longest(query) * _longest(key) < MOST_SCORE
+        # with gradients, those of the two factors would cancel, and bfloat16 lose them
+        small = not dropout and not torch.is_grad_enabled() and _longest(query) * _longest(key) < MOST_SCORE
         blocks = (x.flatten(0, -3).split(heads) for x in (query, key, value))
         made = torch.cat([attend_block(*block) for block in zip(*blocks, strict=True)])
         return made.view(*query.shape[:-1], value.shape[-1])
@@ -173,7 +174,7 @@ def attend_in_blocks(
 
 def _longest(x: Float[Tensor, "*B L d"]) -> float:
     """The largest Euclidean length."""
-    return torch.linalg.vector_norm(x.detach(), dim=-1).amax().item()
+    return torch.linalg.vector_norm(x, dim=-1).amax().item()
 
 
 def kept(x: Tensor, dropout: float) -> Tensor:
@@ -210,12 +211,14 @@ class Mlp(nn.Module):
 
 
 def linear_gelu(linear: nn.Linear, x: Float[Tensor, "*B i"]) -> Float[Tensor, "*B o"]:
-    """`gelu(linear(x))`, the tanh approximation; with bfloat16 weights on the CPU, without gradients, in one kernel."""
+    """`gelu(linear(x))`, the tanh approximation; with bfloat16 weights, without gradients, on a CPU that multiplies in
+    bfloat16, by one kernel.
+    """
     weight, bias = linear.weight, linear.bias
-    plain = torch.is_grad_enabled() or weight.dtype != torch.bfloat16 or not _is_eager_cpu(x)
-    if plain or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        return F.gelu(linear(x), approximate="tanh")
-    return torch.ops.mkldnn._linear_pointwise(x.to(weight.dtype), weight, bias, "gelu", [], "tanh")
+    joined = not torch.is_grad_enabled() and weight.dtype == torch.bfloat16 and _is_eager_cpu(x)
+    if joined and quickest_dtype(x.device) == torch.bfloat16 and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return torch.ops.mkldnn._linear_pointwise(x.to(weight.dtype), weight, bias, "gelu", [], "tanh")
+    return F.gelu(linear(x), approximate="tanh")
 
 
 def causal_mask(length: int, total: int, device: torch.device) -> Bool[Tensor, "length total"]:
