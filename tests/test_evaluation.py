@@ -40,6 +40,7 @@ from magvit.pipeline import MagvitPipeline
 from magvit.shapes import Video
 from magvit.synthetic import SYNTHETIC, MovingShapes
 from magvit.tokenizer import TokenizerConfig, VideoTokenizer
+from magvit.transformer import MaskedTransformer
 from magvit.video import write_video
 from tiny_model import CLASSES, CLIP_SHAPE, tiny_pipeline
 
@@ -353,8 +354,8 @@ def test_a_protocol_in_parts_is_one_table_with_the_mean_of_all_tasks(
     assert "holds another evaluation" in capsys.readouterr().err
 
 
-def test_each_sample_is_the_pipeline_s_own(videos: Path, tmp_path: Path) -> None:
-    """Class of its real clip, found by name among the model's; a seed of its own."""
+def test_each_sample_is_the_pipeline_s_own(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Class of its real clip, found by name among the model's; a seed of its own. The batch is the evaluation's."""
     protocol = replace(
         PROTOCOL, subject="generation", tasks=("class_generation",), metrics=("frechet_distance",), num_samples=4
     )
@@ -370,7 +371,14 @@ def test_each_sample_is_the_pipeline_s_own(videos: Path, tmp_path: Path) -> None
         assert torch.equal(alone.tokens, made.tokens[-1:])
         return made
 
+    passes: list[int] = []
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(
+        lambda module, given: passes.append(len(given[0])) if isinstance(module, MaskedTransformer) else None
+    )
+    monkeypatch.setattr("magvit.pipeline.TOKENS_AT_ONCE", 1)
     run(videos, tmp_path, protocol, replace(subject, samplers={"class_generation": spy}), batch_size=3)
+    hook.remove()
+    assert max(passes) == 3
     real = RealClips(clips(videos), protocol, 0)
     assert [label for labels, _ in seen for label in labels] == [real[number]["label"] for number in range(4)]
 

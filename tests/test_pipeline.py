@@ -95,6 +95,29 @@ def test_same_seed_same_tokens_whatever_the_batch(pipe: MagvitPipeline) -> None:
     assert not torch.equal(alone, pipe("unconditional", seed=6).tokens)
 
 
+def test_as_many_clips_as_are_asked_for_go_through_the_networks_at_once(
+    pipe: MagvitPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, int]] = []
+    encode, transform = pipe.tokenizer.encode, pipe.transformer.forward
+    monkeypatch.setattr(pipe.tokenizer, "encode", lambda x: seen.append(("encode", len(x))) or encode(x))
+    monkeypatch.setattr(pipe.transformer, "forward", lambda x, *y: seen.append(("pass", len(x))) or transform(x, *y))
+    clips = torch.stack([random_clip(seed=seed) for seed in range(3)])
+    whole = pipe("FP", clips, num_steps=1).tokens
+    assert seen == [("encode", 3), ("pass", 3)]
+    for options in ({"batch_size": 2}, {}):
+        seen.clear()
+        assert torch.equal(pipe("FP", clips, num_steps=1, **options).tokens, whole)
+        assert seen == [("encode", 2), ("encode", 1), ("pass", 2), ("pass", 1)]
+        monkeypatch.setattr("magvit.pipeline.TOKENS_AT_ONCE", 2 * 32 + 1)  # for the second time
+    reconstruct, sizes = pipe.tokenizer.reconstruct, []
+    monkeypatch.setattr(pipe.tokenizer, "reconstruct", lambda x: sizes.append(len(x)) or reconstruct(x))
+    torch.testing.assert_close(pipe.reconstruct(clips), reconstruct(clips))
+    assert sizes == [2, 1]
+    monkeypatch.setattr("magvit.pipeline.TOKENS_AT_ONCE", 1)
+    assert pipe.usual_batch_size == 1
+
+
 def test_each_clip_has_its_own_label_and_seed(pipe: MagvitPipeline) -> None:
     clips = torch.stack([random_clip(seed=seed) for seed in range(3)])
     labels: list[int | str] = ["run", 2, "walk"]

@@ -57,7 +57,7 @@ def canvas_condition(frames: int) -> Asked:
 def test_tokens_do_not_depend_on_the_batch_of_windows(pipe: MagvitPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     condition, task = canvas_condition(16).condition, get_task("OPV")
     together = generate_windows(pipe, task, None, condition, DECODING, generator_for(1))
-    monkeypatch.setattr(windows, "BATCH_PIXELS", 1)
+    monkeypatch.setattr(type(pipe), "usual_batch_size", 1)
     assert torch.equal(generate_windows(pipe, task, None, condition, DECODING, generator_for(1)), together)
 
 

@@ -8,6 +8,7 @@ The pipeline joins the pieces and owns none of the mathematics: conditions come 
 from `magvit.generation`, the networks from `magvit.tokenizer`, `magvit.transformer` and `magvit.autoregressive`.
 """
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -30,6 +31,10 @@ T = TypeVar("T")
 Several = Sequence[Any] | np.ndarray | np.generic | torch.Tensor
 """Numbers of any library."""
 StepEnd = Callable[[DecodingStep], bool | None]
+CLIPS_AT_ONCE = 16
+"""Clips that go through the networks together, unless somebody says otherwise."""
+TOKENS_AT_ONCE = 2048
+"""On a CPU as many clips as make so many tokens: memory of larger arrays is had from the system each time anew."""
 
 
 class MagvitPipeline(Model):
@@ -46,7 +51,7 @@ class MagvitPipeline(Model):
         decoding: Decoding | None = None,
         num_samples: int | np.integer = 1,
         first_sample: int = 0,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         keep_given: bool = False,
         seed: int | Several | None = None,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
@@ -65,7 +70,7 @@ class MagvitPipeline(Model):
             decoding: how tokens are drawn; without it as the model's config says for this task.
             num_samples: results for each clip.
             first_sample: the number of the first of them, so that many can be asked for in several calls.
-            batch_size: results that are computed at once.
+            batch_size: results that are computed at once; without it `usual_batch_size`.
             keep_given: put the given pixels back over the result. The paper's numbers are without.
             seed: sample number j of each clip draws from a generator of its own, seeded with `(seed, j)`: its tokens do
                 not depend on how many others are asked for. A sequence gives each clip a seed of its own. 0 by default.
@@ -93,6 +98,7 @@ class MagvitPipeline(Model):
         labels, seeds, (samples,) = _list(label), _seeds(seed, generator), _list(num_samples)
         has_input = video is not None or condition is not None
         self.config.check_request(chosen, decoding, has_input, labels, samples, seeds)
+        batch_size = self.usual_batch_size if batch_size is None else batch_size
         for name, value, least in (("first_sample", first_sample, 0), ("batch_size", batch_size, 1)):
             if value < least:
                 raise ValueError(f"{name} is {value}, expected at least {least}")
@@ -107,7 +113,7 @@ class MagvitPipeline(Model):
         count = len(condition.cond_video)
         labels, seeds = _for_each("labels", labels, count), _for_each("seeds", seeds, count)
         cond_video, cond_mask = condition.cond_video.to(self.device), condition.cond_mask.to(self.device)
-        cond_tokens = self.encode_condition(condition)
+        cond_tokens = torch.cat([self.encode_condition(part) for part in condition.split(batch_size)])
         settings = {
             **self.origin,
             "precision": self.precision,
@@ -150,6 +156,14 @@ class MagvitPipeline(Model):
             TypeError: there is no such option.
         """
         return self.config.decoding(get_task(task), **options)
+
+    @property
+    def usual_batch_size(self) -> int:
+        """How many clips go through the networks together, unless somebody says otherwise."""
+        if self.device.type != "cpu":
+            return CLIPS_AT_ONCE
+        tokens = math.prod(self.config.tokenizer.latent_shape(self.config.clip_shape))
+        return max(1, min(CLIPS_AT_ONCE, TOKENS_AT_ONCE // tokens))
 
     # --- The four steps ----------------------------------------------------------------------------------------------
 
@@ -211,7 +225,7 @@ class MagvitPipeline(Model):
         """A clip through the tokenizer and back: `B C T H W` in [0, 1]. Input and errors as in `prepare`."""
         clip = self.prepare(video)
         with self.autocast():
-            return self.tokenizer.reconstruct(clip)
+            return torch.cat([self.tokenizer.reconstruct(part) for part in clip.split(self.usual_batch_size)])
 
 
 def _list(value: Any) -> list[Any]:

@@ -103,8 +103,8 @@ class Generate:
     """Which model, and where it works."""
     num_samples: int = 1
     """Number of results, with an input as numbered files, without one side by side."""
-    batch_size: int = 8
-    """Results that are computed at once, without an input."""
+    batch_size: int | None = None
+    """Results that are computed at once, without an input. By default 16, or on a CPU as many as are quickest."""
     keep_given: bool = True
     """Put the given pixels back over the result; --no-keep-given shows what the model makes of them."""
     seed: int = 0
@@ -139,21 +139,22 @@ class Generate:
         config.check_request(task, decoding, False, [label], self.num_samples, [self.seed])
         if self.editing != EditOptions():
             raise ValueError("there is no input, which --start, --region and the like are about")
-        if self.batch_size < 1:
+        if self.batch_size is not None and self.batch_size < 1:
             raise ValueError(f"batch_size is {self.batch_size}, expected at least 1")
         check_rate(self.output, config.fps)
         keep_freed_memory()
         pipe = self.model.load()
-        starts = range(0, self.num_samples, self.batch_size)
+        batch_size = self.batch_size or pipe.usual_batch_size
+        starts = range(0, self.num_samples, batch_size)
         with progress(decoding.num_steps * len(starts)) as callback:
             results = (
                 pipe(
                     self.task,
                     label=label,
                     decoding=decoding,
-                    num_samples=min(self.batch_size, self.num_samples - start),
+                    num_samples=min(batch_size, self.num_samples - start),
                     first_sample=start,
-                    batch_size=self.batch_size,
+                    batch_size=batch_size,
                     seed=self.seed,
                     callback_on_step_end=callback,
                 )

@@ -110,9 +110,10 @@ class Tokenize:
 
     def compute(self) -> None:
         """What is missing, or of one part."""
-        from magvit.device import usable_device
+        from magvit.device import keep_freed_memory, usable_device
         from magvit.training.cache_tokens import cache_tokens
 
+        keep_freed_memory()
         options = {name: getattr(self, name) for name in ("epochs", "batch_size", "part")}
         cache_tokens(self.of_training(), self.output, device=usable_device(self.device), **options)
 

@@ -7,7 +7,6 @@ no seam. Along time, runs of windows are made so, each run going on from the tok
 is linear and the memory flat in the length.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,8 +26,6 @@ from magvit.shapes import Grid, TokenMask, Tokens, Video
 from magvit.tasks import Condition, Task, apply_mask
 from magvit.transformer import MaskedTransformer
 
-BATCH_PIXELS = 2**19
-"""Windows go through the networks together up to so many pixels, 8 clips of 16x64x64."""
 RUN_LOGITS = 2**23
 """A run of windows along time is decoded together up to so many logits, and is one window at least."""
 
@@ -112,7 +109,7 @@ def _axis(size: int, part: int, stride: int) -> tuple[Starts, Float[Tensor, "n p
 
 def _batches(pipe: MagvitPipeline, numbers: range) -> list[range]:
     """Numbers of windows in groups that go through the networks together."""
-    size = max(BATCH_PIXELS // math.prod(pipe.config.clip_shape), 1)
+    size = pipe.usual_batch_size
     return [numbers[start : start + size] for start in range(0, len(numbers), size)]
 
 

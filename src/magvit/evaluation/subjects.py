@@ -124,6 +124,7 @@ def _generator(pipe: MagvitPipeline, name: str, protocol: Protocol, classes: lis
             labels,
             seed=seeds,
             decoding=decoding,
+            batch_size=len(seeds),
         )
         return Sampled(made.video.float(), made.tokens)
 

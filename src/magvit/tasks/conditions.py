@@ -29,6 +29,11 @@ class Condition:
     cond_mask: Bool[Tensor, "B 1 T H W"]
     cond_token_mask: TokenMask
 
+    def split(self, count: int) -> "list[Condition]":
+        """The same in parts of `count` clips, the last of what is left."""
+        parts = (x.split(count) for x in (self.cond_video, self.cond_mask, self.cond_token_mask))
+        return [Condition(*part) for part in zip(*parts, strict=True)]
+
 
 # --- Regions: an axis rule maps (size, frames) to the [start, stop) kept in every frame -----------------------------
 
