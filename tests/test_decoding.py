@@ -172,6 +172,8 @@ def test_one_generator_per_sample() -> None:
         ({"top_p": 1.5}, "top_p is 1.5"),
         ({"mask_schedule": "linear"}, "unknown mask schedule 'linear'"),
         ({"guidance_scale": -1.0}, "guidance_scale is -1.0"),
+        ({"guidance_scale": 1e39}, r"guidance_scale is 1e\+39, expected 0 to 1,000,000"),
+        ({"stillness": 1e39}, r"stillness is 1e\+39, expected 0 to 1,000,000"),
         ({"guidance_schedule": "sine"}, "unknown guidance schedule 'sine'"),
         ({"guidance_schedule": "interval:0.8,0.2"}, "unknown guidance schedule 'interval:0.8,0.2'"),
         ({"order": "spiral"}, "unknown order 'spiral', expected one of confidence, halton, random, raster"),

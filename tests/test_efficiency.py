@@ -78,6 +78,8 @@ def test_a_unet_is_timed_by_one_step_of_256(bench, monkeypatch):
     assert row.network_flops == 256 * 2 * 3 * 3 * 16 * 8 * 8
     assert row.network_seconds > 0
     assert row.note == "1 of 256 steps"
+    monkeypatch.setattr(efficiency.Bench, "whole", True)  # on a GPU too
+    assert measure(bench, "diffusion", 8, 1).note == "1 of 256 steps"
     assert [row.pixels for row in rows(bench, ("diffusion",), (8, 128))] == [8]  # above 64 it is not in the paper
 
 

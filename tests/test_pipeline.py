@@ -330,6 +330,25 @@ def test_latent_masking_is_generation_from_nothing_around_the_tokens_of_the_cond
         learnt(pipe, tasks=("frame_prediction",))("CG", label=0, decoding=latent_masking)
     with pytest.raises(ValueError, match="mask_mode is 'commit', expected one of trained, latent_masking"):
         pipe("OPC", random_clip(), mask_mode="commit")
+    with pytest.raises(
+        ValueError, match=r"guidance_scale is 2\.0, expected 0: without a class, latent masking shows both"
+    ):
+        pipe("OPC", random_clip(), decoding=latent_masking, guidance_scale=2.0)
+    by_class = [
+        pipe("CFP", random_clip(), 0, decoding=latent_masking, guidance_scale=scale).tokens for scale in (0.0, 5.0)
+    ]
+    assert not torch.equal(*by_class)
+
+
+def test_latent_masking_needs_generation_from_nothing_without_a_class_or_a_prefix(pipe: MagvitPipeline) -> None:
+    masking = Decoding(num_steps=3, mask_mode="latent_masking")
+    by_class = learnt(pipe, tasks=("class_generation",), unconditional=False)
+    with pytest.raises(ValueError, match="was trained on class_generation, so it cannot do frame_prediction"):
+        by_class("FP", random_clip(), decoding=masking)
+    with pytest.raises(
+        ValueError, match="mask_mode is latent_masking, expected trained: this model reads conditions as"
+    ):
+        replace(pipe.config.generator, mask_mode="prefix").check(get_task("FP"), masking)
 
 
 def test_guidance_needs_a_model_that_saw_the_unconditional_class(pipe: MagvitPipeline) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from magvit import costs
 from magvit.cli import main, parse_arguments
 from magvit.cli.reproduce import Reproduce
 from magvit.data.loader import TrainingClips
@@ -20,12 +21,13 @@ from magvit.evaluation.protocols import RealSet
 from magvit.nn.attention import TransformerSize
 from magvit.recipes import TOKENIZER_RECIPES, TRANSFORMER_RECIPES
 from magvit.reproduce.cluster import write_scripts
+from magvit.reproduce.costs import job_flops
 from magvit.reproduce.outcome import Cell, Outcome, Verdict, gather, verdicts_of
 from magvit.reproduce.paper import PAPER
 from magvit.reproduce.plan import Job, cells, jobs_of
 from magvit.reproduce.tables import TABLES, table_named
 from magvit.reproduce.tiny import TINY
-from magvit.reproduce.work import Laboratory, _share, do_all, do_side_by_side
+from magvit.reproduce.work import Laboratory, _share, do_all, do_side_by_side, of_real_clips
 from magvit.training.config import TransformerRun
 from magvit.training.run import Run
 
@@ -293,6 +295,25 @@ def test_a_dry_run_lists_the_jobs_and_does_nothing(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert any("train/magvit-l-mt-bair/seed-0" in line for line in lines)
     assert not (tmp_path / "out").exists()
+
+
+def test_conditions_that_tasks_share_are_tokenized_once(tmp_path):
+    """Eight tasks know eight conditions, and with classes no more; generation from nothing has none."""
+    laboratory = Laboratory(TINY, tmp_path, {})
+    run = laboratory.training(Job("train", "3dvq-b-bair", 0))
+    clip = costs.forward(costs.encode(run.tokenizer, run.data.clip_shape))
+    found = job_flops(Job("tokens", "3dvq-b-bair", 0), laboratory)
+    assert found == 1024 * TINY.token_epochs * (1 + 8) * clip
+
+
+def test_statistics_of_an_evaluation_that_is_not_done_are_not_taken(tmp_path):
+    for name in "ab":
+        folder = tmp_path / name / "seed-0"
+        folder.mkdir(parents=True)
+        (folder / "real-0.pushing.npz").touch()
+    assert of_real_clips(tmp_path) is None
+    (folder / "results.json").touch()
+    assert of_real_clips(tmp_path) == folder
 
 
 def test_names_of_jobs_tell_how_a_condition_enters():

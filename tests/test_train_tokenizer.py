@@ -300,6 +300,51 @@ def test_a_model_of_another_size_is_no_start(trained, tmp_path, change):
     assert not (tmp_path / "new").exists()
 
 
+def test_a_start_keeps_its_codes_and_a_discriminator_that_fits_no_more_begins_anew(tmp_path, monkeypatch):
+    train(tokenizer_run(adversarial=True, num_steps=1), tmp_path / "one")
+    wider = replace(tokenizer_run(adversarial=True).discriminator, clip_shape=(4, 32, 32))
+    config = tokenizer_run(
+        adversarial=True,
+        num_steps=1,
+        init_from=str(tmp_path / "one" / "model"),
+        codebook_init="kmeans",
+        data=DataConfig(clip_shape=(4, 32, 32), synthetic_share=1.0),
+        discriminator=wider,
+    )
+    monkeypatch.setattr(module, "codebook_from_latents", lambda *_: pytest.fail("new codes"))
+    train(config, tmp_path / "two")
+    (found,) = [
+        json.loads(line)
+        for line in (tmp_path / "two" / "warnings.jsonl").read_text().splitlines()
+        if "discriminator" in line
+    ]
+    assert "the discriminator begins anew" in found["message"]
+    assert "dense" in found["message"]
+
+
+def test_codes_that_are_compared_at_unit_length_begin_at_it(tmp_path):
+    config = tokenizer_run(codebook_init="latents", tokenizer=replace(TOKENIZER, normalize_latents=True))
+    tokenizer = VideoTokenizer(config.tokenizer)
+    codebook_from_latents(tokenizer, TrainingClips(config.data, 0))
+    lengths = tokenizer.quantizer.codebook.norm(dim=1)
+    torch.testing.assert_close(lengths, torch.ones_like(lengths))
+
+
+def test_a_codebook_that_never_comes_into_use_is_warned_of(tmp_path):
+    config = tokenizer_run(num_steps=2, quantizer_start=2, codebook_init="latents")
+    train(config, tmp_path)
+    assert "the codebook comes into use at step 2 and the run has 2" in (tmp_path / "warnings.jsonl").read_text()
+
+
+@pytest.mark.parametrize(("entropy_weight", "passes"), [(0.1, 4), (0.0, 2)])
+def test_pieces_are_looked_at_first_only_where_a_loss_is_of_their_mean(tmp_path, monkeypatch, entropy_weight, passes):
+    seen, forward = [], VideoTokenizer.forward
+    monkeypatch.setattr(VideoTokenizer, "forward", lambda *x, **y: seen.append(1) or forward(*x, **y))
+    losses = replace(tokenizer_run().losses, entropy_weight=entropy_weight)
+    train(tokenizer_run(num_steps=1, micro_batch_size=2, losses=losses), tmp_path)
+    assert len(seen) == passes
+
+
 def test_a_codebook_of_latents_is_drawn_from_the_clips(tmp_path):
     """Two still videos are fewer than 64 codes of 32 latents a clip need at once: clips are drawn again."""
     generator = torch.Generator().manual_seed(0)
@@ -412,6 +457,16 @@ def test_some_clips_are_shown_as_conditions():
         ({"condition_share": 1.5}, "condition_share is 1.5"),
         ({"ema_decay": 1.0}, "ema_decay is 1.0"),
         ({"train": "decoder"}, "expected init_from"),
+        (
+            {"train": "decoder", "init_from": "a", "quantizer_start": 5, "codebook_init": "kmeans"},
+            "quantizer_start is 5, expected 0 where train is decoder",
+        ),
+        ({"seed": -1}, "seed is -1, expected 0 to 9223372036854775807"),
+        ({"seed": 2**63}, "seed is 9223372036854775808, expected 0 to"),
+        (
+            {"condition_share": 0.1, "data": DataConfig((2, 16, 16)), "tokenizer": replace(TOKENIZER, dims=2)},
+            "condition_share is 0.1, expected 0 for clips of 2 frames",
+        ),
     ],
 )
 def test_phases_that_do_not_fit_are_refused(change, message):

@@ -10,6 +10,7 @@ from magvit import MagvitPipeline
 from magvit.data.loader import DataConfig, TrainingClips
 from magvit.decoding import Decoding
 from magvit.hub import load_tensors
+from magvit.model_config import TaskDecoding
 from magvit.tasks import TASKS, CommitLosses, get_task
 from magvit.training.checkpoint import load_newest_checkpoint
 from magvit.training.design import design
@@ -248,14 +249,23 @@ def test_a_model_says_what_it_has_learnt(tokenizer):
     for tasks, rate, classes, expected in (
         (("CG", "CFP"), 0.0, ("a", "b"), False),
         (("CG", "CFP"), 0.1, ("a", "b"), True),
-        (("CG", "FP"), 0.0, ("a", "b"), True),
-        (("CG",), 0.0, (), True),
+        (("CG", "FP"), 0.0, ("a", "b"), False),  # it saw no generation from nothing without a class
+        (("CG", "UG"), 0.0, ("a", "b"), True),
+        (("CFP", "FP"), 0.0, ("a", "b"), True),
+        (("CG", "CFP", "FP"), 0.0, (), True),
     ):
-        config = transformer_run(tokenizer, tasks=tasks, label_dropout=rate, decoding=Decoding(num_steps=3))
+        special = (TaskDecoding("frame_prediction", Decoding(num_steps=100)),)
+        config = transformer_run(
+            tokenizer, tasks=tasks, label_dropout=rate, decoding=Decoding(num_steps=3), task_decoding=special
+        )
         generator = design(config, of_tokenizer, classes).generator
-        assert generator.tasks == tuple(get_task(name).name for name in tasks)
+        learnt = tasks if classes else ("UG", "FP")  # what tasks of a class are without one
+        assert generator.tasks == tuple(get_task(name).name for name in learnt)
         assert generator.unconditional == expected
         assert generator.decoding == Decoding(num_steps=3)
+        assert generator.task_decoding[0].decoding.num_steps == math.prod(GRID)
+        rest = design(replace(config, task_weights=(1.0,) + (0.0,) * (len(tasks) - 1)), of_tokenizer, classes)
+        assert rest.generator.tasks == generator.tasks[:1]
 
 
 @pytest.mark.parametrize(
@@ -321,6 +331,13 @@ def test_the_checkpoint_does_not_hold_the_tokenizer(trained):
     """It is frozen, and stands in the model folder."""
     _, output = trained
     assert load_newest_checkpoint(output / "checkpoints").keys() == {"step", "transformer", "average"}
+
+
+@pytest.mark.parametrize("changes", [{"mask_mode": "prefix"}, {"tasks": ("unconditional",)}])
+def test_a_loss_of_nothing_is_refused(changes):
+    with pytest.raises(ValueError, match="losses are refine alone, expected others too"):
+        transformer_run("x", losses=("refine",), **changes)
+    transformer_run("x", losses=("refine",))
 
 
 @pytest.mark.parametrize(

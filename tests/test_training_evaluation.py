@@ -3,13 +3,15 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lightning.fabric import Fabric
 
-from magvit.data.loader import TrainingClips
+from magvit.data.loader import DataConfig, TrainingClips
 from magvit.synthetic import MovingShapes
 from magvit.training.config import EvaluationConfig
+from magvit.training.evaluation import Evaluator
 from magvit.training.run import Run
 from magvit.training.train_tokenizer import train_tokenizer
 from magvit.training.train_transformer import train_transformer
@@ -51,6 +53,25 @@ def test_a_resumed_run_evaluates_alike(tmp_path: Path) -> None:
     (tmp_path / "whole" / "checkpoints" / "step_00000006.pt").unlink()  # as if killed after step 4's evaluation
     train_tokenizer(run, tmp_path / "whole", resume=True, progress=False)
     assert evaluations(tmp_path / "whole") == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "evaluation", "message"),
+    [
+        (
+            {"data": DataConfig((4, 16, 16)), "token_cache": "x"},
+            {},
+            "evaluation.data is none, expected a folder of clips",
+        ),
+        ({}, {"tasks": ("IPC",)}, "evaluation.tasks has inpainting_central, expected some of frame_prediction, outp"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_found_before_training(
+    tmp_path: Path, changes: dict[str, Any], evaluation: dict[str, Any], message: str
+) -> None:
+    run = transformer_run(save_tokenizer(tmp_path), evaluation=replace(EVERY_TWO, **evaluation), **changes)
+    with pytest.raises(ValueError, match=message):
+        Evaluator(run)
 
 
 def test_other_clips_than_those_of_training(tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ class Generator:
         vocabulary: ids.
         mask_mode: how it reads a condition, see `magvit.tasks.commit`.
         tasks: names of the tasks it was trained on; empty where an old file does not tell.
-        unconditional: whether it saw the unconditional class, which guidance compares with.
+        unconditional: whether it saw the unconditional class, which guidance compares with; if it generates from
+            nothing, there.
         decoding: how its tokens are drawn unless the caller says otherwise.
         task_decoding: the same for single tasks.
     """
@@ -71,8 +72,9 @@ class Generator:
 
     @property
     def from_nothing(self) -> bool:
-        """Whether it has learnt to generate from nothing, as far as is known."""
-        return not self.tasks or any(get_task(name).family == "full_generation" for name in self.tasks)
+        """Whether it has learnt to generate from nothing, not even a class, as far as is known."""
+        whole = [task for task in map(get_task, self.tasks) if task.family == "full_generation"]
+        return not self.tasks or any(self.unconditional or not task.class_conditional for task in whole)
 
     def check(self, task: Task, decoding: Decoding) -> None:
         """Refuse what the model never learnt.
@@ -106,6 +108,17 @@ class MaskedGenerator(Generator):
 
     kind: Literal["masked"] = "masked"
     transformer: TransformerConfig
+
+    def check(self, task: Task, decoding: Decoding) -> None:
+        """As for any generator, and refuse latent masking where it is nothing that was learnt, or guidance no guide."""
+        super().check(task, decoding)
+        if decoding.mask_mode == "latent_masking" and self.mask_mode == "prefix":
+            raise ValueError("mask_mode is latent_masking, expected trained: this model reads conditions as a prefix")
+        if decoding.mask_mode == "latent_masking" and decoding.guidance_scale and not task.class_conditional:
+            raise ValueError(
+                f"guidance_scale is {decoding.guidance_scale}, expected 0: without a class, latent masking shows both "
+                "sides of guidance the same"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

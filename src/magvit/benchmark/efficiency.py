@@ -1,8 +1,8 @@
 """How long each way of making a clip takes: MAGVIT, and what the paper compares it with (Figure 5, Table 6).
 
 All are of one size, have random weights, which take as long as trained ones, and make 16 frames from a class, so that
-the tokenizer only decodes. On a GPU everything is run. On a CPU that would take hours: there some steps, layers and
-frames are run and the others, which are alike, are taken to last as long; a row says which.
+the tokenizer only decodes. On a GPU everything is run, but of diffusion one step. On a CPU that would take hours: there
+some steps, layers and frames are run and the others, which are alike, are taken to last as long; a row says which.
 """
 
 import gc
@@ -187,13 +187,12 @@ def measure(bench: Bench, name: str, pixels: int, batch: int) -> Row:
         if find_spec("diffusers") is None:
             return replace(row, note='not measured: needs diffusers (pip install "magvit[benchmark]")')
         seconds, flops = diffusion_step(bench, pixels, batch)
-        note = "" if bench.whole else f"1 of {row.steps} steps"
         return replace(
             row,
             network_flops=row.steps * flops,
             network_seconds=row.steps * seconds / batch,
             peak=peak_memory(bench.device),
-            note=note,
+            note=f"1 of {row.steps} steps",
         )
     config = bench.tokenizer(method.tokenizer, pixels)
     grid = config.latent_shape(clip_shape)

@@ -13,6 +13,8 @@ from magvit.typed_json import optional
 
 OF_TOKENS = ("temperature", "top_k", "top_p")
 """Options of how a token is drawn; the others say when."""
+MOST = 1_000_000
+"""Of strengths and temperatures, with which float32 still works."""
 MASK_MODES = ("trained", "latent_masking")
 
 
@@ -56,16 +58,16 @@ class Decoding:
     def __post_init__(self) -> None:
         for name, least, most in (
             ("num_steps", 1, math.inf),
-            ("mask_temperature", 0, math.inf),
-            ("temperature", 0, math.inf),
+            ("mask_temperature", 0, MOST),
+            ("temperature", 0, MOST),
             ("top_k", 0, math.inf),
             ("top_p", 0, 1),
-            ("guidance_scale", 0, math.inf),
-            ("stillness", 0, math.inf),
+            ("guidance_scale", 0, MOST),
+            ("stillness", 0, MOST),
         ):
             value = getattr(self, name)
             if not (math.isfinite(value) and least <= value <= most):
-                expected = f"{least} to {most}" if most < math.inf else f"a finite number of {least} or more"
+                expected = f"{least} to {most:,}" if most < math.inf else f"a finite number of {least} or more"
                 raise ValueError(f"{name} is {value}, expected {expected}")
         mask_ratio(self.mask_schedule, torch.zeros(()), 1)
         guidance_weight(self.guidance_schedule, 0.0)

@@ -14,7 +14,7 @@ from magvit.locks import is_locked
 from magvit.model_card import millions
 from magvit.pipeline import MagvitPipeline
 from magvit.training.checkpoint import read_checkpoint
-from magvit.training.checks import check_metrics, check_schedule
+from magvit.training.checks import check_metrics, check_quantizer_start, check_schedule
 from magvit.training.config import TokenizerRun, TransformerRun
 from magvit.training.log import METRICS, WARNINGS, read_records
 from magvit.training.optim import OptimizerConfig
@@ -83,6 +83,8 @@ def _config(folder: Path) -> tuple[int | None, list[Result]]:
     for field in fields(config):
         if isinstance(part := getattr(config, field.name), OptimizerConfig):
             results += [Result(*finding) for finding in check_schedule(field.name, part, steps)]
+    if isinstance(config, TokenizerRun):
+        results += [Result(*finding) for finding in check_quantizer_start(config.quantizer_start, steps)]
     return steps, results
 
 

@@ -11,6 +11,7 @@ from magvit import costs
 from magvit.model_config import ModelConfig
 from magvit.reproduce.plan import Job
 from magvit.reproduce.work import Laboratory
+from magvit.training.cache_tokens import condition_names
 from magvit.training.config import TransformerRun
 from magvit.training.costs import clip_flops
 from magvit.training.design import design
@@ -35,7 +36,7 @@ def job_flops(job: Job, laboratory: Laboratory) -> int | float:
     run = laboratory.training(Job("train", job.model, job.seed))
     shape = run.data.clip_shape
     if job.kind == "tokens":
-        conditions = len(laboratory.cached_tasks(job.model))
+        conditions = len(condition_names(laboratory.cached_tasks(job.model)))
         encode = costs.forward(costs.encode(run.tokenizer, shape))  # type: ignore[arg-type]
         return 1024 * scale.token_epochs * (1 + conditions) * encode
     start = scale.models[scale.needs(job.model) or job.model]()

@@ -125,8 +125,9 @@ class Laboratory:
         name = job.protocol if len(protocols) > 1 else protocols[0].name
         for protocol in protocols:
             part = f"{protocol.name}/" if len(protocols) > 1 else ""
-            there = sorted(others.glob(f"*/*/{part}real-0.*.npz"))  # statistics of the same real clips
-            statistics = there[0].parent if there and (self.folder / job.name) not in there[0].parents else None
+            statistics = of_real_clips(others, part)
+            if statistics is not None and statistics.is_relative_to(self.folder / job.name):
+                statistics = None
             if protocol.decoding is not None:
                 protocol = replace(protocol, decoding=replace(protocol.decoding, mask_mode=job.mask_mode))
             clips = self.clips(protocol, job.model)
@@ -135,6 +136,12 @@ class Laboratory:
             networks = partial(load_networks, protocol.metrics, self.weights, device)
             parts.append(Evaluation(protocol, clips, subject, networks, statistics=statistics))
         evaluate_all(name, parts, self.folder / job.name, Work(device, 32))
+
+
+def of_real_clips(evaluations: Path, part: str = "") -> Path | None:
+    """The folder of an evaluation that is done, if there is one, with statistics of the real clips that all take."""
+    found = (path.parent for path in sorted(evaluations.glob(f"*/*/{part}real-0.*.npz")))
+    return next((folder for folder in found if (folder / JSON).exists()), None)
 
 
 Command = Callable[[Job], Sequence[str]]

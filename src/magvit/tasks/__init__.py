@@ -15,7 +15,7 @@ from magvit.tasks.commit import (
     sequence_loss,
 )
 from magvit.tasks.conditions import Condition
-from magvit.tasks.registry import EIGHT_TASKS, TASKS, TEN_TASKS, Task, get_task
+from magvit.tasks.registry import EIGHT_TASKS, TASKS, TEN_TASKS, Task, get_task, without_class
 from magvit.tasks.schedule import mask_ratio
 from magvit.tasks.sequence import SequenceLayout, lay_out, sequence_length, shift_right
 from magvit.tasks.vocab import TaskFamily, Vocabulary
@@ -46,4 +46,5 @@ __all__ = [
     "sequence_length",
     "sequence_loss",
     "shift_right",
+    "without_class",
 ]

@@ -119,3 +119,10 @@ def get_task(name: str) -> Task:
             return task
     valid = ", ".join(f"{task.name} ({task.alias})" for task in TASKS.values())
     raise ValueError(f"unknown task {name!r}, expected one of {valid}")
+
+
+def without_class(task: Task) -> Task:
+    """What a task is to a model that knows no classes: itself, or the one of the same token that names none."""
+    if not task.class_conditional:
+        return task
+    return next(other for other in TASKS.values() if other.family == task.family and not other.class_conditional)

@@ -104,6 +104,17 @@ def check_schedule(name: str, config: OptimizerConfig, num_steps: int) -> list[F
     return [Finding("warning", f"{name}_warmup", message)]
 
 
+def check_quantizer_start(start: int, num_steps: int) -> list[Finding]:
+    """A codebook that the run does not come to use."""
+    if start < num_steps:
+        return []
+    message = (
+        f"the codebook comes into use at step {start} and the run has {num_steps}, so its tokens will be random: lower "
+        "--quantizer-start or raise --loop.num-steps"
+    )
+    return [Finding("warning", "quantizer_start", message)]
+
+
 # --- The lines of metrics.jsonl --------------------------------------------------------------------------------------
 
 

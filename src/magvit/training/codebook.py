@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import torch
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -40,8 +39,7 @@ def codebook_from_latents(tokenizer: VideoTokenizer, clips: TrainingClips, means
     wanted = len(codebook) * (LATENTS_A_CODE if means else 1)
     found: list[Tensor] = []
     for video in drawn(clips):
-        latents = tokenizer.encode_latents(video.to(codebook.device))
-        found.append(rearrange(latents, "1 d t h w -> (t h w) d").float())
+        found.append(tokenizer.quantizer.flat(tokenizer.encode_latents(video.to(codebook.device)))[0])
         if sum(map(len, found)) >= wanted:
             break
     latents = torch.cat(found)

@@ -48,6 +48,8 @@ class LoopConfig:
         for name in ("num_workers", "rematerialize"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed is {self.seed}, expected 0 to {2**63 - 1}")
         if self.micro_batch_size is not None and (
             self.micro_batch_size < 1 or self.global_batch_size % self.micro_batch_size
         ):
@@ -132,7 +134,7 @@ class TokenizerRun:
         ema_decay: of the average of the weights, which is the model.
         init_from: model to start from: a tokenizer like this one, or its 2D sibling, which is inflated.
         inflation: of 2D kernels: central puts them in the middle of time, average spreads them.
-        codebook_init: how codes begin; latents: as those of the first clips, kmeans: as their means.
+        codebook_init: how codes begin, without init_from; latents: as those of the first clips, kmeans: as their means.
         quantizer_start: steps as an autoencoder before that; then the codebook is started anew from latents.
         condition_share: share of the clips that are shown as a task's condition video, as stage 2 will show them.
         train: all; or decoder: the tokens of init_from stay as they are.
@@ -166,8 +168,17 @@ class TokenizerRun:
             raise ValueError(f"quantizer_start is {self.quantizer_start}, expected 0 or more")
         if self.quantizer_start and self.codebook_init == "uniform":
             raise ValueError("codebook_init is uniform, expected latents or kmeans where quantizer_start is set")
+        if self.quantizer_start and self.train == "decoder":
+            raise ValueError(
+                f"quantizer_start is {self.quantizer_start}, expected 0 where train is decoder, whose codebook stays"
+            )
         if not 0 <= self.condition_share <= 1:
             raise ValueError(f"condition_share is {self.condition_share}, expected a number in [0, 1]")
+        if self.condition_share and (frames := self.data.clip_shape[0]) < 3:
+            raise ValueError(
+                f"condition_share is {self.condition_share}, expected 0 for clips of {frames} frames: interpolation "
+                "takes 3"
+            )
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay}, expected a number in [0, 1)")
         if self.train == "decoder" and not self.init_from:
@@ -269,6 +280,12 @@ class TransformerRun:
             )
         if not self.losses:
             raise ValueError("losses are (), expected one or more of refine, mask, reconstruct")
+        refines = self.mask_mode == "commit" and any(get_task(task).needs_video for task in self.tasks)
+        if set(self.losses) == {"refine"} and not refines:
+            raise ValueError(
+                "losses are refine alone, expected others too: only mask_mode commit and tasks with a condition have "
+                "anything to refine"
+            )
         if self.num_segments not in (0, 2):
             raise ValueError(f"num_segments is {self.num_segments}, expected 0 or 2")
         if self.knows_codebook and self.block != "modern":

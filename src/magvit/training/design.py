@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from magvit.autoregressive import AutoregressiveConfig
+from magvit.decoding import Decoding
 from magvit.model_config import AutoregressiveGenerator, MaskedGenerator, ModelConfig
-from magvit.tasks import Vocabulary, get_task, sequence_length
+from magvit.tasks import Vocabulary, get_task, sequence_length, without_class
 from magvit.training.config import TransformerRun
 from magvit.transformer import TransformerConfig
 
@@ -21,7 +22,9 @@ def design(config: TransformerRun, tokenizer: ModelConfig, classes: tuple[str, .
         num_special=16 if config.task_tokens else 1,
         separate_inpainting_token=config.separate_inpainting_token,
     )
-    tasks = [get_task(name) for name in config.tasks]
+    weights = config.task_weights or [1] * len(config.tasks)
+    drawn = [get_task(name) for name, weight in zip(config.tasks, weights, strict=True) if weight]
+    tasks = drawn if classes else [without_class(task) for task in drawn]
     latent_shape = tokenizer.tokenizer.latent_shape(config.data.clip_shape)
     blank = torch.zeros(1, 3, *config.data.clip_shape)
     if not 1 <= config.condition_frames < config.data.clip_shape[0]:
@@ -39,14 +42,19 @@ def design(config: TransformerRun, tokenizer: ModelConfig, classes: tuple[str, .
         "max_length": sequence_length(vocabulary, math.prod(latent_shape), config.mask_mode, max(given)),
         **asdict(config.size),
     }
-    without_class = config.label_dropout > 0 or not classes or not all(task.class_conditional for task in tasks)
+    from_nothing = [task for task in tasks if task.family == "full_generation"]
+    told = all(task.class_conditional for task in from_nothing or tasks)
     learnt: dict[str, Any] = {
         "vocabulary": vocabulary,
         "mask_mode": config.mask_mode,
-        "tasks": tuple(task.name for task in tasks),
-        "unconditional": without_class,
+        "tasks": tuple(dict.fromkeys(task.name for task in tasks)),
+        "unconditional": config.label_dropout > 0 or not classes or not told,
     }
     num_tokens = math.prod(latent_shape)
+
+    def fitting(decoding: Decoding) -> Decoding:
+        return replace(decoding, num_steps=min(decoding.num_steps, num_tokens))
+
     if config.generator == "autoregressive":
         generator: MaskedGenerator | AutoregressiveGenerator = AutoregressiveGenerator(
             transformer=AutoregressiveConfig(**size),
@@ -65,8 +73,8 @@ def design(config: TransformerRun, tokenizer: ModelConfig, classes: tuple[str, .
                 codebook=(codes.codebook_size, codes.codebook_dim) if config.knows_codebook else None,
                 **size,
             ),
-            decoding=replace(config.decoding, num_steps=min(config.decoding.num_steps, num_tokens)),
-            task_decoding=config.task_decoding,
+            decoding=fitting(config.decoding),
+            task_decoding=tuple(replace(one, decoding=fitting(one.decoding)) for one in config.task_decoding),
             **learnt,
         )
     return ModelConfig(

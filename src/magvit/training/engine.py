@@ -9,7 +9,12 @@ from lightning.fabric import Fabric
 from lightning.fabric.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_state_dict,
+    set_state_dict,
+)
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -138,7 +143,8 @@ class Learner(Generic[M]):
         """The network as one process can run it: itself, or where it is shared out, a new one with its weights."""
         if not isinstance(self.module, FSDPModule):
             return self.module
-        weights, copy = self.state_dict()["module"], make()
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        weights, copy = get_model_state_dict(self.module, options=options), make()
         if weights:  # on the first process
             copy.load_state_dict(weights)
             copy.to(next(self.module.parameters()).device)

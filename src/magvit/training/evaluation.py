@@ -58,14 +58,19 @@ class Evaluator:
     def __init__(self, run: TokenizerRun | TransformerRun):
         config = run.evaluation
         folder = config.data or run.data.folder
-        if folder is None or (config.data is None and run.data.synthetic_share == 1):
+        if config.data is None and run.data.synthetic_share == 1:
             folder = PREFIX + run.data.synthetic_sets[0]
+        if folder is None:
+            raise ValueError("evaluation.data is none, expected a folder of clips: the run reads tokens alone")
         self.seed = run.loop.seed
         self.clips = clips_of(replace(run.data, split=config.split or run.data.split), folder)
         self.videos, self.left_out = usable_videos(self.clips, config.num_samples)
         protocol = RECONSTRUCTION
         if isinstance(run, TransformerRun):
             tasks = [get_task(task) for task in config.tasks or run.tasks[:1]]
+            known = [get_task(task) for task in run.tasks]
+            if run.task_tokens and (unknown := [task.name for task in tasks if task not in known]):
+                raise ValueError(f"evaluation.tasks has {unknown[0]}, expected some of {', '.join(run.tasks)}")
             if (by_class := [task.name for task in tasks if task.class_conditional]) and not self.clips.classes:
                 raise ValueError(f"evaluation.tasks has {by_class[0]}, and {folder} has no classes")
             protocol = replace(SMOKE, tasks=tuple(task.name for task in tasks))

@@ -17,7 +17,7 @@ from magvit.tasks import TASKS
 from magvit.tokenizer import Discriminator, VideoTokenizer, inflate
 from magvit.tokenizer.quantizer import codebook_usage
 from magvit.training.checkpoint import load_newest_checkpoint
-from magvit.training.checks import check_gradients, clip_std
+from magvit.training.checks import Finding, check_gradients, check_quantizer_start, clip_std
 from magvit.training.codebook import codebook_from_latents, fit_linear_path
 from magvit.training.config import TokenizerLossConfig, TokenizerRun
 from magvit.training.engine import (
@@ -66,7 +66,7 @@ def train_tokenizer(
     begins = not (resume and any((output / "checkpoints").glob("step_*.pt")))
     if config.tokenizer.linear_path and begins:
         fit_linear_path(tokenizer, clips)
-    if config.codebook_init != "uniform" and not config.quantizer_start and begins:
+    if config.codebook_init != "uniform" and not config.quantizer_start and not config.init_from and begins:
         codebook_from_latents(tokenizer, clips, config.codebook_init == "kmeans")
     if config.init_from and begins:
         start_from(tokenizer, config.init_from, config)
@@ -80,11 +80,12 @@ def train_tokenizer(
     generator = Learner(fabric, tokenizer, config.generator_optimizer, loop.num_steps)
     parts: dict[str, Any] = {"generator": generator, "average": on_device(average, fabric)}
     adversary, discriminator = None, None
+    findings = check_quantizer_start(config.quantizer_start, loop.num_steps)
     if losses.adversarial_weight:
         discriminator = Discriminator(config.discriminator)
         discriminator.rematerialize = loop.rematerialize
         if config.init_from and begins:
-            start_discriminator_from(discriminator, config.init_from, config)
+            findings += start_discriminator_from(discriminator, config.init_from, config)
         if loop.channels_last:
             channels_last(discriminator, config.discriminator.dims, fabric)
         adversary = Learner(fabric, Adversary(discriminator, losses), config.discriminator_optimizer, loop.num_steps)
@@ -96,6 +97,7 @@ def train_tokenizer(
         tokenizer=config.tokenizer, clip_shape=config.data.clip_shape, classes=clips.classes, fps=config.data.fps
     )
     run = Run(fabric, config, output, parts, clips, resume=resume, progress=progress)
+    run.guard.warn(run.start, findings)
     for step in run.steps():
         done = step + 1
         quantize = step >= config.quantizer_start
@@ -107,7 +109,8 @@ def train_tokenizer(
             averaged.quantizer.load_state_dict(tokenizer.quantizer.state_dict())
         videos = [shown_as_conditions(batch["video"], config, first) for first, batch in run.batches(step)]
         means = StepMeans(fabric, run.pieces)
-        whole = means if losses.batch_statistics == "global" else this_piece
+        of_means = losses.entropy_weight or (adversary is not None and losses.lecam_weight)
+        whole = means if losses.batch_statistics == "global" and of_means else this_piece
         if run.pieces > 1 and whole is means:
             with torch.no_grad(), fabric.autocast():
                 for video in videos:
@@ -189,16 +192,20 @@ def start_from(tokenizer: VideoTokenizer, model: str, config: TokenizerRun) -> N
         raise ValueError(f"init_from {model!r} holds {source}, expected {config.tokenizer} or its 2D sibling")
 
 
-def start_discriminator_from(discriminator: Discriminator, model: str, config: TokenizerRun) -> None:
-    """The same for the discriminator, if `model` lies in a run folder that still has a checkpoint."""
+def start_discriminator_from(discriminator: Discriminator, model: str, config: TokenizerRun) -> list[Finding]:
+    """The same for the discriminator, if `model` lies in a run folder with a checkpoint whose discriminator fits."""
     state = load_newest_checkpoint(hub.resolve(model).parent / "checkpoints") or {}
     weights = state.get("adversary", {"module": {}})["module"]
     prefix = "discriminator."
     found = {name.removeprefix(prefix): weights[name] for name in weights if name.startswith(prefix)}
-    if found and weights[f"{prefix}conv_in.weight"].ndim == discriminator.conv_in.weight.ndim:
-        hub.load_state(discriminator, found, hub.resolve(model).parent)
-    elif found:
-        inflate(found, discriminator, config.inflation)
+    try:
+        if found and weights[f"{prefix}conv_in.weight"].ndim == discriminator.conv_in.weight.ndim:
+            hub.load_state(discriminator, found, hub.resolve(model).parent)
+        elif found:
+            inflate(found, discriminator, config.inflation)
+    except ValueError as error:  # of clips of another size, for example
+        return [Finding("warning", "discriminator", f"the discriminator begins anew: {error}")]
+    return []
 
 
 def shown_as_conditions(video: Video, config: TokenizerRun, first: int) -> Video:
