@@ -79,12 +79,14 @@ def test_removal_is_inpainting(pipe: MagvitPipeline, tmp_path: Path) -> None:
     mask = torch.zeros(3, 2, 16, 24, dtype=torch.uint8)
     mask[:, 0, :, :6] = mask[:, 1, :, 12:] = 255  # it moves, and its last frame is held
     save(tmp_path / "mask", mask)
-    done = magvit.remove(pipe, clip, tmp_path / "out", mask=tmp_path / "mask", **few(pipe, "IPC"))
+    with pytest.warns(UserWarning, match="the mask has 2 frames and the clip 8: its last one is held"):
+        done = magvit.remove(pipe, clip, tmp_path / "out", mask=tmp_path / "mask", **few(pipe, "IPC"))
     before, after = frames_of(clip), frames_of(done.output)
     gone = mask[:, [0, *[1] * 7]] == 255
     assert torch.equal(after[~gone], before[~gone])
     assert (after[gone] != before[gone]).float().mean() > 0.9
-    magvit.edit(pipe, "IPC", clip, tmp_path / "same", mask=tmp_path / "mask", **few(pipe, "IPC"))
+    with pytest.warns(UserWarning, match="the mask has 2 frames"):
+        magvit.edit(pipe, "IPC", clip, tmp_path / "same", mask=tmp_path / "mask", num_steps=2)
     assert torch.equal(frames_of(tmp_path / "same"), after)
     with pytest.raises(ValueError, match="neither a mask nor a region is given"):
         magvit.remove(pipe, clip, tmp_path / "out")

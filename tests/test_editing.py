@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from magvit import animate, panorama, remove, stop_motion
+from magvit.cli import main
 from magvit.decoding import Decoding
 from magvit.editing.canvas import Canvas, Stretch
 from magvit.editing.composite import blur, change, enlarge, put_back, spread
@@ -19,6 +20,7 @@ from magvit.editing.regions import task_region
 from magvit.editing.rollout import _cuts, bridge_windows
 from magvit.pipeline import MagvitPipeline
 from magvit.tasks import TASKS, get_task
+from magvit.video import write_video
 from magvit.video.sink import Sink, read_metadata
 from magvit.video.source import Source
 from tiny_model import random_clip, tiny_pipeline
@@ -313,6 +315,10 @@ def test_a_picture_comes_to_life(pipe: MagvitPipeline, source: Any, tmp_path: Pa
         ("free", {}, "has no region of its own"),
         ("FI", {"duration": 0.25}, "makes none"),
         ("FP", {"duration": 0.1}, "leaves nothing to make"),
+        ("IPC", {"region": (0.5, 0.5, 0.2, 0.9)}, "region is '0.5,0.5,0.2,0.9', expected LEFT,TOP,RIGHT,BOTTOM"),
+        ("IPC", {"region": 7}, "region is 7, expected a box LEFT,TOP,RIGHT,BOTTOM, or what has a method known"),
+        ("IPC", {"mask": torch.zeros(16, 16)}, "the mask is white nowhere"),
+        ("FP", {"num_steps": 0}, "num_steps is 0"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:the clip has")
@@ -324,6 +330,41 @@ def test_wrong_wishes_are_one_sentence_and_leave_nothing(
     with pytest.raises(ValueError, match=words):
         edit(taught(pipe, *TASKS), task, clip, tmp_path / "out.mp4", **how)
     assert [path.name for path in tmp_path.iterdir()] == ["clip"]
+
+
+def test_frames_of_any_length_and_no_breadth_are_refused(pipe: MagvitPipeline, source: Any, tmp_path: Path) -> None:
+    """33 to 1 would be as many windows for one."""
+    with pytest.raises(ValueError, match="clip has frames of 66x2, expected one side at most 32 times as long"):
+        edit(pipe, "FP", source(8, 2, 66), tmp_path / "out.mp4")
+
+
+def test_the_input_is_not_written_over(pipe: MagvitPipeline, source: Any, tmp_path: Path) -> None:
+    write_video(tmp_path / "in.mp4", random_clip())
+    before = (tmp_path / "in.mp4").read_bytes()
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "in.mp4")
+    pipe.save_pretrained(tmp_path / "model")
+    for output in ("in.mp4", "link.mp4"):
+        with pytest.raises(ValueError, match=f"{output} is the input itself, expected another output"):
+            edit(pipe, "FP", tmp_path / "in.mp4", tmp_path / output)
+        with pytest.raises(ValueError, match="is the input itself"):
+            panorama(taught(pipe, *TASKS), tmp_path / "in.mp4", tmp_path / output)
+        for command in ("generate --task FP", "reconstruct"):
+            words = ["--model", "model", "--input", "in.mp4", "--output", output]
+            assert main([*command.split(), *(str(tmp_path / word) if word[0] != "-" else word for word in words)]) == 2
+    assert (tmp_path / "in.mp4").read_bytes() == before
+
+
+def test_options_of_decoding_are_taken_as_by_a_pipeline(pipe: MagvitPipeline, source: Any, tmp_path: Path) -> None:
+    clip, same = source(8), tmp_path / "same"
+    box, pipe = (0.25, 0.25, 0.75, 0.75), taught(pipe, *TASKS)
+    made = edit(pipe, "IPC", clip, tmp_path / "out", region=box, num_steps=2)
+    edit(pipe, "IPC", clip, same, region="0.25,0.25,0.75,0.75", decoding=pipe.decoding("IPC", num_steps=2))
+    assert torch.equal(frames_of(made.output), frames_of(same))
+    extend(pipe, clip, tmp_path / "out", duration=0.25, num_steps=2)
+    extend(pipe, clip, same, duration=0.25, decoding=pipe.decoding("FP", num_steps=2))
+    assert torch.equal(frames_of(made.output), frames_of(same))
+    with pytest.raises(TypeError, match="unknown option 'nim_steps', expected some of num_steps"):
+        edit(pipe, "IPC", clip, same, nim_steps=2)
 
 
 def test_an_interruption_leaves_nothing(pipe: MagvitPipeline, source: Any, tmp_path: Path) -> None:

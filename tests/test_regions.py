@@ -16,7 +16,7 @@ from magvit.editing.regions import (
     task_region,
 )
 from magvit.tasks import TASKS, get_task
-from magvit.video import write_video
+from magvit.video import Source, write_video
 from tiny_model import random_clip
 
 
@@ -89,14 +89,23 @@ def test_a_mask_video_is_white_where_something_is_made(tmp_path: Path) -> None:
     for index in range(4):
         video[:, index, :, 2 * index : 2 * index + 2] = 1
     write_video(tmp_path / "mask", video)
-    mask = open_mask(tmp_path / "mask", (1, 2, 3, 4))
+    clip = Source.of_frames(torch.zeros(3, 5, 8, 8, dtype=torch.uint8))
+    with pytest.warns(UserWarning, match="the mask has 4 frames and the clip 5: its last one is held"):
+        mask = open_mask(tmp_path / "mask", clip, (1, 2, 3, 4))
     known = mask.known(0, 4, 4, 8, 8)
     assert torch.equal(known, video[0, [1, 2, 3, 3]] == 0)
     small = mask.known(0, 2, 4, 3, 3)  # a pixel that is partly to be made is not given
     assert small[0, 0].tolist() == [False, False, True]
     assert mask.known(3, 4, 4, 16, 24).shape == (1, 16, 24)
     with pytest.raises(OSError, match="none"):
-        open_mask(tmp_path / "none.png", (0,))
+        open_mask(tmp_path / "none.png", clip, (0,))
+    with pytest.warns(UserWarning, match="the mask is 4x2 and the clip 8x8: it is stretched"):
+        open_mask(torch.ones(2, 4), clip, (0,))
+    for black in (torch.zeros(8, 8), torch.ones(8, 8, dtype=torch.uint8), video.new_zeros(5, 8, 8)):
+        with pytest.raises(
+            ValueError, match="the mask is white nowhere, which leaves nothing to make: white is 255, True"
+        ):
+            open_mask(black, clip, (0, 1, 2))
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,7 @@ def test_autocast_runs_the_networks_in_bfloat16_and_the_distances_in_float32():
     ("video", "message"),
     [
         (clips().mul(255).to(torch.uint8), r"video is torch.uint8, expected floating point values in \[0, 1\]"),
+        ("a.mp4", r"video is of type str, expected a tensor \[B, 3, T, H, W\]"),
         (clips(frames=3), "clip of 3x8x12 .* strides 2x4x4"),
         (clips(height=9), "clip of 4x9x12 .* strides 2x4x4"),
         (clips(width=2), "clip of 4x8x2 .* strides 2x4x4"),
@@ -227,6 +228,21 @@ def test_wrong_videos_are_refused_in_one_sentence(video, message):
         with pytest.raises(ValueError, match=message) as error:
             method(video)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_tokens_of_any_whole_numbers_are_taken_and_the_rest_refused():
+    tokenizer, tokens = made(), torch.arange(12).view(1, 2, 2, 3)
+    for kind in (torch.int16, torch.int32, torch.uint8):
+        assert torch.equal(tokenizer.decode(tokens.to(kind)), tokenizer.decode(tokens))
+    for wrong, found in (
+        (tokens[0], r"torch.int64 of shape \(2, 2, 3\)"),
+        (tokens.numpy(), r"int64 of shape \(1, 2, 2, 3\)"),
+        (tokens.float(), r"torch.float32 of shape"),
+        ([[1]], "list"),
+    ):
+        with pytest.raises(ValueError, match=f"tokens are {found}.*, expected a tensor of whole numbers"):
+            tokenizer.decode(wrong)
 
 
 @pytest.mark.parametrize(

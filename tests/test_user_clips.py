@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from magvit.cli import main
-from magvit.data.user_clips import user_clips
+from magvit.data.user_clips import in_memory, user_clips
 from magvit.video import read_video, write_video
+from magvit.video.images import read_image
 from tiny_model import CLIP_SHAPE, random_clip, tiny_pipeline
 
 PIXELS = torch.randint(256, (3, *CLIP_SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -54,6 +55,24 @@ def test_several_clips_make_a_batch(tmp_path: Path) -> None:
     assert torch.equal(clips[0], clips[1])
     assert torch.equal(clips[0], user_clips(read_video(paths[0]), CLIP_SHAPE)[0])
     assert torch.equal(clips[2], CLIP)
+
+
+@pytest.mark.parametrize("kind", ["16 bits", "transparent", "turned"])
+def test_a_picture_of_pillow_s_is_what_its_file_is(kind: str, tmp_path: Path) -> None:
+    grey = np.arange(20 * 30).reshape(20, 30)
+    path = tmp_path / ("a.jpg" if kind == "turned" else "a.png")
+    if kind == "16 bits":
+        Image.fromarray((grey * 100).astype(np.uint16)).save(path)
+    elif kind == "transparent":
+        Image.fromarray(np.stack([grey % 256, grey % 9, grey % 7, grey % 200], -1).astype(np.uint8)).save(path)
+    else:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.fromarray((grey % 256).astype(np.uint8)).save(path, exif=exif)
+    with Image.open(path) as picture:
+        found = in_memory(picture)
+        assert torch.equal(found, read_image(path)[None].float() / 255)
+        assert torch.equal(in_memory(picture), found)  # it is left as it was
 
 
 def test_a_folder_of_numbered_pictures_is_a_clip(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Where results are to go, asked before the work that makes them."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -18,3 +19,9 @@ def check_folder(folder: Path) -> None:
             pass
     except OSError as error:
         raise OSError(f"cannot write to {folder}: {error.strerror}") from error
+
+
+def check_apart(output: str | os.PathLike[str], *inputs: Path) -> None:
+    """Refuse to write over what is read. ValueError in one sentence."""
+    if os.path.exists(output) and any(given.exists() and given.samefile(output) for given in inputs):
+        raise ValueError(f"{os.fspath(output)} is the input itself, expected another output")

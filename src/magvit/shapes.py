@@ -42,6 +42,8 @@ def check_video(video: Tensor, name: str = "video") -> None:
     Raises:
         ValueError: one sentence that names what was found and what was expected.
     """
+    if not isinstance(video, Tensor):
+        raise ValueError(f"{name} is of type {type(video).__name__}, expected a tensor [B, 3, T, H, W]")
     if video.ndim != 5 or video.shape[1] != 3 or not video.numel():
         raise ValueError(f"{name} has shape {tuple(video.shape)}, expected [B, 3, T, H, W]")
     if not video.is_floating_point():

@@ -20,6 +20,7 @@ from magvit.cli.shell import (
     progress,
     write_samples,
 )
+from magvit.places import check_apart
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,7 @@ class Reconstruct:
         if self.tokens is not None:
             check_output(self.tokens, (".npz",))
         check_input(self.input)
+        check_apart(self.output, self.input)
         check_extra("video", "av", "PIL")
         import numpy as np
 

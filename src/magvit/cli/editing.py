@@ -22,6 +22,7 @@ from magvit.cli.shell import (
     progress,
     sentence,
 )
+from magvit.places import check_apart
 
 if TYPE_CHECKING:
     from magvit.editing.edit import Size
@@ -147,6 +148,9 @@ def write_edits(
         SystemExit: with code 1, if some clips of a folder have failed.
     """
     results = results_of(source, output, num_samples, pictures)
+    for clip, files in results.items():
+        for file in files:
+            check_apart(file, clip)
     failed: dict[Path, str] = {}
 
     @contextmanager

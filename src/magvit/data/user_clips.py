@@ -13,7 +13,7 @@ from torch import Tensor
 from magvit.data.transforms import decoded_side, fit_clip
 from magvit.shapes import Grid, Video, check_video
 from magvit.video import Source, TooFewFrames, probe, read_video
-from magvit.video.images import IMAGE_SUFFIXES, read_image
+from magvit.video.images import IMAGE_SUFFIXES, read_image, upright
 
 VideoSource = Any
 """A video or picture file, or a folder of numbered pictures; a tensor or array of one of the layouts below; a picture
@@ -119,7 +119,7 @@ def in_memory(source: Any) -> Video:
             raise ValueError(f"the frames of the video are of {len(shapes)} shapes, expected one")
         return torch.cat(frames, 2)
     if hasattr(source, "getbands"):
-        source = np.asarray(source.convert("RGB"))
+        source = np.asarray(upright(source.copy()))
     if not isinstance(source, Tensor | np.ndarray):
         raise ValueError(
             f"the video is of type {type(source).__name__}, expected a file, a tensor or an array "

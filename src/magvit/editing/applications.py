@@ -116,8 +116,8 @@ def plan_animation(config: ModelConfig, picture: VideoSource, *, label: Label | 
         config: of the model.
         picture: a picture.
         label: class number or name; without it prediction knows no class.
-        options: `duration` in seconds (without it a clip of the model's), `decoding`, `seed`, `size`: as for
-            `plan_edit`.
+        options: `duration` in seconds (without it a clip of the model's), `decoding`, `seed`, `size`, single fields of
+            `Decoding`: as for `plan_edit`.
 
     Raises:
         ValueError, OSError: one sentence.
@@ -164,6 +164,7 @@ def plan_stop_motion(
     decoding: Decoding | None = None,
     seed: int = 0,
     size: Size = "source",
+    **options: Any,
 ) -> Plan:
     """Frame interpolation from each picture to the next, checked.
 
@@ -174,7 +175,7 @@ def plan_stop_motion(
         between: frames that are made between two pictures; without it as many as lie between the ends of a clip of
             the model's.
         fps: frames per second of the result; without it the model's.
-        decoding, seed, size: as for `plan_edit`.
+        decoding, seed, size, options: as for `plan_edit`.
 
     Raises:
         ValueError, OSError: one sentence.
@@ -208,6 +209,6 @@ def plan_stop_motion(
         total=total,
         bridges=True,
         bare=size == "model",
-        decoding=decoding_for(config, task, decoding),
+        decoding=decoding_for(config, task, decoding, options),
         seed=seed,
     )

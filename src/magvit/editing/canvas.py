@@ -65,7 +65,8 @@ class Stretch:
             end = Fraction(source.duration).limit_denominator(10**6)
         first = next((number for number, time in enumerate(times) if time >= begin), None)
         if first is None:
-            raise ValueError(f"start is {start:g} seconds, and {source.path} is {source.duration:.2f} seconds long")
+            long = f"{source.path.name} is {source.duration:.2f} seconds long"
+            raise ValueError(f"start is {start:g} seconds, and {long}")
         length = max(end - times[first], times[-1] - times[first])
         if target_fps is None:
             numbers = tuple(range(first, len(times)))

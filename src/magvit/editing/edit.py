@@ -19,6 +19,8 @@ from magvit.video.source import Source
 
 Size = Literal["source", "model"] | int
 
+LONGEST_SHAPE = 32
+"""How many times as long one side of a frame may be as the other: it takes as many windows of the model."""
 LONGEST = 1e6
 """Seconds that a clip can be gone on with: twelve days."""
 
@@ -78,7 +80,7 @@ def plan_edit(
     task: str,
     source: VideoSource,
     *,
-    region: Region | str | None = None,
+    region: Region | str | Sequence[float] | None = None,
     mask: VideoSource | None = None,
     given_frames: str | Sequence[int] | None = None,
     start: Number = 0,
@@ -89,6 +91,7 @@ def plan_edit(
     keep_given: bool = True,
     seed: int = 0,
     size: Size = "source",
+    **options: Any,
 ) -> Plan:
     """An edit, checked.
 
@@ -110,9 +113,11 @@ def plan_edit(
         seed: the same seed gives the same result.
         size: `source`, or the shorter side in pixels at which the model works before the result is put back into the
             source; `model` writes what the model made as it is.
+        options: single fields of `Decoding` that are to be other than `decoding` says: `num_steps=8`, ...
 
     Raises:
         ValueError, OSError: one sentence.
+        TypeError: there is no such option.
     """
     chosen = get_task(task)
     asked = arguments(
@@ -140,10 +145,14 @@ def plan_edit(
     canvas = canvas_for(config, opened, size)
     stretch = Stretch.of(opened, start, None if opened.is_picture else duration, target_fps)
     total, length = len(stretch), config.clip_shape[0]
+    if isinstance(region, list | tuple):
+        region = ",".join(map(str, region))
     if isinstance(region, str):
         region = parse_box(region, opened.height, opened.width, chosen.family != "outpainting")
+    elif region is not None and not isinstance(region, Region):
+        raise ValueError(f"region is {region!r}, expected a box LEFT,TOP,RIGHT,BOTTOM, or what has a method known")
     elif mask is not None:
-        region = open_mask(mask, stretch.numbers)
+        region = open_mask(mask, opened, stretch.numbers)
     elif given_frames is not None:
         text = given_frames if isinstance(given_frames, str) else ",".join(map(str, given_frames))
         region = parse_frames(text, total)
@@ -172,7 +181,7 @@ def plan_edit(
         bare=size == "model",
         keep_given=keep_given,
         label=number,
-        decoding=decoding_for(config, used, decoding),
+        decoding=decoding_for(config, used, decoding, options),
         seed=seed,
     )
 
@@ -187,16 +196,18 @@ def plan_extension(
     decoding: Decoding | None = None,
     seed: int = 0,
     size: Size = "source",
+    **options: Any,
 ) -> Plan:
     """An extension, checked.
 
     Args:
         duration: seconds that are added.
         task: `frame_prediction` or `class_frame_prediction`.
-        config, source, label, decoding, seed, size: as for `plan_edit`.
+        config, source, label, decoding, seed, size, options: as for `plan_edit`.
 
     Raises:
         ValueError, OSError: one sentence.
+        TypeError: there is no such option.
     """
     chosen = get_task(task)
     if chosen.family != "frame_prediction":
@@ -219,7 +230,7 @@ def plan_extension(
         shown=range(max(count - condition_length(config, chosen), 0), count),
         bare=size == "model",
         label=config.class_number(chosen, label),
-        decoding=decoding_for(config, chosen, decoding),
+        decoding=decoding_for(config, chosen, decoding, options),
         seed=seed,
     )
 
@@ -235,15 +246,20 @@ def open_source(config: ModelConfig, source: VideoSource) -> Source:
 
 
 def canvas_for(config: ModelConfig, source: Source, size: Size) -> Canvas:
-    """The size at which the model sees a source. ValueError for a size that is none."""
+    """The size at which the model sees a source. ValueError for a size that is none, and for frames far from square."""
+    if max(source.height, source.width) > LONGEST_SHAPE * min(source.height, source.width):
+        size_of = f"{source.path.name} has frames of {source.width}x{source.height}"
+        raise ValueError(f"{size_of}, expected one side at most {LONGEST_SHAPE} times as long as the other")
     if size not in ("source", "model") and not isinstance(size, int):
         raise ValueError(f"size is {size!r}, expected source, model, or a number of pixels")
     return Canvas.of(config, source.height, source.width, size if isinstance(size, int) else None)
 
 
-def decoding_for(config: ModelConfig, task: Task, decoding: Decoding | None) -> Decoding:
+def decoding_for(
+    config: ModelConfig, task: Task, decoding: Decoding | None, options: Mapping[str, Any] = NOTHING
+) -> Decoding:
     """ValueError for a task that the model never learnt, and for more steps than a clip has tokens."""
-    decoding = decoding or config.decoding(task)
+    decoding = (decoding or config.decoding(task)).changed(**options)
     config.check(task, decoding)
     return decoding
 

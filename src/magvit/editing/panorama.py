@@ -20,6 +20,7 @@ from magvit.editing.plan import NOTHING, AnyPath, Edited, Plan, Progress, Watch
 from magvit.editing.regions import BoxRegion
 from magvit.model_config import ModelConfig
 from magvit.pipeline import MagvitPipeline
+from magvit.places import check_apart
 from magvit.video.sink import Sink
 from magvit.video.source import Source
 
@@ -104,6 +105,7 @@ class Panorama:
 
         source, shown, whole = self.source, self.shown, self.source.width + 2 * sum(self.margins)
         width = whole if self.pan == "none" else source.width
+        check_apart(output, source.path, *source.pictures)
         sound = (source, shown.start, shown.duration) if source.has_sound else None
         told = {**metadata, **self.first.provenance(pipe, sample)}
         sink = Sink(output, source.height, width, shown.fps, sound, told, shown.duration)

@@ -27,6 +27,7 @@ from magvit.editing.rollout import bridge, bridge_windows, condition_length, rol
 from magvit.editing.windows import Asked, Made, make_runs, runs
 from magvit.model_config import AutoregressiveGenerator, ModelConfig
 from magvit.pipeline import MagvitPipeline
+from magvit.places import check_apart
 from magvit.seeds import generator_for
 from magvit.shapes import Grid
 from magvit.tasks import TASKS, Task
@@ -154,6 +155,7 @@ class Plan:
             ValueError, OSError: the source is damaged, or the output cannot be written, which is then not there.
         """
         shown, source = self.stretch, self.stretch.source
+        check_apart(output, source.path, *source.pictures)
         height, width = (self.canvas.height, self.canvas.width) if self.bare else (source.height, source.width)
         sound = (source, shown.start, shown.duration) if source.has_sound else None
         told = {**metadata, **self.provenance(pipe, sample)}

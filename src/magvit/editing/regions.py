@@ -2,6 +2,7 @@
 
 import bisect
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
@@ -17,7 +18,7 @@ from magvit.shapes import Grid, Video
 from magvit.tasks import Condition, Task
 from magvit.tasks.conditions import Box, masked, region_box
 from magvit.tasks.conditions import Region as Rule
-from magvit.video.source import PICTURE_RATE
+from magvit.video.source import PICTURE_RATE, Source
 
 Known = Bool[Tensor, "n H W"]
 Sides = tuple[float, float, float, float]
@@ -168,22 +169,33 @@ def parse_frames(text: str, total: int) -> GivenFrames:
     return GivenFrames(tuple(numbers))
 
 
-def open_mask(mask: VideoSource, numbers: tuple[int, ...]) -> MaskRegion:
-    """A mask for the source's frames of these numbers.
+def open_mask(mask: VideoSource, source: Source, numbers: tuple[int, ...]) -> MaskRegion:
+    """A mask for the source's frames of these numbers. One of another shape or shorter is stretched, with a warning.
 
     Args:
         mask: a picture or video, or an array or tensor `H W` or `T H W`.
+        source: the clip.
         numbers: of frames.
 
     Raises:
         OSError: there is no such file.
-        ValueError: it is no picture, video or mask.
+        ValueError: it is no picture, video or mask, or white nowhere.
     """
     if (axes := getattr(mask, "ndim", 0)) in (2, 3):
         plane = torch.as_tensor(mask)
         plane = plane.float() if plane.dtype == torch.bool else plane
         mask = plane.expand(3, 1, -1, -1).movedim(0, -1) if axes == 2 else plane[..., None].expand(-1, -1, -1, 3)
-    return MaskRegion(Stretch.of(as_source(mask, PICTURE_RATE)).reader(), numbers)
+    stretch = Stretch.of(as_source(mask, PICTURE_RATE))
+    opened, longest = stretch.source, max(numbers) + 1
+    region = MaskRegion(stretch.reader(), numbers)
+    if all(region.known(index, index + 1, 0, 1, 1).all() for index in range(min(len(stretch), len(numbers)))):
+        raise ValueError("the mask is white nowhere, which leaves nothing to make: white is 255, True or 1.0")
+    if abs(opened.width * source.height / (opened.height * source.width) - 1) > 0.02:
+        sizes = f"{opened.width}x{opened.height} and the clip {source.width}x{source.height}"
+        warnings.warn(f"the mask is {sizes}: it is stretched", stacklevel=3)
+    if 1 < len(stretch) < longest:
+        warnings.warn(f"the mask has {len(stretch)} frames and the clip {longest}: its last one is held", stacklevel=3)
+    return region
 
 
 def condition_of(task: Task, video: Video, known: Known, latent_shape: Grid) -> Condition:

@@ -176,12 +176,17 @@ class VideoTokenizer(nn.Module, hub.Pushed):
         """Video of tokens, clipped to [0, 1], float32.
 
         Raises:
-            ValueError: if a token is outside [0, codebook_size).
+            ValueError: if they are no grids `B t h w` of whole numbers, or a token is outside [0, codebook_size).
         """
+        if not isinstance(tokens, Tensor) or tokens.ndim != 4 or tokens.is_floating_point() or not tokens.numel():
+            shape = (
+                f"{tokens.dtype} of shape {tuple(tokens.shape)}" if hasattr(tokens, "shape") else type(tokens).__name__
+            )
+            raise ValueError(f"tokens are {shape}, expected a tensor of whole numbers [B, t, h, w]")
         low, high = (int(bound) for bound in torch.aminmax(tokens))
         if low < 0 or high >= self.config.codebook_size:
             raise ValueError(f"tokens lie in [{low}, {high}], expected [0, {self.config.codebook_size - 1}]")
-        return self.decode_latents(self.quantizer.lookup(tokens)).float().clamp(0, 1)
+        return self.decode_latents(self.quantizer.lookup(tokens.long())).float().clamp(0, 1)
 
     def reconstruct(self, video: Video) -> Video:
         """Decode the tokens of a video."""

@@ -41,7 +41,7 @@ def read_image(path: str | os.PathLike[str], short_side: int | None = None) -> U
     with open(path, "rb") as file:  # raises the system's own error for a missing or forbidden file
         try:
             with image.open(file, formats=known_formats(image)) as picture:
-                rgb = _upright(picture, short_side)
+                rgb = upright(picture, short_side)
         except Exception as error:  # each of Pillow's formats fails in its own ways
             unknown = isinstance(error, UnidentifiedImageError)
             reason = f"it is none of {', '.join(FORMATS)}" if unknown else error_reason(error)
@@ -85,8 +85,11 @@ def known_formats(image: Any) -> list[str]:
     return [name for name in FORMATS if name in image.OPEN]
 
 
-def _upright(picture: Any, short_side: int | None) -> Any:
-    """An opened picture in RGB, made in bands of rows, to take little memory beside the two pictures."""
+def upright(picture: Any, short_side: int | None = None) -> Any:
+    """A picture of Pillow's, which is turned itself, in RGB as `read_image` gives it.
+
+    It is made in bands of rows, to take little memory beside the two pictures. ValueError as there.
+    """
     from PIL import ImageOps
 
     most = MAX_COPIED_PIXELS if picture.format in _COPIED else MAX_FRAME_PIXELS
