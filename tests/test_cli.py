@@ -486,6 +486,7 @@ LATER = {
         ("stop-motion --output o.mp4", "no pictures are given"),
         ("stop-motion a.png b.png --between 0 --output o.mp4", "between is 0"),
         ("stop-motion a.png b.png --output o.mp4", "a.png: No such file"),
+        ("stop-motion a.png b.png --fps 60 --output o.gif", "fps is 60.0, expected a number from 0.01 to 50 for .gif"),
         ("generate --task FP --input text.mp4 --output o.mp4", "text.mp4 is not a video"),
         ("generate --task juggling --output o.mp4", "unknown task 'juggling'"),
         ("generate --task CG --label fly --output o.mp4", "label is 'fly'"),
