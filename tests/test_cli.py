@@ -516,6 +516,18 @@ LATER = {
         ("train transformer folder --tokenizer magvit-tiny", "no data: give a folder of clips"),
         ("train transformer folder --tokenizer magvit-tiny --data nowhere", "nowhere does not exist"),
         ("evaluate --model magvit-tiny --data nowhere --output o", "nowhere does not exist"),
+        *(
+            (f"evaluate --data synthetic:shapes --clip-shape 8 32 32 --output o {options}", words)
+            for options, words in (
+                ("--baseline repeat --num-steps 4", "there is no model here, which num_steps would be for"),
+                ("--baseline repeat --precision bfloat16 --compile", "no model here, which precision, compile would"),
+                ("--fake synthetic:digits --revision 2 --top-k 3", "no model here, which revision, top_k would be for"),
+                ("--model magvit-tiny --protocol reconstruction --order halton", "nothing is sampled here, which"),
+            )
+        ),
+        ("encode text.mp4 --num-steps 3 --output o.magvit", "num_steps is 3, which the coding adaptive has no use for"),
+        ("generate --task FP --input text.mp4 --batch-size 2 --output o.mp4", "batch_size is 2, but results of an"),
+        ("generate --task UG --no-keep-given --output o.mp4", "there is no input, which --start, --region, --no-keep"),
         ("evaluate --model magvit-tiny --data synthetic:pushing --metrics fwd --output o", "fwd"),
         ("evaluate --model magvit-tiny --data synthetic:pushing --tasks XX --output o", "unknown task 'XX'"),
         ("evaluate --model magvit-tiny --data synthetic:pushing --protocol none --output o", "unknown protocol"),

@@ -126,6 +126,8 @@ class Generate:
         label = number_or_name(self.label, config.classes)
         decoding = config.decoding(task, **asdict(self.decoding))
         if self.input is not None:
+            if self.batch_size is not None:
+                raise ValueError(f"batch_size is {self.batch_size}, but results of an input are made one by one")
             how = asdict(self.editing) | {"size": parse_size(self.editing.size), "seed": self.seed}
             how |= {"label": label, "decoding": decoding, "keep_given": self.keep_given}
             write_edits(
@@ -137,8 +139,8 @@ class Generate:
             )
             return
         config.check_request(task, decoding, False, [label], self.num_samples, [self.seed])
-        if self.editing != EditOptions():
-            raise ValueError("there is no input, which --start, --region and the like are about")
+        if self.editing != EditOptions() or not self.keep_given:
+            raise ValueError("there is no input, which --start, --region, --no-keep-given and the like are about")
         if self.batch_size is not None and self.batch_size < 1:
             raise ValueError(f"batch_size is {self.batch_size}, expected at least 1")
         check_rate(self.output, config.fps)
