@@ -508,6 +508,14 @@ LATER = {
         ("demo --label fly", "label is 'fly'"),
         ("demo --num-steps 0", "num_steps is 0"),
         ("train tokenizer folder", "no data: give a folder of clips"),
+        *(
+            (f"train tokenizer debug {options}", words)  # past bug: one won
+            for options, words in (
+                ("--data a --data.folder b", "data is a and data.folder, for which it is short, b: give one of them"),
+                ("--seed 3 --loop.seed 4", "seed is 3 and loop.seed, for which it is short, 4: give one of them"),
+                ("--num-workers 1 --loop.num-workers 2", "num_workers is 1 and loop.num_workers, for which it"),
+            )
+        ),
         ("train tokenizer debug --init-from nowhere", 'no model "nowhere"'),
         ("train tokenizer debug --output {}", "is a model, expected a tokenizer run"),
         ("data prepare folder {} prepared", "is a model, expected clips"),
