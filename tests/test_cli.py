@@ -273,7 +273,7 @@ def test_every_option_of_sampling_can_be_given_by_command() -> None:
     assert {field.name for field in fields(DecodingOptions)} == {field.name for field in fields(Decoding)}
 
 
-def test_reconstruct_with_tokens(model: str, clip: str, tmp_path: Path) -> None:
+def test_reconstruct_with_tokens(model: str, clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output, tokens = tmp_path / "back.png", tmp_path / "made" / "tokens.npz"
     assert run("reconstruct", "--input", clip, "--output", output, "--tokens", tokens, "--model", model) == 0
     pipe = MagvitPipeline.from_pretrained(model)
@@ -281,6 +281,7 @@ def test_reconstruct_with_tokens(model: str, clip: str, tmp_path: Path) -> None:
         assert torch.equal(torch.from_numpy(stored["tokens"])[None], pipe.tokenizer.encode(pipe.prepare(clip)))
     assert output.is_file()
     assert [path.name for path in tokens.parent.iterdir()] == ["tokens.npz"]
+    assert f"wrote {output}: the first 8 of 10 frames, 16x16 at 8 fps\n" in capsys.readouterr().out
 
 
 def test_demo(model: str, clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

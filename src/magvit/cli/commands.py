@@ -169,7 +169,8 @@ class Generate:
 class Reconstruct:
     """Send a clip through the tokenizer and back, to see what its tokens keep.
 
-    For example
+    Of the clip are taken as many first frames as the model's clips have, their middle, at the model's size and
+    rate. `encode` and `decode` do the whole of it. For example
 
         magvit reconstruct --input clip.mp4 --output back.mp4 --tokens tokens.npz
     """
@@ -195,14 +196,17 @@ class Reconstruct:
         import numpy as np
 
         from magvit.storage import written_whole
+        from magvit.video import Source
 
         config = self.model.config()
         check_rate(self.output, config.fps)
-        clip = config.clips(self.input)
+        clip, found = config.clips(self.input), Source.open(self.input).num_frames
         pipe = self.model.load()
         ids = pipe.tokenizer.encode(clip.to(pipe.device))
         told = {**pipe.origin, "input": str(self.input)}
-        write_samples(self.output, [(pipe.tokenizer.decode(ids), [told])], pipe.config.fps)
+        frames, height, width = clip.shape[2:]
+        what = f"the first {frames} of {found} frames, {width}x{height} at {config.fps:.4g} fps"
+        write_samples(self.output, [(pipe.tokenizer.decode(ids), [told])], config.fps, what)
         if self.tokens is not None:
             self.tokens.parent.mkdir(parents=True, exist_ok=True)
             with written_whole(self.tokens) as path:
