@@ -414,7 +414,7 @@ def test_tokenize_and_train_by_command(tokenizer, folder, tmp_path, capsys):
     assert (tmp_path / "run" / "model" / "transformer.safetensors").is_file()
 
 
-def test_several_processes_take_parts(tokenizer, folder, tmp_path, monkeypatch):
+def test_several_processes_take_parts(tokenizer, folder, tmp_path, monkeypatch, capsys):
     parts = []
 
     def spawn(function, arguments, count):
@@ -431,6 +431,10 @@ def test_several_processes_take_parts(tokenizer, folder, tmp_path, monkeypatch):
     assert main([*common, "--output", str(tmp_path / "shared"), "--devices", "2"]) == 0
     assert parts == [["tokens_00000.safetensors"], ["tokens_00000.safetensors", "tokens_00001.safetensors"]]
     assert contents(tmp_path / "shared") == contents(tmp_path / "whole")
+    capsys.readouterr()
+    for number, said in ((1, "wrote part 1 of 3 of"), (2, "wrote nothing: part 2 of 3 of")):
+        assert main([*common, "--output", str(tmp_path / "parts"), "--part", str(number), "3"]) == 0
+        assert capsys.readouterr().out.startswith(f"{said} {tmp_path / 'parts'}")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from magvit.cli.decoding import DecodingOptions
-from magvit.cli.parts import check_parts, compute_parts
+from magvit.cli.parts import check_parts, compute_parts, wrote
 from magvit.cli.shell import ModelOptions, check_extra, check_folder, check_resume
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Evaluate:
         results = self.compute()
         if results is not None:
             print(results.table())
-            print(f"wrote {self.output}")
+        print(wrote(self))
 
     def _check(self) -> None:
         check_folder(self.output)
