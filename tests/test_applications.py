@@ -317,8 +317,12 @@ def test_what_results_of_a_folder_are_called(tmp_path: Path) -> None:
     assert [[file.name for file in files] for files in results_of(clips, output, 1, False).values()] == [
         ["a.mov.mp4"],
         ["a.mp4.mp4"],
-        ["b.v2.mkv.mp4"],
+        ["b.v2.mp4"],  # past bug: all were called by their long names
     ]
+    (clips / "a.mov.gif").touch()  # whose short name is another's long one
+    names = [files[0].name for files in results_of(clips, output, 1, False).values()]
+    assert names == ["a.mov.mp4", "a.mov.gif.mp4", "a.mp4.mp4", "b.v2.mp4"]
+    (clips / "a.mov.gif").unlink()
     (clips / "a.mov").unlink()
     assert [path.name for files in results_of(clips, output, 2, False).values() for path in files] == [
         "a_000.mp4",
@@ -335,3 +339,15 @@ def test_what_results_of_a_folder_are_called(tmp_path: Path) -> None:
     save(tmp_path / "series", pixels(2, 16, 16))
     assert [*results_of(tmp_path / "series", output, 1, False)] == [tmp_path / "series"]
     assert len(results_of(tmp_path / "series", output, 1, True)) == 2
+
+
+def test_clips_in_folders_inside_a_folder_are_told_of(tmp_path: Path) -> None:
+    """Past bug: they were passed over in silence, and a folder of nothing else was without numbered pictures."""
+    for name in "abcd":
+        (tmp_path / "clips" / name).mkdir(parents=True)
+        (tmp_path / "clips" / name / "1.mp4").touch()
+    with pytest.raises(ValueError, match="lie in folders inside it, which are not looked at: a, b, c and 1 more"):
+        results_of(tmp_path / "clips", tmp_path / "out", 1, False)
+    (tmp_path / "clips" / "1.mp4").touch()
+    with pytest.warns(UserWarning, match="clips are not looked at: a, b, c and 1 more"):
+        assert [*results_of(tmp_path / "clips", tmp_path / "out", 1, False)] == [tmp_path / "clips" / "1.mp4"]

@@ -273,7 +273,7 @@ def test_every_option_of_sampling_can_be_given_by_command() -> None:
     assert {field.name for field in fields(DecodingOptions)} == {field.name for field in fields(Decoding)}
 
 
-def test_reconstruct_with_tokens(model: str, clip: str, tmp_path: Path) -> None:
+def test_reconstruct_with_tokens(model: str, clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output, tokens = tmp_path / "back.png", tmp_path / "made" / "tokens.npz"
     assert run("reconstruct", "--input", clip, "--output", output, "--tokens", tokens, "--model", model) == 0
     pipe = MagvitPipeline.from_pretrained(model)
@@ -281,6 +281,7 @@ def test_reconstruct_with_tokens(model: str, clip: str, tmp_path: Path) -> None:
         assert torch.equal(torch.from_numpy(stored["tokens"])[None], pipe.tokenizer.encode(pipe.prepare(clip)))
     assert output.is_file()
     assert [path.name for path in tokens.parent.iterdir()] == ["tokens.npz"]
+    assert f"wrote {output}: the first 8 of 10 frames, 16x16 at 8 fps\n" in capsys.readouterr().out
 
 
 def test_demo(model: str, clip: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -486,6 +487,7 @@ LATER = {
         ("stop-motion --output o.mp4", "no pictures are given"),
         ("stop-motion a.png b.png --between 0 --output o.mp4", "between is 0"),
         ("stop-motion a.png b.png --output o.mp4", "a.png: No such file"),
+        ("stop-motion a.png b.png --fps 60 --output o.gif", "fps is 60.0, expected a number from 0.01 to 50 for .gif"),
         ("generate --task FP --input text.mp4 --output o.mp4", "text.mp4 is not a video"),
         ("generate --task juggling --output o.mp4", "unknown task 'juggling'"),
         ("generate --task CG --label fly --output o.mp4", "label is 'fly'"),
@@ -507,6 +509,14 @@ LATER = {
         ("demo --label fly", "label is 'fly'"),
         ("demo --num-steps 0", "num_steps is 0"),
         ("train tokenizer folder", "no data: give a folder of clips"),
+        *(
+            (f"train tokenizer debug {options}", words)  # past bug: one won
+            for options, words in (
+                ("--data a --data.folder b", "data is a and data.folder, for which it is short, b: give one of them"),
+                ("--seed 3 --loop.seed 4", "seed is 3 and loop.seed, for which it is short, 4: give one of them"),
+                ("--num-workers 1 --loop.num-workers 2", "num_workers is 1 and loop.num_workers, for which it"),
+            )
+        ),
         ("train tokenizer debug --init-from nowhere", 'no model "nowhere"'),
         ("train tokenizer debug --output {}", "is a model, expected a tokenizer run"),
         ("data prepare folder {} prepared", "is a model, expected clips"),
@@ -515,6 +525,18 @@ LATER = {
         ("train transformer folder --tokenizer magvit-tiny", "no data: give a folder of clips"),
         ("train transformer folder --tokenizer magvit-tiny --data nowhere", "nowhere does not exist"),
         ("evaluate --model magvit-tiny --data nowhere --output o", "nowhere does not exist"),
+        *(
+            (f"evaluate --data synthetic:shapes --clip-shape 8 32 32 --output o {options}", words)
+            for options, words in (
+                ("--baseline repeat --num-steps 4", "there is no model here, which num_steps would be for"),
+                ("--baseline repeat --precision bfloat16 --compile", "no model here, which precision, compile would"),
+                ("--fake synthetic:digits --revision 2 --top-k 3", "no model here, which revision, top_k would be for"),
+                ("--model magvit-tiny --protocol reconstruction --order halton", "nothing is sampled here, which"),
+            )
+        ),
+        ("encode text.mp4 --num-steps 3 --output o.magvit", "num_steps is 3, which the coding adaptive has no use for"),
+        ("generate --task FP --input text.mp4 --batch-size 2 --output o.mp4", "batch_size is 2, but results of an"),
+        ("generate --task UG --no-keep-given --output o.mp4", "there is no input, which --start, --region, --no-keep"),
         ("evaluate --model magvit-tiny --data synthetic:pushing --metrics fwd --output o", "fwd"),
         ("evaluate --model magvit-tiny --data synthetic:pushing --tasks XX --output o", "unknown task 'XX'"),
         ("evaluate --model magvit-tiny --data synthetic:pushing --protocol none --output o", "unknown protocol"),

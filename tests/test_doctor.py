@@ -324,6 +324,8 @@ def test_exit_codes(clips: Path, run: Path, capsys: pytest.CaptureFixture[str]) 
     write_shards(load_manifest(prepared).split("train"), shards := run.parent / "shards", short_side=32, progress=False)
     Doctor(str(shards), clip_shape=shape).run()  # not taken for a model, which has a config.json too
     assert "1 of 1 videos give clips" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="none of the 1 clips"):  # past bug: smaller than 128
+        Doctor(str(shards)).run()
     with pytest.raises(FileNotFoundError):
         Doctor(str(clips / "missing")).run()
     with pytest.raises(ValueError, match="expected a folder or one of"):

@@ -796,6 +796,10 @@ def test_by_command(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
 
     folders = ["evaluate", "--fake", str(videos), "--data", str(videos), "--clip-shape", "8", "16", "16"]
     assert main([*folders, "--metrics", "synthetic_fd", "ssim", "--output", str(tmp_path / "c")]) == 0
+    capsys.readouterr()
+    for number, said in (("1", "wrote nothing: part 1 of 2 of"), ("0", "wrote part 0 of 2 of")):  # past bug: no word
+        assert main([*folders, "--metrics", "ssim", "--output", str(tmp_path / "d"), "--part", number, "2"]) == 0
+        assert capsys.readouterr().out.startswith(f"{said} {tmp_path / 'd'}")
     (distance, likeness) = Results.load(tmp_path / "c").scores
     assert distance.mean == pytest.approx(0, abs=1e-6)
     assert likeness.mean == pytest.approx(1)

@@ -267,7 +267,7 @@ def refusal(kind: type[Exception], name: weights.Network, path: Path | None = No
         load(name, path)
     text = str(caught.value)
     assert "\n" not in text
-    assert f"give the path of {name.upper()}'s weights" in text
+    assert f"give the path of {name.upper()}'s weights (--{name})" in text
     return text
 
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import pickle
+import re
 import shutil
 import sys
 from collections import namedtuple
@@ -18,6 +19,7 @@ from magvit.cli import main
 from magvit.cli.tokenize import DATA, Tokenize
 from magvit.data.loader import DataConfig, TrainingClips, make_loader
 from magvit.data.token_cache import TokenCache, TokenCacheConfig
+from magvit.locks import locked
 from magvit.recipes import TRANSFORMER_RECIPES
 from magvit.synthetic import MovingShapes
 from magvit.tasks import TASKS, get_task
@@ -329,6 +331,20 @@ def test_a_torn_file_is_found_and_written_again(run, stored, tmp_path, damage):
     assert contents(tmp_path) == contents(stored)
 
 
+@pytest.mark.parametrize("damaged", [SHARDS[1], "config.json"])
+def test_a_cache_that_is_not_whole_is_the_doctors_to_tell(stored, tmp_path, capsys, damaged):
+    """Past bug: it was refused, as if there were nothing to look at."""
+    shutil.copytree(stored, tmp_path, dirs_exist_ok=True)
+    (tmp_path / damaged).write_bytes(b"{")
+    assert main(["doctor", str(tmp_path)]) == 1
+    told = capsys.readouterr()
+    assert not told.err
+    assert re.fullmatch(rf"error    tokens .*{damaged[:12]}.*\n", told.out)
+    with locked(tmp_path, "-1-of-2"):
+        assert main(["doctor", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith("warning  tokens               a process is writing there now: ")
+
+
 def test_more_epochs_can_be_added(run, stored, tmp_path):
     write(run, tmp_path, epochs=1)
     assert len(contents(tmp_path)) == 3
@@ -398,7 +414,7 @@ def test_tokenize_and_train_by_command(tokenizer, folder, tmp_path, capsys):
     assert (tmp_path / "run" / "model" / "transformer.safetensors").is_file()
 
 
-def test_several_processes_take_parts(tokenizer, folder, tmp_path, monkeypatch):
+def test_several_processes_take_parts(tokenizer, folder, tmp_path, monkeypatch, capsys):
     parts = []
 
     def spawn(function, arguments, count):
@@ -415,6 +431,10 @@ def test_several_processes_take_parts(tokenizer, folder, tmp_path, monkeypatch):
     assert main([*common, "--output", str(tmp_path / "shared"), "--devices", "2"]) == 0
     assert parts == [["tokens_00000.safetensors"], ["tokens_00000.safetensors", "tokens_00001.safetensors"]]
     assert contents(tmp_path / "shared") == contents(tmp_path / "whole")
+    capsys.readouterr()
+    for number, said in ((1, "wrote part 1 of 3 of"), (2, "wrote nothing: part 2 of 3 of")):
+        assert main([*common, "--output", str(tmp_path / "parts"), "--part", str(number), "3"]) == 0
+        assert capsys.readouterr().out.startswith(f"{said} {tmp_path / 'parts'}")
 
 
 @pytest.mark.parametrize(

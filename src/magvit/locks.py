@@ -50,16 +50,17 @@ def locked(folder: Path, part: str = "") -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool | None:
-    """Whether a process writes there, as `locked` says; None where that cannot be known."""
+    """Whether a process writes there, or a part of it, as `locked` says; None where that cannot be known."""
     if fcntl is None:
         return None
-    try:
-        with open(folder / LOCK) as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # several may ask at once
-    except (FileNotFoundError, BlockingIOError) as error:
-        return isinstance(error, BlockingIOError)
-    except OSError:
-        return None
+    for path in folder.glob(f"{LOCK}*"):
+        try:
+            with open(path) as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # several may ask at once
+        except FileNotFoundError:  # it has just ended
+            continue
+        except OSError as error:
+            return True if isinstance(error, BlockingIOError) else None
     return False
 
 

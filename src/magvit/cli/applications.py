@@ -7,7 +7,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from magvit.cli.editing import MakingOptions
-from magvit.cli.shell import number_or_name
+from magvit.cli.shell import check_rate, number_or_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class StopMotion(MakingOptions):
     between: int | None = None
     """Frames between two pictures; without it as many as lie between the ends of a clip of the model's."""
     fps: float | None = None
-    """Frames per second of the result; without it the model's."""
+    """Frames per second of the result, for a .gif at most 50, as all pictures stay; without it the model's."""
 
     def run(self) -> None:
         """Make the frames and write."""
@@ -87,6 +87,8 @@ class StopMotion(MakingOptions):
         config, how = self.checked("frame_interpolation")
         from magvit.editing.applications import plan_stop_motion
 
+        if self.output.suffix.lower() == ".gif":
+            check_rate(self.output, config.fps if self.fps is None else self.fps)
         how |= {"between": self.between, "fps": self.fps}
         several = len(self.pictures) > 1
         self.write(self.pictures[0], lambda path: plan_stop_motion(config, self.pictures if several else path, **how))

@@ -127,6 +127,8 @@ class Generate:
         label = number_or_name(self.label, config.classes)
         decoding = config.decoding(task, **asdict(self.decoding))
         if self.input is not None:
+            if self.batch_size is not None:
+                raise ValueError(f"batch_size is {self.batch_size}, but results of an input are made one by one")
             how = asdict(self.editing) | {"size": parse_size(self.editing.size), "seed": self.seed}
             how |= {"label": label, "decoding": decoding, "keep_given": self.keep_given}
             write_edits(
@@ -138,8 +140,8 @@ class Generate:
             )
             return
         config.check_request(task, decoding, False, [label], self.num_samples, [self.seed])
-        if self.editing != EditOptions():
-            raise ValueError("there is no input, which --start, --region and the like are about")
+        if self.editing != EditOptions() or not self.keep_given:
+            raise ValueError("there is no input, which --start, --region, --no-keep-given and the like are about")
         if self.batch_size is not None and self.batch_size < 1:
             raise ValueError(f"batch_size is {self.batch_size}, expected at least 1")
         check_rate(self.output, config.fps)
@@ -168,7 +170,8 @@ class Generate:
 class Reconstruct:
     """Send a clip through the tokenizer and back, to see what its tokens keep.
 
-    For example
+    Of the clip are taken as many first frames as the model's clips have, their middle, at the model's size and
+    rate. `encode` and `decode` do the whole of it. For example
 
         magvit reconstruct --input clip.mp4 --output back.mp4 --tokens tokens.npz
     """
@@ -195,14 +198,17 @@ class Reconstruct:
         import numpy as np
 
         from magvit.storage import written_whole
+        from magvit.video import Source
 
         config = self.model.config()
         check_rate(self.output, config.fps)
-        clip = config.clips(self.input)
+        clip, found = config.clips(self.input), Source.open(self.input).num_frames
         pipe = self.model.load()
         ids = pipe.tokenizer.encode(clip.to(pipe.device))
         told = {**pipe.origin, "input": str(self.input)}
-        write_samples(self.output, [(pipe.tokenizer.decode(ids), [told])], pipe.config.fps)
+        frames, height, width = clip.shape[2:]
+        what = f"the first {frames} of {found} frames, {width}x{height} at {config.fps:.4g} fps"
+        write_samples(self.output, [(pipe.tokenizer.decode(ids), [told])], config.fps, what)
         if self.tokens is not None:
             self.tokens.parent.mkdir(parents=True, exist_ok=True)
             with written_whole(self.tokens) as path:

@@ -27,8 +27,8 @@ class Doctor:
     folder: Annotated[Positional[str | None], arg(metavar="[FOLDER]")] = None
     """A run folder, a model folder, or clips: a folder of videos, a prepared data set, shards (here or behind a URL), a
     token cache. Without one, the installation."""
-    clip_shape: tuple[int, int, int] = (16, 128, 128)
-    """Of clips: frames, height and width to train on."""
+    clip_shape: tuple[int, int, int] | None = None
+    """Of clips: frames, height and width to train on; without it 16, 128 and 128, or the shorter side of shards."""
     stride: int = 1
     """Of clips: step between the frames."""
     target_fps: float | None = None
@@ -53,9 +53,8 @@ class Doctor:
         from tqdm import tqdm
 
         from magvit.data.loader import DataConfig, clips_of
-        from magvit.data.token_cache import TokenCache
-        from magvit.doctor import Result
-        from magvit.doctor.data import check_clips
+        from magvit.data.shard_index import is_shard_folder, load_index
+        from magvit.doctor.data import check_clips, check_tokens, is_token_cache
         from magvit.doctor.installation import check_installation
         from magvit.doctor.run_folder import check_model, check_run, is_run_folder
         from magvit.storage import kind_of
@@ -63,13 +62,11 @@ class Doctor:
         if self.folder is None:
             return check_installation()
         path = Path(self.folder)
+        if is_token_cache(path):
+            return check_tokens(path)
         if is_run_folder(path):
             return check_run(path)
         kind = kind_of(path)
-        if kind == "token cache":
-            cache = TokenCache(path)
-            told = f"{len(cache)} clips, {cache.config.epochs} epochs, all {cache.config.num_shards} files are whole"
-            return [Result("ok", "tokens", told)]
         if kind == "model":
             return check_model(path)
         if kind == "evaluation":
@@ -80,5 +77,9 @@ class Doctor:
         def bar(videos: Sequence[int]) -> Iterable[int]:
             return tqdm(videos, unit="video", disable=None, leave=False)
 
-        config = DataConfig(self.clip_shape, stride=self.stride, target_fps=self.target_fps, split=self.split)
+        shape = self.clip_shape
+        if shape is None:
+            side = load_index(self.folder).short_side if is_shard_folder(self.folder) else 128
+            shape = (16, side, side)
+        config = DataConfig(shape, stride=self.stride, target_fps=self.target_fps, split=self.split)
         return check_clips(clips_of(config, self.folder), self.limit, bar)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from magvit.cli.decoding import DecodingOptions
-from magvit.cli.parts import check_parts, compute_parts
+from magvit.cli.parts import check_parts, compute_parts, wrote
 from magvit.cli.shell import ModelOptions, check_extra, check_folder, check_resume
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Evaluate:
         results = self.compute()
         if results is not None:
             print(results.table())
-            print(f"wrote {self.output}")
+        print(wrote(self))
 
     def _check(self) -> None:
         check_folder(self.output)
@@ -134,6 +134,16 @@ class Evaluate:
             if (path := getattr(self, name)) is not None and not Path(path).exists():
                 raise FileNotFoundError(f"--{name} {path} does not exist")
         check_parts(self)
+
+    def _check_used(self, samples: bool) -> None:
+        """ValueError for options of a model where there is none, and of sampling where nothing is sampled."""
+        given = {"revision": self.revision, "precision": self.precision != "float32", "compile": self.compile}
+        idle = [name for name, value in given.items() if value and not self.model]
+        if not (self.model and samples):
+            idle += [name for name, value in vars(self.decoding).items() if value is not None]
+        if idle:
+            missing = "nothing is sampled" if self.model else "there is no model"
+            raise ValueError(f"{missing} here, which {', '.join(idle)} would be for")
 
     def _evaluations(self, device: "torch.device") -> "tuple[str, list[Evaluation]]":
         """What is asked for, a protocol or its parts, the networks on a device."""
@@ -152,6 +162,7 @@ class Evaluate:
         if (published[0].subject == "folder") != (self.fake is not None):
             wanted = "a folder of clips (--fake)" if published[0].subject == "folder" else "a model or a baseline"
             raise ValueError(f"protocol {name} is for {wanted}")
+        self._check_used(published[0].subject == "generation")
         chosen = adapted_parts(name, published, vars(self) | vars(self.decoding), self.allow_fewer)
         metrics_named(chosen[0][0].metrics)
         model = ModelOptions(self.model, self.revision).config() if self.model else None

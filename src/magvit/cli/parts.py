@@ -1,8 +1,10 @@
 """Commands whose work can be shared: `--devices N` in processes on one machine, `--part I N` on machines with a common
-folder. Such a command is a dataclass with the fields `devices`, `device` and `part`.
+folder. Such a command is a dataclass with the fields `devices`, `device`, `part` and `output`, a folder of files
+`..._NUMBER.safetensors` or `NUMBER.safetensors`, of which each part writes every n-th.
 """
 
 import logging
+import re
 import sys
 from dataclasses import replace
 from typing import Any
@@ -19,6 +21,17 @@ def check_parts(command: Any) -> None:
         raise ValueError(f"part is {number} of {count}, expected 0 to N - 1 of N")
     if devices > 1 and (count > 1 or ":" in command.device):
         raise ValueError(f"devices is {devices}: give it without a part, and without the number of a device")
+
+
+def wrote(command: Any) -> str:
+    """What to say in the end: all was written, or one part, or that this has none of so few files."""
+    output, (number, count) = command.output, command.part
+    if count == 1:
+        return f"wrote {output}"
+    numbers = {int(re.findall(r"\d+", path.stem)[-1]) for path in output.rglob("*[0-9].safetensors")}
+    if any(file % count == number for file in numbers):
+        return f"wrote part {number} of {count} of {output}"
+    return f"wrote nothing: part {number} of {count} of {output} is empty, as there are fewer files than parts"
 
 
 def compute_parts(command: Any) -> None:

@@ -129,9 +129,11 @@ def ended_in_words() -> Iterator[None]:
             raise SystemExit(1) from None
 
 
-def write_samples(output: Path, batches: "Iterable[tuple[Tensor, Sequence[Mapping[str, Any]]]]", fps: float) -> None:
+def write_samples(
+    output: Path, batches: "Iterable[tuple[Tensor, Sequence[Mapping[str, Any]]]]", fps: float, what: str = ""
+) -> None:
     """Write samples, batches `B C T H W` with the metadata of each, as one file side by side, or into a folder, each as
-    an .mp4.
+    an .mp4; and say so, with `what` was written.
 
     The samples of an earlier call in the folder go when the first new ones are there.
 
@@ -158,7 +160,7 @@ def write_samples(output: Path, batches: "Iterable[tuple[Tensor, Sequence[Mappin
                 for sample, told in zip(batch, metadata, strict=True):
                     write_video(output / f"sample_{number:03d}.mp4", sample, fps, told)
                     number += 1
-    print(f"wrote {output}")
+    print(f"wrote {output}" + (what and f": {what}"))
 
 
 _NO_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory|cannot allocate memory", re.IGNORECASE)

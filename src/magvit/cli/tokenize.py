@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from magvit.cli.parts import check_parts, compute_parts
+from magvit.cli.parts import check_parts, compute_parts, wrote
 from magvit.cli.shell import check_folder, check_resume
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Tokenize:
             begin_tokens(self.of_training(), self.output, epochs=self.epochs)  # what is wrong is said once
             compute_parts(self)
         self.compute()
-        print(f"wrote {self.output}" if self.part[1] == 1 else f"wrote part {self.part[0]} of {self.output}")
+        print(wrote(self))
 
     def compute(self) -> None:
         """What is missing, or of one part."""

@@ -27,8 +27,8 @@ class Encode:
     """How tokens are stored: plainly; by what was learnt of the clip before; or by the model's own probabilities, for
     clips of the kind it was trained on. The last is slow, and read by the same PyTorch on the same kind of processor.
     """
-    num_steps: int = 12
-    """Passes of the transformer for as many tokens as it takes at once, with --coding transformer."""
+    num_steps: int | None = None
+    """With --coding transformer alone: passes of it for as many tokens as it takes at once; without it 12."""
     tile: int = 256
     """Side in pixels of the tiles that frames are cut into for the networks; 0 takes them whole, and memory grows."""
     overlap: int = 32
@@ -44,6 +44,8 @@ class Encode:
         from magvit.video import Source
 
         check_output(self.output, (SUFFIX,))
+        if self.num_steps is not None and self.coding != "transformer":
+            raise ValueError(f"num_steps is {self.num_steps}, which the coding {self.coding} has no use for")
         tiling = Tiling(self.tile, self.overlap)
         source = Source.open(self.clip)
         pipe = self.model.load()
@@ -55,7 +57,7 @@ class Encode:
                 source.fps,
                 self.output,
                 coding=self.coding,
-                num_steps=self.num_steps,
+                num_steps=12 if self.num_steps is None else self.num_steps,
                 tiling=tiling,
                 model=Path(self.model.model).name,
                 progress=told,

@@ -77,10 +77,14 @@ def command(recipe: Callable[[], Run], default_output: Path, basic: bool) -> Cal
             machine: Where to run.
             config: The run.
         """
-        if data is not None:
-            config = replace(config, data=config.data.from_folder(data))
         short: dict[str, Any] = {"seed": seed, "num_workers": num_workers}
-        loop = replace(config.loop, **{name: value for name, value in short.items() if value is not None})
+        short = {name: value for name, value in short.items() if value is not None}
+        for name, value in short.items():
+            _check_short(name, value, f"loop.{name}", getattr(config.loop, name), getattr(default.loop, name))
+        if data is not None:
+            _check_short("data", data, "data.folder", config.data.folder, default.data.folder)
+            config = replace(config, data=config.data.from_folder(data))
+        loop = replace(config.loop, **short)
         return Train(replace(config, loop=loop), output, resume, machine)
 
     parse.__annotations__["config"] = Annotated[type(default), arg(name="")]
@@ -90,6 +94,12 @@ def command(recipe: Callable[[], Run], default_output: Path, basic: bool) -> Cal
         cleandoc(recipe.__doc__ or "") + more + cleandoc(parse.__doc__ or "").removeprefix("Filled in below.")
     )
     return parse
+
+
+def _check_short(name: str, value: Any, long_name: str, long_value: Any, default: Any) -> None:
+    """ValueError where an option's long form, which is not its default, says something else than its short one."""
+    if long_value not in (default, value):
+        raise ValueError(f"{name} is {value} and {long_name}, for which it is short, {long_value}: give one of them")
 
 
 def _shown(kind: type) -> type:

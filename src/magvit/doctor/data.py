@@ -1,8 +1,9 @@
-"""Can a set of videos be trained on: every video opened and its first clip decoded, as training would."""
+"""Can clips be trained on: every video opened and its first clip decoded, as in training; a token cache's files."""
 
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import torch
 
@@ -10,12 +11,34 @@ from magvit.data.clip_set import Choice, ClipSet
 from magvit.data.datasets import ClipFolder
 from magvit.data.records import Appearance, appearance
 from magvit.data.shards import ShardClips
+from magvit.data.token_cache import TokenCache
 from magvit.doctor import Result, Status
 from magvit.evaluation.samples import content
+from magvit.locks import is_locked
+from magvit.storage import kind_of
 from magvit.video import TooFewFrames
 
 MOST_LISTED = 20
 VideoProgress = Callable[[Sequence[int]], Iterable[int]]
+
+
+def is_token_cache(folder: Path) -> bool:
+    """Whether a folder holds tokens or says that it will. ValueError if it says nothing that can be read."""
+    return next(folder.glob("tokens_*.safetensors"), None) is not None or kind_of(folder) == "token cache"
+
+
+def check_tokens(folder: Path) -> Iterator[Result]:
+    """Whether a token cache is whole; where a process writes there, that it is not yet is no error."""
+    try:
+        cache = TokenCache(folder)
+    except (OSError, ValueError) as error:
+        if is_locked(folder):
+            yield Result("warning", "tokens", f"a process is writing there now: {error}")
+        else:
+            yield Result("error", "tokens", str(error))
+        return
+    told = f"{len(cache)} clips, {cache.config.epochs} epochs, all {cache.config.num_shards} files are whole"
+    yield Result("ok", "tokens", told)
 
 
 def check_clips(clips: ClipSet, limit: int | None = None, progress: VideoProgress = iter) -> Iterator[Result]:

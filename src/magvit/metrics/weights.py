@@ -33,9 +33,9 @@ I3D_TORCHSCRIPT = files.Published(
     "bec6519f66ea534e953026b4ae2c65553c17bf105611c746d904657e5860a5e2",
 )
 REMEDY: dict[Network, str] = {
-    "i3d": "give the path of I3D's weights, for instance i3d_torchscript.pt",
-    "c3d": "give the path of C3D's weights, for instance a folder with conv3d_deepnetA_ucf.npz and mean2.npz "
-    "of https://github.com/rezoo/tgan2/releases/tag/v1.0",
+    "i3d": "give the path of I3D's weights (--i3d), for instance i3d_torchscript.pt",
+    "c3d": "give the path of C3D's weights (--c3d), for instance a folder with conv3d_deepnetA_ucf.npz and "
+    "mean2.npz of https://github.com/rezoo/tgan2/releases/tag/v1.0",
 }
 
 

@@ -15,12 +15,12 @@ class Gif:
     """An endless GIF; each frame has 256 colours of its own.
 
     Times are hundredths of a second. Browsers show what is shorter than two of them for ten, so of more than 50 frames
-    a second some are left out, and the clip keeps its speed.
+    a second some are left out, and the clip keeps its speed; `count` is of those written.
     """
 
     def __init__(self, file: BinaryIO, height: int, width: int, comment: str):
         self.image = import_image()
-        self.file = file
+        self.file, self.count = file, 0
         self.file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, 0x70, 0, 0))
         self.file.write(b"!\xff\x0bNETSCAPE2.0\x03\x01\x00\x00\x00")
         if comment:
@@ -46,6 +46,7 @@ class Gif:
         milliseconds = 10 * min(max(end_tick - self.held[1], 2), 65535)
         for block in GifImagePlugin.getdata(picture, duration=milliseconds, include_color_table=True):
             self.file.write(block)
+        self.count += 1
 
     def finish(self) -> None:
         """Write the last frame."""

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from fractions import Fraction
@@ -41,7 +42,7 @@ class Sink:
     |---|---|
     | `.mp4`, `.mkv` | H.264, crf 17, BT.709, with sound; a variable rate is kept |
     | `.webm` | VP9, crf 18, BT.709, with sound; a variable rate is kept, in milliseconds |
-    | `.gif`, `.webp` | endless animation, without sound; a GIF of at most 50 frames a second |
+    | `.gif`, `.webp` | endless animation, without sound; a GIF of at most 50 frames a second (warns of others) |
     | none | a folder of lossless pictures `frame_000000.png`, ..., without sound and times |
 
     Frames keep their exact size. H.264 in 4:2:0, which everything plays, has no odd sizes; those are written in 4:4:4,
@@ -170,6 +171,9 @@ class Sink:
             end = begin + 1 / self.fps if self.duration is None else max(Fraction(self.duration), begin)
             self._write_held(end)
             self._file.finish()
+        if isinstance(self._file, Gif) and self._file.count < self.num_frames:
+            told = f"{self._file.count} of the {self.num_frames} frames are in {self.path.name}"
+            warnings.warn(f"a .gif shows at most 50 frames a second: {told}", stacklevel=2)
 
     @contextmanager
     def _plain_errors(self) -> Iterator[None]:
