@@ -26,8 +26,9 @@ from magvit.decoding import Decoding
 from magvit.device import quickest_dtype
 from magvit.editing.edit import edit
 from magvit.evaluation import metrics
+from magvit.generator_config import MaskedGenerator
 from magvit.interop import official
-from magvit.model_config import MaskedGenerator, ModelConfig
+from magvit.model_config import ModelConfig
 from magvit.pipeline import MagvitPipeline as Pipeline
 from magvit.tasks import Vocabulary
 from magvit.tokenizer import VideoTokenizer

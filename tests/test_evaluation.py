@@ -31,11 +31,12 @@ from magvit.evaluation.published import PROTOCOLS
 from magvit.evaluation.results import Results, Score, compare
 from magvit.evaluation.samples import RealClips, fingerprint
 from magvit.evaluation.subjects import Sampled, Subject, of_folder, of_pipeline
+from magvit.generator_config import TaskDecoding
 from magvit.metrics.frechet import FeatureStatistics, frechet_distance
 from magvit.metrics.i3d import I3D
 from magvit.metrics.kernel import kernel_distance
 from magvit.metrics.neighbourhoods import share_within
-from magvit.model_config import ModelConfig, TaskDecoding
+from magvit.model_config import ModelConfig
 from magvit.pipeline import MagvitPipeline
 from magvit.shapes import Video
 from magvit.synthetic import SYNTHETIC, MovingShapes

@@ -12,7 +12,7 @@ import torch
 from magvit import MagvitPipeline
 from magvit.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
 from magvit.decoding import Decoding, DecodingStep
-from magvit.model_config import AutoregressiveGenerator, TaskDecoding
+from magvit.generator_config import AutoregressiveGenerator, TaskDecoding
 from magvit.seeds import generator_for
 from magvit.tasks import TASKS, get_task
 from magvit.tasks.conditions import masked

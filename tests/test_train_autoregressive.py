@@ -13,8 +13,9 @@ from magvit.editing.edit import edit, plan_edit
 from magvit.evaluation.protocols import adapted
 from magvit.evaluation.published import PROTOCOLS
 from magvit.evaluation.subjects import of_pipeline
+from magvit.generator_config import AutoregressiveGenerator
 from magvit.hub import load_tensors
-from magvit.model_config import AutoregressiveGenerator, ModelConfig
+from magvit.model_config import ModelConfig
 from magvit.shapes import Video
 from magvit.synthetic import MovingShapes
 from magvit.tasks import Condition, Vocabulary, get_task

@@ -9,8 +9,8 @@ import torch
 from magvit import MagvitPipeline
 from magvit.data.loader import DataConfig, TrainingClips
 from magvit.decoding import Decoding
+from magvit.generator_config import TaskDecoding
 from magvit.hub import load_tensors
-from magvit.model_config import TaskDecoding
 from magvit.tasks import TASKS, CommitLosses, get_task
 from magvit.training.checkpoint import load_newest_checkpoint
 from magvit.training.design import design

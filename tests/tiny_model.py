@@ -5,7 +5,8 @@ from dataclasses import replace
 import torch
 
 from magvit.autoregressive import AutoregressiveConfig, AutoregressiveTransformer
-from magvit.model_config import AutoregressiveGenerator, MaskedGenerator, ModelConfig
+from magvit.generator_config import AutoregressiveGenerator, MaskedGenerator
+from magvit.model_config import ModelConfig
 from magvit.pipeline import MagvitPipeline
 from magvit.tasks import Vocabulary
 from magvit.tokenizer import TokenizerConfig, VideoTokenizer

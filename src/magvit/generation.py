@@ -8,7 +8,7 @@ import torch
 
 from magvit.autoregressive import AutoregressiveTransformer
 from magvit.decoding import Decoding, DecodingStep, Logits, LogitsFn, decode, guide
-from magvit.model_config import AutoregressiveGenerator, Generator, MaskedGenerator
+from magvit.generator_config import AutoregressiveGenerator, Generator, MaskedGenerator
 from magvit.shapes import TokenMask, Tokens
 from magvit.tasks import SequenceLayout, Task, lay_out, shift_right
 from magvit.transformer import MaskedTransformer

@@ -12,8 +12,9 @@ import torch
 from magvit import hub
 from magvit.device import usable_device, usable_dtype, usable_precision
 from magvit.generation import Transformer, make_transformer
+from magvit.generator_config import AutoregressiveGenerator
 from magvit.model_card import millions, model_card
-from magvit.model_config import AutoregressiveGenerator, ModelConfig
+from magvit.model_config import ModelConfig
 from magvit.tasks import TASKS
 from magvit.tokenizer import VideoTokenizer
 from magvit.transformer import MaskedTransformer

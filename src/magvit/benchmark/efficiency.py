@@ -22,8 +22,8 @@ from magvit.benchmark.clock import cheapest, forget_peak, peak_memory, rate_of
 from magvit.benchmark.methods import FRAMES, METHODS, Row
 from magvit.decoding import Decoding
 from magvit.generation import generate
+from magvit.generator_config import MaskedGenerator
 from magvit.model import compile_for_use
-from magvit.model_config import MaskedGenerator
 from magvit.nn.sampling import sample_tokens
 from magvit.presets import TOKENIZERS, TRANSFORMERS
 from magvit.seeds import generator_for

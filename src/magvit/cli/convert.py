@@ -11,7 +11,7 @@ from magvit.cli.shell import check_folder
 
 if TYPE_CHECKING:
     from magvit.autoregressive import AutoregressiveConfig
-    from magvit.model_config import AutoregressiveGenerator
+    from magvit.generator_config import AutoregressiveGenerator
     from magvit.tasks import Vocabulary
     from magvit.transformer import TransformerConfig
 
@@ -44,9 +44,10 @@ class Official:
         """Convert and write."""
         check_folder(self.output_dir)
         from magvit.generation import Transformer
+        from magvit.generator_config import AutoregressiveGenerator, MaskedGenerator
         from magvit.interop import official
         from magvit.interop.checkpoint import load_checkpoint
-        from magvit.model_config import AutoregressiveGenerator, MaskedGenerator, ModelConfig
+        from magvit.model_config import ModelConfig
         from magvit.pipeline import MagvitPipeline
 
         params = load_checkpoint(self.checkpoint)
@@ -104,7 +105,7 @@ def _vocabulary(config: "TransformerConfig", codebook_size: int, num_tokens: int
 def _autoregressive(config: "AutoregressiveConfig", codebook_size: int, num_tokens: int) -> "AutoregressiveGenerator":
     """What the sizes show: a single task, with a condition if sequences are longer than the class and a clip."""
     from magvit.decoding import Decoding
-    from magvit.model_config import AutoregressiveGenerator
+    from magvit.generator_config import AutoregressiveGenerator
     from magvit.tasks import Vocabulary
 
     return AutoregressiveGenerator(

@@ -48,7 +48,7 @@ class Serve:
         check_extra("demo", "gradio", "av", "PIL")
         if not self.model.config().tasks:
             raise ValueError(f"{self.model.model} holds a tokenizer only, expected a model with a transformer")
-        from magvit.model_config import AutoregressiveGenerator
+        from magvit.generator_config import AutoregressiveGenerator
 
         if isinstance(self.model.config().generator, AutoregressiveGenerator):
             raise ValueError(f"{self.model.model} is autoregressive, expected a masked model: the page shows steps")

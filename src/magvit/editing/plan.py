@@ -25,7 +25,8 @@ from magvit.editing.composite import as_frame, change, enlarge, put_back
 from magvit.editing.regions import GivenFrames, Region, condition_of
 from magvit.editing.rollout import bridge, bridge_windows, condition_length, roll_out, takes_any
 from magvit.editing.windows import Asked, Made, make_runs, runs
-from magvit.model_config import AutoregressiveGenerator, ModelConfig
+from magvit.generator_config import AutoregressiveGenerator
+from magvit.model_config import ModelConfig
 from magvit.pipeline import MagvitPipeline
 from magvit.places import check_apart
 from magvit.seeds import generator_for

@@ -23,7 +23,8 @@ from magvit.decoding.orders import get_order
 from magvit.editing.entropy import Coder, starts_of
 from magvit.editing.streaming import spans
 from magvit.generation import Transformer, masked_logits_fn
-from magvit.model_config import MaskedGenerator, ModelConfig
+from magvit.generator_config import MaskedGenerator
+from magvit.model_config import ModelConfig
 from magvit.tasks import get_task
 from magvit.tasks.schedule import mask_ratio
 from magvit.transformer import MaskedTransformer

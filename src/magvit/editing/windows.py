@@ -20,7 +20,8 @@ from torch import Tensor
 
 from magvit.decoding import Decoding, DecodingStep, Logits, decode
 from magvit.generation import as_read, masked_logits_fn
-from magvit.model_config import MaskedGenerator, ModelConfig
+from magvit.generator_config import MaskedGenerator
+from magvit.model_config import ModelConfig
 from magvit.pipeline import MagvitPipeline
 from magvit.shapes import Grid, TokenMask, Tokens, Video
 from magvit.tasks import Condition, Task, apply_mask

@@ -8,7 +8,7 @@ import torch
 
 from magvit.data.loader import DataConfig
 from magvit.decoding import OF_TOKENS, Decoding
-from magvit.model_config import TaskDecoding
+from magvit.generator_config import TaskDecoding
 from magvit.nn.attention import TransformerSize
 from magvit.perceptual import PerceptualNetwork
 from magvit.storage import Kind
@@ -169,16 +169,11 @@ class TokenizerRun:
         if self.quantizer_start and self.codebook_init == "uniform":
             raise ValueError("codebook_init is uniform, expected latents or kmeans where quantizer_start is set")
         if self.quantizer_start and self.train == "decoder":
-            raise ValueError(
-                f"quantizer_start is {self.quantizer_start}, expected 0 where train is decoder, whose codebook stays"
-            )
+            raise ValueError(f"quantizer_start is {self.quantizer_start}, expected 0 where train is decoder")
         if not 0 <= self.condition_share <= 1:
             raise ValueError(f"condition_share is {self.condition_share}, expected a number in [0, 1]")
         if self.condition_share and (frames := self.data.clip_shape[0]) < 3:
-            raise ValueError(
-                f"condition_share is {self.condition_share}, expected 0 for clips of {frames} frames: interpolation "
-                "takes 3"
-            )
+            raise ValueError(f"condition_share is {self.condition_share}, expected 0 for clips of {frames} frames")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay}, expected a number in [0, 1)")
         if self.train == "decoder" and not self.init_from:
@@ -282,10 +277,7 @@ class TransformerRun:
             raise ValueError("losses are (), expected one or more of refine, mask, reconstruct")
         refines = self.mask_mode == "commit" and any(get_task(task).needs_video for task in self.tasks)
         if set(self.losses) == {"refine"} and not refines:
-            raise ValueError(
-                "losses are refine alone, expected others too: only mask_mode commit and tasks with a condition have "
-                "anything to refine"
-            )
+            raise ValueError("losses are refine alone, expected others too: there is no condition that is refined")
         if self.num_segments not in (0, 2):
             raise ValueError(f"num_segments is {self.num_segments}, expected 0 or 2")
         if self.knows_codebook and self.block != "modern":

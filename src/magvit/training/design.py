@@ -8,7 +8,8 @@ import torch
 
 from magvit.autoregressive import AutoregressiveConfig
 from magvit.decoding import Decoding
-from magvit.model_config import AutoregressiveGenerator, MaskedGenerator, ModelConfig
+from magvit.generator_config import AutoregressiveGenerator, MaskedGenerator
+from magvit.model_config import ModelConfig
 from magvit.tasks import Vocabulary, get_task, sequence_length, without_class
 from magvit.training.config import TransformerRun
 from magvit.transformer import TransformerConfig

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 from magvit.data.loader import TrainingClips
 from magvit.data.token_cache import TokenCache
 from magvit.generation import make_transformer
-from magvit.model_config import AutoregressiveGenerator
+from magvit.generator_config import AutoregressiveGenerator
 from magvit.pipeline import MagvitPipeline
 from magvit.tasks import CommitLosses, Task, get_task
 from magvit.training.cache_tokens import check_cache, look_up
