@@ -534,6 +534,36 @@ def test_statistics_of_another_evaluation_stand_for_its_real_clips(videos: Path,
         run(videos, tmp_path / "d", statistics=tmp_path / "nowhere")
 
 
+def test_what_a_protocol_leaves_to_the_model_is_compared(videos: Path, tmp_path: Path) -> None:
+    """Past bug: the clip shape and the frames given left open by the protocol were not compared."""
+
+    def evaluated(name: str, shape: tuple[int, int, int], frames: int, **options: Any) -> Results:
+        same = Subject({"same": lambda batch, seeds: Sampled(batch["video"])}, {}, condition_frames=frames)
+        protocol = replace(PROTOCOL, metrics=("frechet_distance", "psnr"))
+        evaluation = Evaluation(protocol, clips(videos, shape), same, NETWORKS, **options)
+        results = evaluate(evaluation, tmp_path / name, Work(CPU))
+        assert results is not None
+        return results
+
+    large, small = evaluated("large", (8, 16, 16), 1), evaluated("small", (4, 12, 12), 2)
+    assert [line for line in compare(large, small) if "WARNING" in line] == [
+        "WARNING: protocol clip_shape differs: 8 16 16 and 4 12 12",
+        "WARNING: protocol condition_frames differs: 1 and 2",
+    ]
+    with pytest.raises(ValueError, match="is of other real clips: another clips"):
+        evaluated("other", (4, 12, 12), 2, statistics=tmp_path / "large")
+    with pytest.raises(ValueError, match="with another protocol: choose another output"):
+        evaluated("large", (4, 12, 12), 1)
+    config, path = tmp_path / "large" / "config.json", tmp_path / "large" / "real-0.features.npz"
+    said = json.loads(config.read_text())
+    said["protocol"] |= {"clip_shape": None, "condition_frames": None}  # as earlier versions wrote it
+    config.write_text(json.dumps(said))
+    statistics, about = FeatureStatistics.load(path)
+    statistics.save(path, about | {"clips": about["clips"] | {"clip_shape": None}})
+    evaluated("again", (8, 16, 16), 1, statistics=tmp_path / "large")
+    assert evaluated("large", (8, 16, 16), 1).scores == large.scores
+
+
 def test_real_clips_go_through_the_networks_that_need_them_only(videos: Path, tmp_path: Path) -> None:
     """Past bug: statistics were looked for of networks that see no real clips alone, such as LPIPS and C3D."""
     seen: list[int] = []

@@ -12,7 +12,7 @@ The output folder holds
 import json
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from magvit.video import write_video
 from magvit.video.contact_sheet import contact_sheet
 
 SHOWN = 4  # samples of a task in its pictures
+MODELS_OWN = ("clip_shape", "condition_frames")  # that earlier versions left open in what they wrote, as None
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,9 @@ class Begun:
     """
 
     def __init__(self, evaluation: Evaluation, output: Path):
-        protocol, clips, subject = evaluation.protocol, evaluation.clips, evaluation.subject
+        clips, subject, frames = evaluation.clips, evaluation.subject, evaluation.subject.condition_frames
+        protocol = replace(evaluation.protocol, clip_shape=clips.clip_shape)  # what it left open is known now
+        protocol = replace(protocol, condition_frames=frames or protocol.condition_frames)
         self.protocol, self.clips, self.subject, self.output = protocol, clips, subject, output
         self.seed, self.notes = evaluation.seed, evaluation.notes
         repeats, seed = range(protocol.repeats), evaluation.seed
@@ -234,9 +237,8 @@ class Begun:
         for column in self.real_columns:
             path = evaluation / f"real-{repeat}.{column}.npz"
             statistics, stored = FeatureStatistics.load(path)
-            about = self._about(column).items()
-            if changed := [field for field, value in about if stored.get(field) != value]:
-                raise ValueError(f"{path} is of other real clips: another {' and '.join(changed)}")
+            if changed := _changed(stored, self._about(column)):
+                raise ValueError(f"{path} is of other real clips: another {changed}")
             reals[column] = Real(statistics)
         return reals
 
@@ -264,11 +266,20 @@ def _take_folder(output: Path, config: dict[str, Any]) -> None:
         storage.save_config(output, "evaluation", config)  # another part may be at the same, and writes the same
     if not (output / CONFIG).exists():
         raise ValueError(f"{output} holds something else: choose another output")
-    stored = storage.load_config(output)
-    if changed := [name for name in config if stored.get(name) != config[name]]:
-        raise ValueError(
-            f"{output} holds another evaluation, with another {' and '.join(changed)}: choose another output"
-        )
+    if changed := _changed(storage.load_config(output), config):
+        raise ValueError(f"{output} holds another evaluation, with another {changed}: choose another output")
+
+
+def _changed(stored: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """What is wanted and was stored otherwise, by name, or ""."""
+    changed = []
+    for name, value in wanted.items():
+        before = stored.get(name)
+        if isinstance(before, dict) and isinstance(value, dict):
+            before = before | {own: value[own] for own in MODELS_OWN if own in value and before.get(own, "") is None}
+        if before != value:
+            changed.append(name)
+    return " and ".join(changed)
 
 
 def _without_names(made_of: dict[str, Any]) -> dict[str, Any]:

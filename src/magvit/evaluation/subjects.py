@@ -49,12 +49,14 @@ class Subject:
         made_of: what its clips depend on, for the record.
         codebook_size: of its tokenizer, or 0.
         clips: for two folders, those of the other one.
+        condition_frames: that its frame tasks show; None where it has none.
     """
 
     samplers: dict[str, Sampler]
     made_of: dict[str, Any]
     codebook_size: int = 0
     clips: ClipSet | None = None
+    condition_frames: int | None = None
 
 
 def of_pipeline(pipe: MagvitPipeline, protocol: Protocol, classes: list[str], name: str = "") -> Subject:
@@ -89,7 +91,7 @@ def of_pipeline(pipe: MagvitPipeline, protocol: Protocol, classes: list[str], na
     made_of: dict[str, Any] = {"name": name, **hashes, "config": config, "precision": pipe.precision}
     if generates:
         made_of["decoding"] = {task: asdict(_decoding(pipe, task, protocol)) for task in protocol.tasks}
-    return Subject(samplers, made_of, pipe.config.tokenizer.codebook_size)
+    return Subject(samplers, made_of, model.tokenizer.codebook_size, condition_frames=model.condition_frames)
 
 
 def _decoding(pipe: MagvitPipeline, task: str, protocol: Protocol) -> Decoding:
@@ -153,7 +155,8 @@ def of_baseline(name: str, protocol: Protocol, clips: ClipSet) -> Subject:
 
         return sample
 
-    return Subject({task: sampler(get_task(task)) for task in protocol.tasks}, {"baseline": name, "frames": frames})
+    samplers = {task: sampler(get_task(task)) for task in protocol.tasks}
+    return Subject(samplers, {"baseline": name, "frames": frames}, condition_frames=frames)
 
 
 def of_folder(clips: ClipSet) -> Subject:
