@@ -161,6 +161,11 @@ def test_random_clips_of_the_first_videos_cut_in_the_middle(videos: Path) -> Non
     protocol = replace(PROTOCOL, real=RealSet(random_crop=False, first_videos=2))
     identities = [RealClips(clips(videos), protocol, 0).draw(number)[1] for number in range(10)]
     assert {identity.path for identity in identities} == {clips(videos).name(0), clips(videos).name(1)}
+    listed = clips(videos)
+    listed.records = listed.records[::-1]  # as a prepared set lists its splits one after the other
+    assert {RealClips(listed, protocol, 0).draw(number)[1].path for number in range(10)} == {
+        identity.path for identity in identities
+    }
     assert {(identity.top, identity.left, identity.flipped) for identity in identities} == {(0, 1, False)}
     assert len({identity.frames[0] for identity in identities}) > 2
     flipped = replace(PROTOCOL, real=RealSet(flip=True))
@@ -299,6 +304,18 @@ def test_a_folder_against_itself_and_against_worse_copies(videos: Path, tmp_path
         values = [of_folder["folder", metric] for of_folder in found]
         assert values == sorted(values, reverse=METRICS[metric].higher_is_better)
         assert len(set(values)) == 3
+
+
+@pytest.mark.parametrize("rule", ["first", "center", "random", "windows"])
+def test_pairs_are_of_the_same_videos_in_every_repeat(videos: Path, tmp_path: Path, rule: Any) -> None:
+    """Past bug: the real clips went on in a later repeat and the others began anew."""
+    protocol = replace(PROTOCOL, subject="folder", metrics=("ssim",), num_samples=3, repeats=2, real=RealSet(rule))
+    results = run(videos, tmp_path / "same", protocol, of_folder(clips(videos)))
+    assert (results.scores[0].repeats, results.notes) == ((pytest.approx(1), pytest.approx(1)), ())
+    shutil.copytree(videos, tmp_path / "fewer")
+    (tmp_path / "fewer" / clips(videos).name(NUM_VIDEOS - 1)).unlink()  # pairs of repeat 0 alone may be right
+    (note,) = run(videos, tmp_path / "out", protocol, of_folder(clips(tmp_path / "fewer"))).notes
+    assert note.endswith("took the clips in order: their names differ")
 
 
 def test_generation_and_the_average_over_tasks(videos: Path, tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ class Begun:
         self.columns = {metric.column.name: metric.column for metric in self.metrics}
         self.real_columns = {metric.column.name: metric.column for metric in self.metrics if metric.takes_real}
         if self.fakes:
-            self.notes += check_pairs(protocol, self.reals[0], self.fakes[0], self.setting.samples, self.paired)
+            self.notes += check_pairs(protocol, self.reals, self.fakes, self.setting.samples, self.paired)
         networks = evaluation.networks
         self.networks = networks if isinstance(networks, Networks) else networks()
         data = {"folder": clips.folder, "sha256": fingerprint(clips, evaluation.videos)}
