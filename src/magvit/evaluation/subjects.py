@@ -22,10 +22,11 @@ from magvit.tasks import Task, get_task
 
 
 class Batch(TypedDict):
-    """Real clips, their classes, and for two folders the other one's clips."""
+    """Real clips, their classes, the numbers of their videos, and for two folders the other one's clips."""
 
     video: Video
     label: Tensor
+    index: Tensor
     fake: Video
 
 
@@ -137,21 +138,29 @@ def of_baseline(name: str, protocol: Protocol, clips: ClipSet) -> Subject:
     """One of `magvit.evaluation.baselines`, of the clip shape of `clips`, in whose frames no tokens are thought of.
 
     Raises:
-        ValueError: there is no such baseline, or the protocol is not one of generation.
+        ValueError: there is no such baseline, the protocol is not one of generation, or there is no other clip.
     """
     if name not in BASELINES:
         raise ValueError(f"unknown baseline {name!r}, expected one of {', '.join(BASELINES)}")
     if protocol.subject != "generation":
         raise ValueError(f"protocol {protocol.name} is of {protocol.subject}, a baseline wants one of generation")
+    if name == "train" and len(clips) < 2:
+        raise ValueError(f"{clips.folder} has {len(clips)} videos, baseline train needs at least 2")
     frames = protocol.condition_frames or 1
+
+    def other(own: int, seed: int) -> Tensor:
+        generator, number = generator_for(seed), own
+        while number == own:
+            number = int(torch.randint(len(clips), (), generator=generator))
+        return clips.take(number)[0]["video"]
 
     def sampler(task: Task) -> Sampler:
         def sample(batch: Batch, seeds: list[int]) -> Sampled:
-            condition = task.condition(batch["video"], clips.clip_shape, frames)
+            video = batch["video"]
             if name != "train":
-                return Sampled(fill(name, condition))
-            drawn = [int(torch.randint(len(clips), (), generator=generator_for(seed))) for seed in seeds]
-            return Sampled(torch.stack([clips.take(number)[0]["video"] for number in drawn]))
+                return Sampled(fill(name, task.condition(video, clips.clip_shape, frames)))
+            drawn = [other(own, seed) for own, seed in zip(batch["index"].tolist(), seeds, strict=True)]
+            return Sampled(torch.stack(drawn).to(video.device))
 
         return sample
 
