@@ -531,6 +531,12 @@ def test_another_evaluation_is_refused(videos: Path, tmp_path: Path) -> None:
     run(videos, tmp_path / "out")
     with pytest.raises(ValueError, match="holds another evaluation, with another seed: choose another output"):
         run(videos, tmp_path / "out", seed=1)
+    parts = {"protocol": "ten", "parts": ["nine", "one"]}
+    _take_folder(tmp_path / "ten", parts)
+    run(videos, tmp_path / "ten" / "nine")  # the first part of two, whose features lie one level deeper
+    with pytest.raises(ValueError, match="holds another evaluation, with another protocol and"):
+        run(videos, tmp_path / "ten")
+    _take_folder(tmp_path / "ten", parts)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "a.txt").touch()
     (tmp_path / "folders" / "mine").mkdir(parents=True)

@@ -262,7 +262,7 @@ def _take_folder(output: Path, config: dict[str, Any]) -> None:
     names = {path.name: path for path in output.iterdir() if not path.name.startswith(locks.LOCK)}
     others = [path for name, path in names.items() if not name.endswith(CONFIG)]  # half-written ones end so too
     begun = storage.kind_of(output) == "evaluation"
-    if not others or (begun and all(map(Path.is_dir, others)) and not any(output.glob("*/*.safetensors"))):
+    if not others or (begun and all(map(Path.is_dir, others)) and not any(output.rglob("*.safetensors"))):
         storage.save_config(output, "evaluation", config)  # another part may be at the same, and writes the same
     if not (output / CONFIG).exists():
         raise ValueError(f"{output} holds something else: choose another output")
