@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import magvit
 from magvit import locks, storage
@@ -175,14 +176,16 @@ class Begun:
     def _of_samples(self, task: str, repeat: int, work: Work, batches: list[list[int]]) -> Iterator[Arrays]:
         fake, classes = self.fakes[repeat] if self.fakes else None, self.clips.classes
         real = None if fake and not self.paired else self.reals[repeat]
-        for numbers, batch in zip(batches, loaded(Items(real, fake, classes), batches, work), strict=True):
+        items = Items(real, fake, classes, videos=bool(self.paired) or task not in self.subject.blind)
+        for numbers, batch in zip(batches, loaded(items, batches, work), strict=True):
             seeds = [generator_for(self.seed, repeat, number).initial_seed() for number in numbers]
             made = self.subject.samplers[task](batch, seeds)
             names = [classes[label] if label >= 0 else "" for label in batch["label"].tolist()]
             samples = Samples(made.video, self.protocol.pixels, batch.get("video"), made.tokens, names)
             arrays = self._computed(self.columns, samples)
             if repeat == 0 and numbers[0] == 0:
-                _show(self.output / "samples" / task, batch.get("video"), made.video)
+                shown = [real[real.of_sample[number]]["video"] for number in numbers[:SHOWN]] if real else None
+                _show(self.output / "samples" / task, shown, made.video)
             yield {**arrays, "label": batch["label"].cpu()}
 
     def _computed(self, columns: dict[str, Column], samples: Samples) -> Arrays:
@@ -292,12 +295,12 @@ def _without_names(made_of: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _show(place: Path, real: Video | None, fake: Video) -> None:
+def _show(place: Path, real: Sequence[Tensor] | None, fake: Video) -> None:
     """The first samples, beside their real clips: a picture and a video of each."""
     rows = []
     for number, sample in enumerate(fake[:SHOWN].float().cpu()):
         if real is not None:
-            rows.append((f"real {number}", real[number].float().cpu()))
+            rows.append((f"real {number}", real[number]))
         rows.append((f"sample {number}", sample))
         write_video(place / f"{number}.mp4", sample)
     with storage.written_whole(place.parent / f"{place.name}.png") as path:

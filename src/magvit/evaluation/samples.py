@@ -127,6 +127,10 @@ class RealClips(Dataset[Clip]):
         """The number, in the set, of the video that a clip is of."""
         return self.numbers[self._draw(number)[0]]
 
+    def label(self, number: int) -> int:
+        """The class number of a clip, or -1, which takes no reading."""
+        return self.clips.label(self.video(number))
+
     def _draw(self, number: int) -> tuple[int, int]:
         """Video, among `numbers`, and which of its clips: the epoch of a random one, first frame of a window, part."""
         return self.draws[number] if self.draws else divmod(number, self.each)
@@ -136,9 +140,12 @@ class RealClips(Dataset[Clip]):
 
 
 class Items(Dataset[dict[str, Any]]):
-    """Item i: the real clip of sample i and that of the other folder, if any; labels are numbers of `classes`."""
+    """Item i: the real clip of sample i, or without `videos` its label alone, and that of the other folder, if any;
+    labels are numbers of `classes`.
+    """
 
-    def __init__(self, real: RealClips | None, fake: RealClips | None, classes: Sequence[str]):
+    def __init__(self, real: RealClips | None, fake: RealClips | None, classes: Sequence[str], videos: bool = True):
+        self.videos = videos
         numbers = {name: number for number, name in enumerate(classes)}
         self.real, self.fake = real, fake
         self.labels = [numbers.get(name, -1) for name in fake.clips.classes] if fake else []
@@ -146,7 +153,8 @@ class Items(Dataset[dict[str, Any]]):
     def __getitem__(self, number: int) -> dict[str, Any]:
         item: dict[str, Any] = {}
         if self.real:
-            item = dict(self.real[self.real.of_sample[number]])
+            clip = self.real.of_sample[number]
+            item = dict(self.real[clip]) if self.videos else {"label": self.real.label(clip)}
         if self.fake:
             other = self.fake[self.fake.of_sample[number]]
             label = self.labels[other["label"]] if other["label"] >= 0 else -1

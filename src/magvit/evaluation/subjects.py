@@ -22,7 +22,9 @@ from magvit.tasks import Task, get_task
 
 
 class Batch(TypedDict):
-    """Real clips, their classes, the numbers of their videos, and for two folders the other one's clips."""
+    """Real clips, their classes, the numbers of their videos, and for two folders the other one's clips. Where no clip
+    is looked at there are only the classes.
+    """
 
     video: Video
     label: Tensor
@@ -51,6 +53,7 @@ class Subject:
         codebook_size: of its tokenizer, or 0.
         clips: for two folders, those of the other one.
         condition_frames: that its frame tasks show; None where it has none.
+        blind: the tasks whose samplers look at no clip: they are given labels alone.
     """
 
     samplers: dict[str, Sampler]
@@ -58,6 +61,7 @@ class Subject:
     codebook_size: int = 0
     clips: ClipSet | None = None
     condition_frames: int | None = None
+    blind: tuple[str, ...] = ()
 
 
 def of_pipeline(pipe: MagvitPipeline, protocol: Protocol, classes: list[str], name: str = "") -> Subject:
@@ -92,7 +96,9 @@ def of_pipeline(pipe: MagvitPipeline, protocol: Protocol, classes: list[str], na
     made_of: dict[str, Any] = {"name": name, **hashes, "config": config, "precision": pipe.precision}
     if generates:
         made_of["decoding"] = {task: asdict(_decoding(pipe, task, protocol)) for task in protocol.tasks}
-    return Subject(samplers, made_of, model.tokenizer.codebook_size, condition_frames=model.condition_frames)
+    blind = tuple(task for task in protocol.tasks if not get_task(task).needs_video)
+    size, frames = model.tokenizer.codebook_size, model.condition_frames
+    return Subject(samplers, made_of, size, condition_frames=frames, blind=blind)
 
 
 def _decoding(pipe: MagvitPipeline, task: str, protocol: Protocol) -> Decoding:
