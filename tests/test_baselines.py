@@ -4,7 +4,10 @@ import pytest
 import torch
 
 from magvit.cli import main
+from magvit.data.synthetic_videos import SyntheticVideos
 from magvit.evaluation.baselines import RULES, fill
+from magvit.evaluation.published import PROTOCOLS
+from magvit.evaluation.subjects import of_baseline
 from magvit.tasks import TASKS, get_task
 from magvit.tasks.conditions import masked
 
@@ -63,6 +66,19 @@ def test_interpolation_is_the_tasks_own_condition() -> None:
     clip = torch.rand(1, 3, 9, 4, 4, generator=torch.Generator().manual_seed(0))
     condition = get_task("FI").condition(clip, (9, 4, 4), 1)
     torch.testing.assert_close(fill("interpolate", condition), condition.cond_video)
+
+
+def test_another_clip_is_of_another_video_and_on_the_device_of_the_batch() -> None:
+    """Past bug: now and then it was the very same, and always on the CPU."""
+    protocol, four = PROTOCOLS["smoke"], SyntheticVideos("synthetic:shapes", (2, 16, 16), length=4)
+    train = of_baseline("train", protocol, four).samplers["frame_prediction"]
+    batch = {"video": torch.stack([four.take(n)[0]["video"] for n in (1, 2) * 8]), "index": torch.tensor([1, 2] * 8)}
+    made = train(batch, list(range(16))).video
+    assert not (made == batch["video"]).flatten(1).all(1).any()
+    assert len(made.unique(dim=0)) == 4
+    assert train({**batch, "video": batch["video"].to("meta")}, list(range(16))).video.is_meta
+    with pytest.raises(ValueError, match="synthetic:shapes has 1 videos, baseline train needs at least 2"):
+        of_baseline("train", protocol, SyntheticVideos("synthetic:shapes", (2, 16, 16), length=1))
 
 
 def test_by_command(tmp_path, capsys) -> None:

@@ -161,6 +161,11 @@ def test_random_clips_of_the_first_videos_cut_in_the_middle(videos: Path) -> Non
     protocol = replace(PROTOCOL, real=RealSet(random_crop=False, first_videos=2))
     identities = [RealClips(clips(videos), protocol, 0).draw(number)[1] for number in range(10)]
     assert {identity.path for identity in identities} == {clips(videos).name(0), clips(videos).name(1)}
+    listed = clips(videos)
+    listed.records = listed.records[::-1]  # as a prepared set lists its splits one after the other
+    assert {RealClips(listed, protocol, 0).draw(number)[1].path for number in range(10)} == {
+        identity.path for identity in identities
+    }
     assert {(identity.top, identity.left, identity.flipped) for identity in identities} == {(0, 1, False)}
     assert len({identity.frames[0] for identity in identities}) > 2
     flipped = replace(PROTOCOL, real=RealSet(flip=True))
@@ -301,6 +306,18 @@ def test_a_folder_against_itself_and_against_worse_copies(videos: Path, tmp_path
         assert len(set(values)) == 3
 
 
+@pytest.mark.parametrize("rule", ["first", "center", "random", "windows"])
+def test_pairs_are_of_the_same_videos_in_every_repeat(videos: Path, tmp_path: Path, rule: Any) -> None:
+    """Past bug: the real clips went on in a later repeat and the others began anew."""
+    protocol = replace(PROTOCOL, subject="folder", metrics=("ssim",), num_samples=3, repeats=2, real=RealSet(rule))
+    results = run(videos, tmp_path / "same", protocol, of_folder(clips(videos)))
+    assert (results.scores[0].repeats, results.notes) == ((pytest.approx(1), pytest.approx(1)), ())
+    shutil.copytree(videos, tmp_path / "fewer")
+    (tmp_path / "fewer" / clips(videos).name(NUM_VIDEOS - 1)).unlink()  # pairs of repeat 0 alone may be right
+    (note,) = run(videos, tmp_path / "out", protocol, of_folder(clips(tmp_path / "fewer"))).notes
+    assert note.endswith("took the clips in order: their names differ")
+
+
 def test_generation_and_the_average_over_tasks(videos: Path, tmp_path: Path) -> None:
     tasks = ("frame_prediction", "class_generation")
     protocol = replace(PROTOCOL, subject="generation", tasks=tasks, metrics=("frechet_distance", "psnr"), repeats=2)
@@ -368,7 +385,7 @@ def test_each_sample_is_the_pipeline_s_own(videos: Path, tmp_path: Path, monkeyp
         made = sampler(batch, seeds)
         seen.append((batch["label"].tolist(), made.video))
         assert len(set(seeds)) == len(seeds)
-        alone = sampler({"video": batch["video"][-1:], "label": batch["label"][-1:]}, seeds[-1:])
+        alone = sampler({"label": batch["label"][-1:]}, seeds[-1:])
         assert torch.equal(alone.tokens, made.tokens[-1:])
         return made
 
@@ -377,9 +394,13 @@ def test_each_sample_is_the_pipeline_s_own(videos: Path, tmp_path: Path, monkeyp
         lambda module, given: passes.append(len(given[0])) if isinstance(module, MaskedTransformer) else None
     )
     monkeypatch.setattr("magvit.pipeline.TOKENS_AT_ONCE", 1)
+    read: list[int] = []
+    take = ClipFolder.take
+    monkeypatch.setattr(ClipFolder, "take", lambda *args: read.append(args[1]) or take(*args))
     run(videos, tmp_path, protocol, replace(subject, samplers={"class_generation": spy}), batch_size=3)
     hook.remove()
     assert max(passes) == 3
+    assert len(read) == 4 + 3  # real clips for their statistics, and what the picture shows; samples take labels alone
     real = RealClips(clips(videos), protocol, 0)
     assert [label for labels, _ in seen for label in labels] == [real[number]["label"] for number in range(4)]
 
@@ -514,6 +535,12 @@ def test_another_evaluation_is_refused(videos: Path, tmp_path: Path) -> None:
     run(videos, tmp_path / "out")
     with pytest.raises(ValueError, match="holds another evaluation, with another seed: choose another output"):
         run(videos, tmp_path / "out", seed=1)
+    parts = {"protocol": "ten", "parts": ["nine", "one"]}
+    _take_folder(tmp_path / "ten", parts)
+    run(videos, tmp_path / "ten" / "nine")  # the first part of two, whose features lie one level deeper
+    with pytest.raises(ValueError, match="holds another evaluation, with another protocol and"):
+        run(videos, tmp_path / "ten")
+    _take_folder(tmp_path / "ten", parts)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "a.txt").touch()
     (tmp_path / "folders" / "mine").mkdir(parents=True)
@@ -532,6 +559,36 @@ def test_statistics_of_another_evaluation_stand_for_its_real_clips(videos: Path,
         run(videos, tmp_path / "c", replace(PROTOCOL, num_samples=9), statistics=tmp_path / "a")
     with pytest.raises(FileNotFoundError, match="no feature statistics"):
         run(videos, tmp_path / "d", statistics=tmp_path / "nowhere")
+
+
+def test_what_a_protocol_leaves_to_the_model_is_compared(videos: Path, tmp_path: Path) -> None:
+    """Past bug: the clip shape and the frames given left open by the protocol were not compared."""
+
+    def evaluated(name: str, shape: tuple[int, int, int], frames: int, **options: Any) -> Results:
+        same = Subject({"same": lambda batch, seeds: Sampled(batch["video"])}, {}, condition_frames=frames)
+        protocol = replace(PROTOCOL, metrics=("frechet_distance", "psnr"))
+        evaluation = Evaluation(protocol, clips(videos, shape), same, NETWORKS, **options)
+        results = evaluate(evaluation, tmp_path / name, Work(CPU))
+        assert results is not None
+        return results
+
+    large, small = evaluated("large", (8, 16, 16), 1), evaluated("small", (4, 12, 12), 2)
+    assert [line for line in compare(large, small) if "WARNING" in line] == [
+        "WARNING: protocol clip_shape differs: 8 16 16 and 4 12 12",
+        "WARNING: protocol condition_frames differs: 1 and 2",
+    ]
+    with pytest.raises(ValueError, match="is of other real clips: another clips"):
+        evaluated("other", (4, 12, 12), 2, statistics=tmp_path / "large")
+    with pytest.raises(ValueError, match="with another protocol: choose another output"):
+        evaluated("large", (4, 12, 12), 1)
+    config, path = tmp_path / "large" / "config.json", tmp_path / "large" / "real-0.features.npz"
+    said = json.loads(config.read_text())
+    said["protocol"] |= {"clip_shape": None, "condition_frames": None}  # as earlier versions wrote it
+    config.write_text(json.dumps(said))
+    statistics, about = FeatureStatistics.load(path)
+    statistics.save(path, about | {"clips": about["clips"] | {"clip_shape": None}})
+    evaluated("again", (8, 16, 16), 1, statistics=tmp_path / "large")
+    assert evaluated("large", (8, 16, 16), 1).scores == large.scores
 
 
 def test_real_clips_go_through_the_networks_that_need_them_only(videos: Path, tmp_path: Path) -> None:

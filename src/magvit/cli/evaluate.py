@@ -1,7 +1,7 @@
 """`magvit evaluate`: numbers for a model, or for two folders of videos; `magvit compare`: two results side by side."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -184,13 +184,11 @@ class Evaluate:
                     pipe = MagvitPipeline.from_pretrained(self.model, device, self.precision, revision=self.revision)
                     pipe = pipe.compile() if self.compile else pipe
                 subject = of_pipeline(pipe, protocol, clips.classes, str(self.model))
-                protocol = replace(protocol, condition_frames=pipe.config.condition_frames)
             files = WeightFiles(self.i3d, self.c3d, self.lpips, self.features)
             networks = partial(load_networks, protocol.metrics, files, device)
             statistics = self.statistics
             if statistics is not None and protocol.name != name:
                 statistics /= protocol.name
-            protocol = replace(protocol, clip_shape=shape)
             evaluations.append(
                 Evaluation(protocol, clips, subject, networks, seed=self.seed, statistics=statistics, notes=notes)
             )

@@ -11,7 +11,7 @@ Each is a function of the condition, its pixels `B 3 T H W` zero where nothing i
 | `mean` | the mean colour of what is given of the clip |
 
 What a rule leaves unknown has the mean colour, and mid-grey where nothing is given at all. `train` is no function of
-the condition: another clip of the data that is evaluated on, drawn by the sample's seed.
+the condition: a clip of another video of the data that is evaluated on, drawn by the sample's seed.
 """
 
 from collections.abc import Callable

@@ -12,12 +12,13 @@ The output folder holds
 import json
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import magvit
 from magvit import locks, storage
@@ -40,6 +41,7 @@ from magvit.video import write_video
 from magvit.video.contact_sheet import contact_sheet
 
 SHOWN = 4  # samples of a task in its pictures
+MODELS_OWN = ("clip_shape", "condition_frames")  # that earlier versions left open in what they wrote, as None
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,9 @@ class Begun:
     """
 
     def __init__(self, evaluation: Evaluation, output: Path):
-        protocol, clips, subject = evaluation.protocol, evaluation.clips, evaluation.subject
+        clips, subject, frames = evaluation.clips, evaluation.subject, evaluation.subject.condition_frames
+        protocol = replace(evaluation.protocol, clip_shape=clips.clip_shape)  # what it left open is known now
+        protocol = replace(protocol, condition_frames=frames or protocol.condition_frames)
         self.protocol, self.clips, self.subject, self.output = protocol, clips, subject, output
         self.seed, self.notes = evaluation.seed, evaluation.notes
         repeats, seed = range(protocol.repeats), evaluation.seed
@@ -139,7 +143,7 @@ class Begun:
         self.columns = {metric.column.name: metric.column for metric in self.metrics}
         self.real_columns = {metric.column.name: metric.column for metric in self.metrics if metric.takes_real}
         if self.fakes:
-            self.notes += check_pairs(protocol, self.reals[0], self.fakes[0], self.setting.samples, self.paired)
+            self.notes += check_pairs(protocol, self.reals, self.fakes, self.setting.samples, self.paired)
         networks = evaluation.networks
         self.networks = networks if isinstance(networks, Networks) else networks()
         data = {"folder": clips.folder, "sha256": fingerprint(clips, evaluation.videos)}
@@ -172,14 +176,16 @@ class Begun:
     def _of_samples(self, task: str, repeat: int, work: Work, batches: list[list[int]]) -> Iterator[Arrays]:
         fake, classes = self.fakes[repeat] if self.fakes else None, self.clips.classes
         real = None if fake and not self.paired else self.reals[repeat]
-        for numbers, batch in zip(batches, loaded(Items(real, fake, classes), batches, work), strict=True):
+        items = Items(real, fake, classes, videos=bool(self.paired) or task not in self.subject.blind)
+        for numbers, batch in zip(batches, loaded(items, batches, work), strict=True):
             seeds = [generator_for(self.seed, repeat, number).initial_seed() for number in numbers]
             made = self.subject.samplers[task](batch, seeds)
             names = [classes[label] if label >= 0 else "" for label in batch["label"].tolist()]
             samples = Samples(made.video, self.protocol.pixels, batch.get("video"), made.tokens, names)
             arrays = self._computed(self.columns, samples)
             if repeat == 0 and numbers[0] == 0:
-                _show(self.output / "samples" / task, batch.get("video"), made.video)
+                shown = [real[real.of_sample[number]]["video"] for number in numbers[:SHOWN]] if real else None
+                _show(self.output / "samples" / task, shown, made.video)
             yield {**arrays, "label": batch["label"].cpu()}
 
     def _computed(self, columns: dict[str, Column], samples: Samples) -> Arrays:
@@ -234,9 +240,8 @@ class Begun:
         for column in self.real_columns:
             path = evaluation / f"real-{repeat}.{column}.npz"
             statistics, stored = FeatureStatistics.load(path)
-            about = self._about(column).items()
-            if changed := [field for field, value in about if stored.get(field) != value]:
-                raise ValueError(f"{path} is of other real clips: another {' and '.join(changed)}")
+            if changed := _changed(stored, self._about(column)):
+                raise ValueError(f"{path} is of other real clips: another {changed}")
             reals[column] = Real(statistics)
         return reals
 
@@ -260,15 +265,24 @@ def _take_folder(output: Path, config: dict[str, Any]) -> None:
     names = {path.name: path for path in output.iterdir() if not path.name.startswith(locks.LOCK)}
     others = [path for name, path in names.items() if not name.endswith(CONFIG)]  # half-written ones end so too
     begun = storage.kind_of(output) == "evaluation"
-    if not others or (begun and all(map(Path.is_dir, others)) and not any(output.glob("*/*.safetensors"))):
+    if not others or (begun and all(map(Path.is_dir, others)) and not any(output.rglob("*.safetensors"))):
         storage.save_config(output, "evaluation", config)  # another part may be at the same, and writes the same
     if not (output / CONFIG).exists():
         raise ValueError(f"{output} holds something else: choose another output")
-    stored = storage.load_config(output)
-    if changed := [name for name in config if stored.get(name) != config[name]]:
-        raise ValueError(
-            f"{output} holds another evaluation, with another {' and '.join(changed)}: choose another output"
-        )
+    if changed := _changed(storage.load_config(output), config):
+        raise ValueError(f"{output} holds another evaluation, with another {changed}: choose another output")
+
+
+def _changed(stored: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """What is wanted and was stored otherwise, by name, or ""."""
+    changed = []
+    for name, value in wanted.items():
+        before = stored.get(name)
+        if isinstance(before, dict) and isinstance(value, dict):
+            before = before | {own: value[own] for own in MODELS_OWN if own in value and before.get(own, "") is None}
+        if before != value:
+            changed.append(name)
+    return " and ".join(changed)
 
 
 def _without_names(made_of: dict[str, Any]) -> dict[str, Any]:
@@ -281,12 +295,12 @@ def _without_names(made_of: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _show(place: Path, real: Video | None, fake: Video) -> None:
+def _show(place: Path, real: Sequence[Tensor] | None, fake: Video) -> None:
     """The first samples, beside their real clips: a picture and a video of each."""
     rows = []
     for number, sample in enumerate(fake[:SHOWN].float().cpu()):
         if real is not None:
-            rows.append((f"real {number}", real[number].float().cpu()))
+            rows.append((f"real {number}", real[number]))
         rows.append((f"sample {number}", sample))
         write_video(place / f"{number}.mp4", sample)
     with storage.written_whole(place.parent / f"{place.name}.png") as path:

@@ -57,11 +57,14 @@ class RealClips(Dataset[Clip]):
         self.clips, self.rule, self.seed = clips, protocol.real, seed
         self.numbers = range(len(clips)) if numbers is None else numbers
         self.each = self.rule.per_video * self.rule.crops
+        self.draws: list[tuple[int, int]] = []
+        if self.rule.rule == "random" and self.rule.first_videos:
+            self.numbers = sorted(self.numbers, key=clips.name)[: self.rule.first_videos]
         videos = len(self.numbers)
         if self.rule.rule == "random":
-            among = min(self.rule.first_videos or videos, videos)
-            count = self.rule.count or protocol.num_samples or among
-            self.draws = list(islice(EndlessSampler(among, seed, start=repeat * count), count))
+            count = self.rule.count or protocol.num_samples or videos
+            endless = EndlessSampler(videos, seed, start=repeat * count)
+            self.draws = [(video, epoch) for epoch, video in islice(endless, count)]
         elif self.rule.rule == "windows":
             count, self.draws = self._windows(protocol, repeat)
         else:
@@ -102,15 +105,12 @@ class RealClips(Dataset[Clip]):
 
     def draw(self, number: int) -> tuple[Clip, ClipIdentity]:
         """Clip and identity. A video that cannot be used stops the evaluation, which would be of other clips."""
-        rule = self.rule
+        rule, (video, part) = self.rule, self._draw(number)
         if rule.rule == "random":
-            epoch, video = self.draws[number]
-            key = self.seed, epoch, video
+            key = self.seed, part, video
             return self._take(video, partial(random_choice, *key, crop=rule.random_crop, flip=rule.flip))
         if rule.rule == "windows":
-            video, start = self.draws[number]
-            return self._take(video, lambda: Choice(lambda frames, span: start))
-        video, part = divmod(number, self.each)
+            return self._take(video, lambda: Choice(lambda frames, span: part))
         if rule.rule == "first":
             return self._take(video, lambda: Choice(lambda frames, span: 0))
         window, crop = divmod(part, rule.crops)
@@ -123,14 +123,29 @@ class RealClips(Dataset[Clip]):
 
         return self._take(video, choose)
 
+    def video(self, number: int) -> int:
+        """The number, in the set, of the video that a clip is of."""
+        return self.numbers[self._draw(number)[0]]
+
+    def label(self, number: int) -> int:
+        """The class number of a clip, or -1, which takes no reading."""
+        return self.clips.label(self.video(number))
+
+    def _draw(self, number: int) -> tuple[int, int]:
+        """Video, among `numbers`, and which of its clips: the epoch of a random one, first frame of a window, part."""
+        return self.draws[number] if self.draws else divmod(number, self.each)
+
     def _take(self, video: int, choose: Callable[[], Choice]) -> tuple[Clip, ClipIdentity]:
         return self.clips.take(self.numbers[video], choose)
 
 
 class Items(Dataset[dict[str, Any]]):
-    """Item i: the real clip of sample i and clip i of the other folder, if any; labels are numbers of `classes`."""
+    """Item i: the real clip of sample i, or without `videos` its label alone, and that of the other folder, if any;
+    labels are numbers of `classes`.
+    """
 
-    def __init__(self, real: RealClips | None, fake: RealClips | None, classes: Sequence[str]):
+    def __init__(self, real: RealClips | None, fake: RealClips | None, classes: Sequence[str], videos: bool = True):
+        self.videos = videos
         numbers = {name: number for number, name in enumerate(classes)}
         self.real, self.fake = real, fake
         self.labels = [numbers.get(name, -1) for name in fake.clips.classes] if fake else []
@@ -138,9 +153,10 @@ class Items(Dataset[dict[str, Any]]):
     def __getitem__(self, number: int) -> dict[str, Any]:
         item: dict[str, Any] = {}
         if self.real:
-            item = dict(self.real[self.real.of_sample[number]])
+            clip = self.real.of_sample[number]
+            item = dict(self.real[clip]) if self.videos else {"label": self.real.label(clip)}
         if self.fake:
-            other = self.fake[number]
+            other = self.fake[self.fake.of_sample[number]]
             label = self.labels[other["label"]] if other["label"] >= 0 else -1
             item = {"label": label, **item, "fake": other["video"]}
         return item
@@ -153,13 +169,15 @@ def loaded(items: Dataset[Any], batches: list[list[int]], work: Work) -> Iterato
         yield {name: value.to(work.device) if name != "label" else value for name, value in batch.items()}
 
 
-def check_pairs(protocol: Protocol, real: RealClips, fake: RealClips, count: int, paired: str) -> tuple[str, ...]:
-    """What is to be noted of the clips of another folder, numbers 0 to `count - 1`; `paired` names a metric of pairs.
+def check_pairs(
+    protocol: Protocol, reals: Sequence[RealClips], fakes: Sequence[RealClips], count: int, paired: str
+) -> tuple[str, ...]:
+    """What is to be noted of the clips of another folder, `count` in each repeat; `paired` names a metric of pairs.
 
     Raises:
         ValueError: there are too few, they are smaller than wanted, or they do not pair with the real ones.
     """
-    clips = fake.clips
+    real, fake, clips = reals[0], fakes[0], fakes[0].clips
     if count > len(fake):
         raise ValueError(f"{clips.folder} gives {len(fake)} clips, {count} are needed")
     unequal = not protocol.num_samples and len(fake) != len(real)
@@ -172,8 +190,12 @@ def check_pairs(protocol: Protocol, real: RealClips, fake: RealClips, count: int
                 f"{clips.path(0)} is {looks.height}x{looks.width}, smaller than the clips of {height}x{width}: "
                 "give a smaller clip shape, or make these videos larger"
             )
-    names = [[Path(part.clips.name(i)).with_suffix("") for i in part.numbers[:count]] for part in (real, fake)]
-    if paired and names[0] != names[1]:
+
+    def names(side: Sequence[RealClips]) -> list[Path]:
+        numbers = [(part.clips, part.video(number)) for part in side for number in part.of_sample]
+        return [Path(clips.name(number)).with_suffix("") for clips, number in numbers]
+
+    if paired and names(reals) != names(fakes):
         return (f"{paired} and other metrics of pairs took the clips in order: their names differ",)
     return ()
 

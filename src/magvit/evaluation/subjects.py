@@ -22,10 +22,13 @@ from magvit.tasks import Task, get_task
 
 
 class Batch(TypedDict):
-    """Real clips, their classes, and for two folders the other one's clips."""
+    """Real clips, their classes, the numbers of their videos, and for two folders the other one's clips. Where no clip
+    is looked at there are only the classes.
+    """
 
     video: Video
     label: Tensor
+    index: Tensor
     fake: Video
 
 
@@ -49,12 +52,16 @@ class Subject:
         made_of: what its clips depend on, for the record.
         codebook_size: of its tokenizer, or 0.
         clips: for two folders, those of the other one.
+        condition_frames: that its frame tasks show; None where it has none.
+        blind: the tasks whose samplers look at no clip: they are given labels alone.
     """
 
     samplers: dict[str, Sampler]
     made_of: dict[str, Any]
     codebook_size: int = 0
     clips: ClipSet | None = None
+    condition_frames: int | None = None
+    blind: tuple[str, ...] = ()
 
 
 def of_pipeline(pipe: MagvitPipeline, protocol: Protocol, classes: list[str], name: str = "") -> Subject:
@@ -89,7 +96,9 @@ def of_pipeline(pipe: MagvitPipeline, protocol: Protocol, classes: list[str], na
     made_of: dict[str, Any] = {"name": name, **hashes, "config": config, "precision": pipe.precision}
     if generates:
         made_of["decoding"] = {task: asdict(_decoding(pipe, task, protocol)) for task in protocol.tasks}
-    return Subject(samplers, made_of, pipe.config.tokenizer.codebook_size)
+    blind = tuple(task for task in protocol.tasks if not get_task(task).needs_video)
+    size, frames = model.tokenizer.codebook_size, model.condition_frames
+    return Subject(samplers, made_of, size, condition_frames=frames, blind=blind)
 
 
 def _decoding(pipe: MagvitPipeline, task: str, protocol: Protocol) -> Decoding:
@@ -135,25 +144,34 @@ def of_baseline(name: str, protocol: Protocol, clips: ClipSet) -> Subject:
     """One of `magvit.evaluation.baselines`, of the clip shape of `clips`, in whose frames no tokens are thought of.
 
     Raises:
-        ValueError: there is no such baseline, or the protocol is not one of generation.
+        ValueError: there is no such baseline, the protocol is not one of generation, or there is no other clip.
     """
     if name not in BASELINES:
         raise ValueError(f"unknown baseline {name!r}, expected one of {', '.join(BASELINES)}")
     if protocol.subject != "generation":
         raise ValueError(f"protocol {protocol.name} is of {protocol.subject}, a baseline wants one of generation")
+    if name == "train" and len(clips) < 2:
+        raise ValueError(f"{clips.folder} has {len(clips)} videos, baseline train needs at least 2")
     frames = protocol.condition_frames or 1
+
+    def other(own: int, seed: int) -> Tensor:
+        generator, number = generator_for(seed), own
+        while number == own:
+            number = int(torch.randint(len(clips), (), generator=generator))
+        return clips.take(number)[0]["video"]
 
     def sampler(task: Task) -> Sampler:
         def sample(batch: Batch, seeds: list[int]) -> Sampled:
-            condition = task.condition(batch["video"], clips.clip_shape, frames)
+            video = batch["video"]
             if name != "train":
-                return Sampled(fill(name, condition))
-            drawn = [int(torch.randint(len(clips), (), generator=generator_for(seed))) for seed in seeds]
-            return Sampled(torch.stack([clips.take(number)[0]["video"] for number in drawn]))
+                return Sampled(fill(name, task.condition(video, clips.clip_shape, frames)))
+            drawn = [other(own, seed) for own, seed in zip(batch["index"].tolist(), seeds, strict=True)]
+            return Sampled(torch.stack(drawn).to(video.device))
 
         return sample
 
-    return Subject({task: sampler(get_task(task)) for task in protocol.tasks}, {"baseline": name, "frames": frames})
+    samplers = {task: sampler(get_task(task)) for task in protocol.tasks}
+    return Subject(samplers, {"baseline": name, "frames": frames}, condition_frames=frames)
 
 
 def of_folder(clips: ClipSet) -> Subject:

@@ -132,7 +132,6 @@ class Laboratory:
                 protocol = replace(protocol, decoding=replace(protocol.decoding, mask_mode=job.mask_mode))
             clips = self.clips(protocol, job.model)
             subject = of_pipeline(pipe, protocol, clips.classes, job.model)
-            protocol = replace(protocol, condition_frames=pipe.config.condition_frames)
             networks = partial(load_networks, protocol.metrics, self.weights, device)
             parts.append(Evaluation(protocol, clips, subject, networks, statistics=statistics))
         evaluate_all(name, parts, self.folder / job.name, Work(device, 32))
