@@ -19,6 +19,7 @@ from magvit.data.manifest import Record, load_manifest
 from magvit.data.prepare import divided, duplicates, prepare
 from magvit.data.records import read_record
 from magvit.data.sources import SOURCES, Listing, Problem, bair
+from magvit.locks import locked
 from magvit.video import count_frames, probe, write_video
 
 DATA = Path(os.environ.get("MAGVIT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -116,6 +117,12 @@ def test_all_that_can_be_wrong_with_a_clip(tmp_path):
     with pytest.raises(ValueError, match=r"none of the 8 clips of .*ucf can be used, for example: "):
         prepare("ucf101", source, tmp_path / "other", min_frames=21)
     assert not (tmp_path / "other").exists()
+
+
+def test_one_writer_at_a_time(tmp_path):
+    published.clip(tmp_path / "clips" / "a.mp4")
+    with locked(tmp_path / "out"), pytest.raises(OSError, match="out is being written by process"):
+        Prepare("folder", tmp_path / "clips", tmp_path / "out").run()
 
 
 def test_damage_in_the_middle_is_found(tmp_path):
