@@ -61,7 +61,12 @@ def read_record(
             raise
     images = record.images or (record.path,)
     chosen = _check_window(path, len(images), num_frames, start, stride)
-    return torch.cat([read_image(Path(root, images[index]), short_side) for index in chosen], 1)
+    pictures = [read_image(Path(root, images[index]), short_side) for index in chosen]
+    for index, picture in zip(chosen, pictures, strict=True):
+        if picture.shape != pictures[0].shape:
+            sizes = [f"{shape[-1]}x{shape[-2]}" for shape in (picture.shape, pictures[0].shape)]
+            raise ValueError(f"{Path(root, images[index])} is {sizes[0]}, others of its clip are {sizes[1]}")
+    return torch.cat(pictures, 1)
 
 
 def read_undamaged(read: Callable[[int | None], UInt8[Tensor, "3 T H W"]]) -> UInt8[Tensor, "3 T H W"]:
