@@ -16,6 +16,7 @@ from magvit.typed_json import config_from_dict, optional, read_json, read_json_l
 from magvit.video.images import IMAGE_SUFFIXES
 
 RECORDS = "records.jsonl"
+MOST_CLASSES = 100_000
 OLDER = "manifest.json"  # where what is in the config stood before
 
 
