@@ -165,6 +165,9 @@ def test_what_cannot_be_drawn_from_is_refused(tmp_path):
     for share in (0.0, 0.5):
         with pytest.raises(ValueError, match="no data: give a folder"):
             TrainingClips(DataConfig(SHAPE, synthetic_share=share), 0)
+    for share in (0.0004, 0.9996):  # past bug: all of one kind, and yet without the folder's labels
+        with pytest.raises(ValueError, match=rf"synthetic_share is {share}, expected 0, 1, or 0.0010 to 0.9990"):
+            TrainingClips(DataConfig(SHAPE, str(tmp_path), synthetic_share=share), 0)
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         TrainingClips(DataConfig(SHAPE, str(tmp_path / "nowhere")), 0)
 
