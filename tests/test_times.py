@@ -1,5 +1,6 @@
 """Times: frames of a variable rate are chosen by their stamps, and rates survive being written and read."""
 
+import pickle
 from fractions import Fraction
 from pathlib import Path
 
@@ -72,6 +73,15 @@ def test_parts_and_resampling_go_by_time(tmp_path: Path, name: str, prepared: bo
         (8, 14, 20, 26),
     ]
     assert dataset.take(2, lambda: Choice(lambda frames, span: 4))[1].frames == (4, 5, 11, 17)
+
+
+def test_a_set_keeps_no_times(tmp_path: Path) -> None:
+    """Past bug: those of every frame of every video of a variable rate, as long as the set was open."""
+    write(tmp_path / "a.mp4", STAMPS, "libx264")
+    clips = ClipFolder(tmp_path, (4, 8, 8), target_fps=5.0, train=False)
+    assert clips.draw(0)[1] == clips.draw(0)[1]
+    assert len(clips.open(0).times or ()) == len(STAMPS) + 1
+    assert len(pickle.dumps(clips._known)) < 100
 
 
 def test_a_part_that_ends_after_the_video(tmp_path: Path) -> None:
