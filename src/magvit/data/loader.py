@@ -4,6 +4,7 @@ import math
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -93,6 +94,9 @@ class TrainingClips(Dataset[Clip]):
             if config.folder is None:
                 raise ValueError("no data: give a folder of clips (--data PATH)")
             self.folder = clips_of(config, config.folder, seed)
+            if isinstance(self.folder, ShardClips) and config.resize != "bicubic":
+                stored = f"were resized to {self.folder.index.short_side} (bicubic) when they were made"
+                warnings.warn(f"resize {config.resize}: the shards in {config.folder} {stored}", stacklevel=2)
         self.length = len(self.folder) if self.folder and not mixed else MIXED_DRAWS
         self.num_synthetic = round(share * self.length)
         self.unlabelled = bool(self.synthetic) or not config.labels  # the folder's clips
