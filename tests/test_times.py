@@ -46,6 +46,20 @@ def test_times_of_a_variable_rate(tmp_path: Path, name: str) -> None:
     assert frame_times(write(tmp_path / f"even_{name}", list(range(20)), CODECS[name])) is None
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm", "b.webm"])
+@pytest.mark.parametrize("prepared", [False, True])
+def test_stamps_are_believed_before_a_headers_rate(tmp_path: Path, name: str, prepared: bool) -> None:
+    """Past bug: of a Matroska file that names 30 frames a second and shows 15, clips were half as fast as asked."""
+    write(tmp_path / name, list(range(0, 120, 2)), CODECS[name])
+    data = tmp_path
+    if prepared:
+        (record,) = prepare("folder", tmp_path, data := tmp_path / "prepared").manifest.records
+        assert record.fps == pytest.approx(15, rel=0.01)
+    clips = ClipFolder(data, (5, 16, 16), target_fps=5.0, train=False)
+    assert clips.length(0).fps == pytest.approx(15, rel=0.01)
+    assert np.diff(clips.draw(0)[1].frames).tolist() == [3, 3, 3, 3]
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.webm"])
 @pytest.mark.parametrize("prepared", [False, True])
 def test_parts_and_resampling_go_by_time(tmp_path: Path, name: str, prepared: bool) -> None:
