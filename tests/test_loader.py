@@ -165,6 +165,9 @@ def test_what_cannot_be_drawn_from_is_refused(tmp_path):
     for share in (0.0, 0.5):
         with pytest.raises(ValueError, match="no data: give a folder"):
             TrainingClips(DataConfig(SHAPE, synthetic_share=share), 0)
+    for share in (0.0004, 0.9996):  # past bug: all of one kind, and yet without the folder's labels
+        with pytest.raises(ValueError, match=rf"synthetic_share is {share}, expected 0, 1, or 0.0010 to 0.9990"):
+            TrainingClips(DataConfig(SHAPE, str(tmp_path), synthetic_share=share), 0)
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         TrainingClips(DataConfig(SHAPE, str(tmp_path / "nowhere")), 0)
 
@@ -183,6 +186,8 @@ def test_shards_stand_in_for_the_folder_they_were_made_of(folder, tmp_path):
     write_shards(manifest, tmp_path / "shards", short_side=16, clips_per_shard=2)
     files, shards = (TrainingClips(DataConfig(SHAPE, str(place)), 0) for place in (folder, tmp_path / "shards"))
     assert (shards.classes, len(shards)) == (files.classes, len(files))
+    with pytest.warns(UserWarning, match=r"resize tf_bilinear: the shards in .* were resized to 16 \(bicubic\) when"):
+        TrainingClips(DataConfig(SHAPE, str(tmp_path / "shards"), resize="tf_bilinear"), 0)
     for key in ((0, 0), (4, 2)):
         assert shards[key]["label"] == files[key]["label"]
         assert torch.allclose(shards[key]["video"], files[key]["video"], atol=0.03)

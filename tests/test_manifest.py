@@ -12,7 +12,7 @@ FULL = Record("a/b.mp4", 3, "train", 20, 12.5, 240, 320, "0f", 1.5, 3.0, ("x.jpg
 
 def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert all(getattr(FULL, field.name) != field.default for field in fields(Record))
-    manifest = Manifest("mine", tmp_path, ("run", "jump"), (FULL, Record("c.mp4")))
+    manifest = Manifest("mine", tmp_path, ("run", "jump", "hop", "sit"), (FULL, Record("c.mp4")))
     assert not is_manifest(tmp_path)
     save_manifest(manifest, tmp_path / "deep" / "er")
     assert is_manifest(tmp_path / "deep" / "er")
@@ -47,19 +47,34 @@ def test_clips_of_one_file_have_names_of_their_own(record: Record, name: str) ->
         ("{}", ""),
         ("[]", ""),
         ("{", ""),
-        ('{"name": "a", "root": ".", "classes": []}', "{"),
-        ('{"name": "a", "root": ".", "classes": []}', '{"path": "a", "of_the_future": 1}'),
-        ('{"name": "a", "root": ".", "classes": []}', '{"label": 1}'),
-        ('{"name": "a", "root": ".", "classes": []}', "[1]"),
+        ('{"format": 1, "name": "a", "root": ".", "classes": []}', "{"),
+        ('{"format": 1, "name": "a", "root": ".", "classes": []}', '{"path": "a", "of_the_future": 1}'),
+        ('{"format": 1, "name": "a", "root": ".", "classes": []}', '{"label": 1}'),
+        ('{"format": 1, "name": "a", "root": ".", "classes": []}', "[1]"),
+        ('{"format": 7, "name": "a", "root": ".", "classes": []}', '{"path": "a"}'),
+        ('{"format": 1, "name": "a", "root": ".", "classes": "abc"}', '{"path": "a"}'),
+        ('{"format": 1, "name": "a", "root": ".", "classes": []}', '{"path": "a", "fps": "8"}'),
+        ('{"format": 1, "name": "a", "root": ".", "classes": []}', '{"path": "a", "images": "ab"}'),
+        ('{"format": 1, "name": "a", "root": ".", "classes": ["x"]}', '{"path": "a", "label": 1}'),
+        ('{"format": 1, "name": "a", "root": ".", "classes": ["x"]}', '{"path": "a", "label": -2}'),
     ],
 )
 @pytest.mark.parametrize("file", ["config.json", "manifest.json"])
 def test_what_is_no_manifest_is_told_in_one_sentence(tmp_path: Path, file: str, header: str, records: str) -> None:
     (tmp_path / file).write_text(header)
     (tmp_path / "records.jsonl").write_text(records)
-    with pytest.raises(
-        ValueError, match=r"was not prepared by this version of magvit|is not valid JSON|holds a JSON list"
-    ):
+    told = r"was not prepared by this version of magvit|is not valid JSON|holds a JSON list|has the label"
+    with pytest.raises(ValueError, match=told):
+        load_manifest(tmp_path)
+
+
+def test_records_of_another_config_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past bug: after a kill between the two files, labels had another numbering's names."""
+    save_manifest(Manifest("mine", tmp_path, ("cat",), (Record("a.mp4", 0),)), tmp_path)
+    monkeypatch.setattr(Path, "write_bytes", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        save_manifest(Manifest("mine", tmp_path, ("bird", "cat"), (Record("a.mp4", 1),)), tmp_path)
+    with pytest.raises(ValueError, match=r"records\.jsonl is not the one that config\.json was written with"):
         load_manifest(tmp_path)
 
 

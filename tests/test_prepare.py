@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import published
 from magvit.cli.data import Prepare
@@ -19,6 +20,7 @@ from magvit.data.manifest import Record, load_manifest
 from magvit.data.prepare import divided, duplicates, prepare
 from magvit.data.records import read_record
 from magvit.data.sources import SOURCES, Listing, Problem, bair
+from magvit.locks import locked
 from magvit.video import count_frames, probe, write_video
 
 DATA = Path(os.environ.get("MAGVIT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -118,6 +120,12 @@ def test_all_that_can_be_wrong_with_a_clip(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+def test_one_writer_at_a_time(tmp_path):
+    published.clip(tmp_path / "clips" / "a.mp4")
+    with locked(tmp_path / "out"), pytest.raises(OSError, match="out is being written by process"):
+        Prepare("folder", tmp_path / "clips", tmp_path / "out").run()
+
+
 def test_damage_in_the_middle_is_found(tmp_path):
     """Header and beginning are whole: only decoding tells."""
     file = published.clip(tmp_path / "a.mp4", num_frames=60)
@@ -150,6 +158,20 @@ def test_damaged_tfrecord_and_missing_sweep(tmp_path):
     next((source / "sweeps/CAM_BACK").iterdir()).unlink()
     prepare("nuscenes", source, tmp_path / "out")
     assert problems_of(tmp_path / "out") == [("missing", "scene-0061/CAM_BACK")]
+
+
+def test_pictures_of_unequal_sizes_are_no_clip(tmp_path):
+    """Past bug: they were prepared, and whatever read them ended with PyTorch's traceback."""
+    source = published.nuscenes(tmp_path / "nuscenes")
+    picture = sorted((source / "sweeps/CAM_BACK").iterdir())[0]
+    with Image.open(picture) as sweep:
+        sweep.resize((65, 36)).save(picture)
+    (record,) = [found for found in SOURCES["nuscenes"].read(source).records if "BACK" in found.path]
+    with pytest.raises(ValueError, match="is 65x36, others of its clip are 64x36"):
+        read_record(source, record)
+    done = prepare("nuscenes", source, tmp_path / "out")
+    assert ["FRONT" in found.path for found in done.manifest.records] == [True]
+    assert [(problem.kind, problem.path) for problem in done.problems] == [("damaged", record.path)]
 
 
 def test_a_part_beyond_the_end_of_its_video(tmp_path):

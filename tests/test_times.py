@@ -1,5 +1,6 @@
 """Times: frames of a variable rate are chosen by their stamps, and rates survive being written and read."""
 
+import pickle
 from fractions import Fraction
 from pathlib import Path
 
@@ -45,6 +46,20 @@ def test_times_of_a_variable_rate(tmp_path: Path, name: str) -> None:
     assert frame_times(write(tmp_path / f"even_{name}", list(range(20)), CODECS[name])) is None
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm", "b.webm"])
+@pytest.mark.parametrize("prepared", [False, True])
+def test_stamps_are_believed_before_a_headers_rate(tmp_path: Path, name: str, prepared: bool) -> None:
+    """Past bug: of a Matroska file that names 30 frames a second and shows 15, clips were half as fast as asked."""
+    write(tmp_path / name, list(range(0, 120, 2)), CODECS[name])
+    data = tmp_path
+    if prepared:
+        (record,) = prepare("folder", tmp_path, data := tmp_path / "prepared").manifest.records
+        assert record.fps == pytest.approx(15, rel=0.01)
+    clips = ClipFolder(data, (5, 16, 16), target_fps=5.0, train=False)
+    assert clips.length(0).fps == pytest.approx(15, rel=0.01)
+    assert np.diff(clips.draw(0)[1].frames).tolist() == [3, 3, 3, 3]
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.webm"])
 @pytest.mark.parametrize("prepared", [False, True])
 def test_parts_and_resampling_go_by_time(tmp_path: Path, name: str, prepared: bool) -> None:
@@ -72,6 +87,15 @@ def test_parts_and_resampling_go_by_time(tmp_path: Path, name: str, prepared: bo
         (8, 14, 20, 26),
     ]
     assert dataset.take(2, lambda: Choice(lambda frames, span: 4))[1].frames == (4, 5, 11, 17)
+
+
+def test_a_set_keeps_no_times(tmp_path: Path) -> None:
+    """Past bug: those of every frame of every video of a variable rate, as long as the set was open."""
+    write(tmp_path / "a.mp4", STAMPS, "libx264")
+    clips = ClipFolder(tmp_path, (4, 8, 8), target_fps=5.0, train=False)
+    assert clips.draw(0)[1] == clips.draw(0)[1]
+    assert len(clips.open(0).times or ()) == len(STAMPS) + 1
+    assert len(pickle.dumps(clips._known)) < 100
 
 
 def test_a_part_that_ends_after_the_video(tmp_path: Path) -> None:

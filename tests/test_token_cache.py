@@ -268,6 +268,28 @@ def test_a_cache_of_other_videos_tokens_or_tasks_is_refused(run, folder, stored,
         check_cache(stored, config, run, tokenizer)
 
 
+def test_a_cache_with_other_labels_is_refused(run, folder, tmp_path):
+    """Past bug: work that went on after a list had changed mixed two numberings of classes."""
+    listed = folder / "list.csv"
+    run = replace(run, data=replace(run.data, folder=str(listed)), tasks=("class_generation",))
+
+    def label(*names):
+        listed.write_text("path,label\n" + "".join(f"a/{2 * i}.mp4,{name}\n" for i, name in enumerate(names)))
+
+    label("b", "c", "b")
+    stored = write(run, tmp_path / "tokens", epochs=1)
+    config, tokenizer = TokenCacheConfig.load(stored), VideoTokenizer.from_pretrained(run.tokenizer)
+    older = replace(config, made_of={name: value for name, value in config.made_of.items() if name != "labels"})
+    check_cache(stored, config, run, tokenizer)
+    for names in (("a", "c", "b"), ("b", "c", "c"), ("b", "d", "b")):
+        label(*names)
+        with pytest.raises(ValueError, match="made with other classes, or other labels of the videos"):
+            write(run, stored, epochs=1)
+        with pytest.raises(ValueError, match="made with other classes, or other labels of the videos"):
+            check_cache(stored, config, run, tokenizer)
+        check_cache(stored, older, run, tokenizer)
+
+
 def test_a_cache_without_a_tasks_condition_is_refused(run, tmp_path):
     few = TokenCache(write(replace(run, tasks=("OPC", "CG")), tmp_path, epochs=1))
     tokenizer = MagvitPipeline.from_pretrained(run.tokenizer).tokenizer

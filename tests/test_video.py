@@ -104,6 +104,22 @@ def test_reads_containers_and_codecs(
     assert info.num_frames in (8, None)
 
 
+def test_packets_that_show_nothing_are_not_counted(tmp_path: Path) -> None:
+    """Past bug: of a VP8 file with frames that are only referred to, more were promised than can be decoded."""
+    shown = encode(tmp_path / "a.webm", pattern(12), "libvpx")
+    with av.open(str(shown)) as source, av.open(str(tmp_path / "b.webm"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(video=0)):
+            if packet.size:
+                data = bytearray(bytes(packet))
+                data[0] &= ~0x10 if number in (4, 7) else 0xFF
+                copy = av.Packet(bytes(data))
+                copy.pts, copy.dts, copy.time_base, copy.stream = packet.pts, packet.dts, packet.time_base, stream
+                copy.is_keyframe = packet.is_keyframe
+                target.mux(copy)
+    assert read_frames(tmp_path / "b.webm").shape[1] == count_frames(tmp_path / "b.webm") == 10
+
+
 def test_values_are_unit_floats(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.avi", pattern(2), "ffv1", "bgr0")
     video = read_video(path)

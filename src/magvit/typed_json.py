@@ -5,6 +5,7 @@ import json
 import types
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -53,12 +54,11 @@ def config_from_dict(kind: type[T], values: Any, where: str = "config.json") -> 
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"{where} is {values!r}, expected an object with the fields of {kind.__name__}")
-    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}  # type: ignore[arg-type]
-    if unknown := sorted(values.keys() - fields):
-        raise ValueError(f"{where} has the unknown field {_quoted(unknown)}, expected {_quoted(sorted(fields))}")
-    if missing := sorted(name for name in fields.keys() - values if not fields[name].metadata.get("optional")):
+    hints, needed = _fields(kind)  # type: ignore[arg-type]
+    if unknown := sorted(values.keys() - hints):
+        raise ValueError(f"{where} has the unknown field {_quoted(unknown)}, expected {_quoted(sorted(hints))}")
+    if missing := sorted(needed - values.keys()):
         raise ValueError(f"{where} lacks the field {_quoted(missing)} of {kind.__name__}")
-    hints = get_type_hints(kind)
     loaded = {name: _typed(hints[name], value, f"{where}: {name}") for name, value in values.items()}
     try:
         return kind(**loaded)
@@ -66,14 +66,24 @@ def config_from_dict(kind: type[T], values: Any, where: str = "config.json") -> 
         raise ValueError(f"{where}: {error}") from error
 
 
+@cache  # of half a million records
+def _fields(kind: type) -> tuple[dict[str, Any], frozenset[str]]:
+    """The types of a dataclass's fields, and the names of those that have to be there."""
+    fields, hints = [field for field in dataclasses.fields(kind) if field.init], get_type_hints(kind)
+    needed = frozenset(field.name for field in fields if not field.metadata.get("optional"))
+    return {field.name: hints[field.name] for field in fields}, needed
+
+
 def _typed(hint: Any, value: Any, where: str) -> Any:
+    if type(value) is hint:
+        return value
     origin, args = get_origin(hint), get_args(hint)
     if dataclasses.is_dataclass(hint):
         return config_from_dict(hint, value, where)  # type: ignore[arg-type]
     if origin in (Union, types.UnionType):
+        if type(value) in args:  # None too
+            return value
         options = [option for option in args if option is not type(None)]
-        if value is None and len(options) < len(args):
-            return None
         tagged = [(get_type_hints(option).get("kind"), option) for option in filter(dataclasses.is_dataclass, options)]
         kinds = {kind: option for tag, option in tagged for kind in get_args(tag)}
         if kinds and isinstance(value, Mapping):  # a tagged union
@@ -97,12 +107,9 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
             each = [args[0]] * len(value) if args[1:] == (Ellipsis,) else list(args)
             if len(each) == len(value):
                 return tuple(_typed(item_hint, item, where) for item_hint, item in zip(each, value, strict=True))
-    elif hint is float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            with suppress(OverflowError):
-                return float(value)
-    elif type(value) is hint:
-        return value
+    elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        with suppress(OverflowError):
+            return float(value)
     raise ValueError(f"{where} is {value!r}, expected {_spelled(hint)}")
 
 

@@ -56,21 +56,23 @@ class Prepare:
         from tqdm import tqdm
 
         from magvit.data.prepare import COUNTS, PROBLEMS, prepare
+        from magvit.locks import locked
 
         def bar(results: "Iterable[Record | Problem]", total: int) -> "Iterable[Record | Problem]":
             return tqdm(results, total=total, unit="clip", disable=None, leave=False)
 
-        prepared = prepare(
-            self.name,
-            self.source,
-            self.output,
-            min_frames=self.min_frames,
-            limit=self.limit,
-            workers=self.num_workers,
-            hashes=self.hash,
-            validation_share=self.validation_share,
-            bar=bar,
-        )
+        with locked(self.output):
+            prepared = prepare(
+                self.name,
+                self.source,
+                self.output,
+                min_frames=self.min_frames,
+                limit=self.limit,
+                workers=self.num_workers,
+                hashes=self.hash,
+                validation_share=self.validation_share,
+                bar=bar,
+            )
         print((self.output / COUNTS).read_text(encoding="utf-8"))
         shown: Counter[str] = Counter()
         for problem in prepared.problems:

@@ -23,7 +23,6 @@ from magvit.data.sources import folder
 from magvit.data.transforms import read_resized
 from magvit.seeds import generator_for
 from magvit.shapes import Grid
-from magvit.video import Times
 
 
 class ClipFolder(ClipSet):
@@ -64,7 +63,7 @@ class ClipFolder(ClipSet):
         self.root, self.records, self.classes = manifest.root, manifest.records, list(manifest.classes)
         self.cache = cache
         self._videos: dict[int, UInt8[Tensor, "3 T H W"]] = {}
-        self._known: dict[int, tuple[int, float | None, Times | None]] = {}  # frames, as the file says; rate; times
+        self._known: dict[int, tuple[int, float | None, bool]] = {}  # frames, as the file says; rate; if it varies
 
     def __len__(self) -> int:
         return len(self.records)
@@ -88,8 +87,9 @@ class ClipFolder(ClipSet):
             frames = self._cached(index).shape[1] if self.cache else count_record(self.root, record)
             timed = bool(self.target_fps)
             rate = rate_of_record(self.root, record) if timed else None
-            self._known[index] = frames, rate, times_of_record(self.root, record) if timed else None
-        frames, rate, times = self._known[index]
+            self._known[index] = frames, rate, timed and times_of_record(self.root, record) is not None
+        frames, rate, varies = self._known[index]
+        times = times_of_record(self.root, self.records[index]) if varies else None  # too many to be kept for all
         return OpenVideo(frames, rate, partial(self._frames, index), times)
 
     def _frames(self, index: int, num_frames: int, start: int, stride: int) -> UInt8[Tensor, "3 T H W"]:

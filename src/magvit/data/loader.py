@@ -4,6 +4,7 @@ import math
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -74,19 +75,29 @@ class DataConfig:
         return replace(self, folder=str(folder), synthetic_share=self.synthetic_share % 1)
 
 
+MIXED_DRAWS = 1024
+"""Draws of an epoch that are not all from a folder."""
+
+
 class TrainingClips(Dataset[Clip]):
-    """The clips of a `DataConfig`, by draw `(epoch, index)`; an epoch is every video once, or 1024 mixed draws."""
+    """The clips of a `DataConfig`, by draw `(epoch, index)`; an epoch is every video once, or `MIXED_DRAWS`."""
 
     def __init__(self, config: DataConfig, seed: int):
         share = config.synthetic_share
+        mixed = 0 < share < 1
+        if mixed and round(share * MIXED_DRAWS) in (0, MIXED_DRAWS):
+            least = 1 / MIXED_DRAWS
+            raise ValueError(f"synthetic_share is {share}, expected 0, 1, or {least:.4f} to {1 - least:.4f}")
         self.synthetic = synthetic_clips(config.synthetic_sets, config.clip_shape, seed) if share else None
         self.folder: ClipSet | None = None
         if share < 1:
             if config.folder is None:
                 raise ValueError("no data: give a folder of clips (--data PATH)")
             self.folder = clips_of(config, config.folder, seed)
-        mixed = 0 < share < 1
-        self.length = len(self.folder) if self.folder and not mixed else 1024
+            if isinstance(self.folder, ShardClips) and config.resize != "bicubic":
+                stored = f"were resized to {self.folder.index.short_side} (bicubic) when they were made"
+                warnings.warn(f"resize {config.resize}: the shards in {config.folder} {stored}", stacklevel=2)
+        self.length = len(self.folder) if self.folder and not mixed else MIXED_DRAWS
         self.num_synthetic = round(share * self.length)
         self.unlabelled = bool(self.synthetic) or not config.labels  # the folder's clips
         self.classes: tuple[str, ...] = self.synthetic.classes if self.synthetic else ()

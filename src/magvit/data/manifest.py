@@ -1,19 +1,22 @@
 """What a data set consists of: one record for each clip, and where its frames are.
 
-A prepared data set is a folder with `config.json` (name, root, classes) and `records.jsonl` (one record a line).
+A prepared data set is a folder with `config.json` (name, root, classes, SHA-256 of the records) and `records.jsonl`
+(one record a line).
 """
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, Literal
 
 from magvit.storage import CONFIG, kind_of, load_config, save_config, written_whole
-from magvit.typed_json import read_json, read_json_lines
+from magvit.typed_json import config_from_dict, optional, read_json, read_json_lines
 from magvit.video.images import IMAGE_SUFFIXES
 
 RECORDS = "records.jsonl"
+MOST_CLASSES = 100_000
 OLDER = "manifest.json"  # where what is in the config stood before
 
 
@@ -37,19 +40,19 @@ class Record:
     """
 
     path: str
-    label: int = -1
-    split: str = ""
-    frames: int | None = None
-    fps: float | None = None
-    height: int | None = None
-    width: int | None = None
-    sha256: str | None = None
-    start: float | None = None
-    end: float | None = None
-    images: tuple[str, ...] = ()
-    text: str = ""
-    first: int | None = None
-    variable: bool | None = None
+    label: int = optional(-1)
+    split: str = optional("")
+    frames: int | None = optional(None)
+    fps: float | None = optional(None)
+    height: int | None = optional(None)
+    width: int | None = optional(None)
+    sha256: str | None = optional(None)
+    start: float | None = optional(None)
+    end: float | None = optional(None)
+    images: tuple[str, ...] = optional(())
+    text: str = optional("")
+    first: int | None = optional(None)
+    variable: bool | None = optional(None)
 
     @property
     def is_picture(self) -> bool:
@@ -87,18 +90,30 @@ class Manifest:
         return Manifest(self.name, self.root, self.classes, chosen)
 
 
+@dataclass(frozen=True)
+class _Header:
+    """`config.json`."""
+
+    format: Literal[1]
+    name: str
+    root: str
+    classes: tuple[str, ...]
+    records_sha256: str | None = optional(None)
+
+
 def save_manifest(manifest: Manifest, folder: Path) -> None:
-    """Write both files, whole or not at all.
+    """Write both files, each whole or not at all; if only the first is written, `load_manifest` says so.
 
     Raises:
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with written_whole(folder / RECORDS) as path:
-        path.write_text("".join(_line(record) for record in manifest.records), encoding="utf-8")
+    records = "".join(_line(record) for record in manifest.records).encode()
     root = "." if manifest.root == folder.absolute() else str(manifest.root)
-    header = {"format": 1, "name": manifest.name, "root": root, "classes": manifest.classes}
-    save_config(folder, "prepared data", header)
+    header = _Header(1, manifest.name, root, manifest.classes, hashlib.sha256(records).hexdigest())
+    save_config(folder, "prepared data", asdict(header))
+    with written_whole(folder / RECORDS) as path:
+        path.write_bytes(records)
 
 
 def is_manifest(folder: Path) -> bool:
@@ -114,14 +129,19 @@ def load_manifest(folder: Path) -> Manifest:
         ValueError: they are not a manifest's.
     """
     lines = read_json_lines(folder / RECORDS)
+    header = load_config(folder) if (folder / CONFIG).is_file() else read_json(folder / OLDER, dict)
     try:
-        header = load_config(folder) if (folder / CONFIG).is_file() else read_json(folder / OLDER, dict)
-        records = tuple(Record(**{**line, "images": tuple(line.get("images", ()))}) for line in lines)
-        return Manifest(header["name"], folder.absolute() / header["root"], tuple(header["classes"]), records)
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"{folder} was not prepared by this version of magvit ({error!r}): prepare it again"
-        ) from error
+        said = config_from_dict(_Header, header)
+        records = tuple(config_from_dict(Record, line, RECORDS) for line in lines)
+    except ValueError as error:
+        raise ValueError(f"{folder} was not prepared by this version of magvit ({error}): prepare it again") from error
+    if said.records_sha256 not in (None, hashlib.sha256((folder / RECORDS).read_bytes()).hexdigest()):
+        raise ValueError(f"{folder / RECORDS} is not the one that {CONFIG} was written with: prepare it again")
+    for record in records:
+        if not -1 <= record.label < len(said.classes):
+            wrong = f"{record.path} has the label {record.label}, and there are {len(said.classes)} classes"
+            raise ValueError(f"{folder / RECORDS}: {wrong}: prepare it again")
+    return Manifest(said.name, folder.absolute() / said.root, said.classes, records)
 
 
 def _line(record: Record) -> str:

@@ -24,8 +24,8 @@ from magvit.data.sampling import frames_between
 from magvit.data.sources import SOURCES, DataSet, Listing, Problem
 from magvit.markdown import plain
 from magvit.storage import check_kind, check_space, written_whole
-from magvit.video import TooFewFrames, count_frames, frame_times, probe, read_frames
-from magvit.video.images import read_image
+from magvit.video import TooFewFrames, count_frames, frame_rate, frame_times, probe, read_frames
+from magvit.video.images import image_size, read_image
 
 PROBLEMS, COUNTS = "problems.jsonl", "counts.md"
 _THUMBNAIL = 16  # pixels: decoding is what is tested
@@ -175,12 +175,12 @@ def _video(root: Path, record: Record, hashes: bool) -> Record:
     info = probe(path)
     frames = _decoded(path, count_frames(path))
     times = frame_times(path)
-    timed = replace(record, fps=info.fps, variable=times is not None)
+    timed = replace(record, fps=frame_rate(path), variable=times is not None)
     if record.start is not None or record.end is not None:
         first, promised = part(path, timed)
         if times:
             frames_there = len(range(first, min(frames, first + (promised or frames))))
-            late = record.end is not None and record.end > times[-1] + 1 / (info.fps or 1)
+            late = record.end is not None and record.end > times[-1] + 1 / (timed.fps or 1)
             timed = replace(timed, first=first)
         else:
             frames_there = len(frames_between(frames, info.fps, record.start, record.end))
@@ -208,11 +208,14 @@ def _decoded(path: Path, promised: int) -> int:
 
 def _pictures(root: Path, record: Record, names: tuple[str, ...], hashes: bool) -> Record:
     paths = [root / name for name in names]
-    first = read_image(paths[0])
+    height, width = read_image(paths[0]).shape[-2:]
     for path in paths[1:]:
         read_image(path, _THUMBNAIL)
+        size = image_size(path) or (height, width)
+        if size != (height, width):
+            raise ValueError(f"{path} is {size[1]}x{size[0]}, and {paths[0].name} of its clip {width}x{height}")
     digest = _sha256(paths) if hashes else None
-    return replace(record, frames=len(paths), height=first.shape[-2], width=first.shape[-1], sha256=digest)
+    return replace(record, frames=len(paths), height=height, width=width, sha256=digest)
 
 
 def _sha256(paths: Iterable[Path]) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 from magvit.data.manifest import Record
 from magvit.data.sampling import frames_between
 from magvit.data.timestamps import stamped_between
-from magvit.video import Times, TooFewFrames, count_frames, frame_times, probe, read_frames
+from magvit.video import Times, TooFewFrames, count_frames, frame_rate, frame_times, probe, read_frames
 from magvit.video.images import read_image
 
 _ENDLESS = 2**53  # frames of a video whose length is not known
@@ -61,7 +61,12 @@ def read_record(
             raise
     images = record.images or (record.path,)
     chosen = _check_window(path, len(images), num_frames, start, stride)
-    return torch.cat([read_image(Path(root, images[index]), short_side) for index in chosen], 1)
+    pictures = [read_image(Path(root, images[index]), short_side) for index in chosen]
+    for index, picture in zip(chosen, pictures, strict=True):
+        if picture.shape != pictures[0].shape:
+            sizes = [f"{shape[-1]}x{shape[-2]}" for shape in (picture.shape, pictures[0].shape)]
+            raise ValueError(f"{Path(root, images[index])} is {sizes[0]}, others of its clip are {sizes[1]}")
+    return torch.cat(pictures, 1)
 
 
 def read_undamaged(read: Callable[[int | None], UInt8[Tensor, "3 T H W"]]) -> UInt8[Tensor, "3 T H W"]:
@@ -110,7 +115,7 @@ def rate_of_record(root: str | os.PathLike[str], record: Record) -> float | None
     """
     if record.fps or record.frames is not None or not _is_video(record):
         return record.fps
-    return probe(Path(root, record.path)).fps
+    return frame_rate(Path(root, record.path))
 
 
 def appearance(root: str | os.PathLike[str], record: Record) -> Appearance:
@@ -120,7 +125,7 @@ def appearance(root: str | os.PathLike[str], record: Record) -> Appearance:
     path = Path(root, record.path)
     if _is_video(record):
         info = probe(path)
-        return Appearance(info.height, info.width, record.fps or info.fps)
+        return Appearance(info.height, info.width, record.fps or frame_rate(path))
     height, width = read_record(root, record, num_frames=1).shape[-2:]
     return Appearance(height, width, record.fps)
 

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from magvit.data.manifest import MOST_CLASSES
 from magvit.storage import CONFIG, kind_of, written_whole
 from magvit.typed_json import config_from_dict, parse_json
 from magvit.video.writing import error_reason
@@ -243,7 +244,6 @@ def build_index(storage: Storage, shards: Sequence[str]) -> ShardIndex:
     return ShardIndex(named, split, short_side, tuple(shards), columns, fps, Names(names))
 
 
-MOST_CLASSES = 100_000
 _TYPES = {"path": str, "label": int, "class": str, "split": str, "frames": int, "short_side": int, "crc32": int}
 
 

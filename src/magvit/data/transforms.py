@@ -97,11 +97,11 @@ def resize_tf_bilinear(frames: UInt8[Tensor, "3 T H W"], short_side: int) -> UIn
     size = max(short_side, height * short_side // width), max(short_side, width * short_side // height)
     if size == (height, width):
         return frames
-    columns = _lerp(frames.permute(3, 2, 0, 1).contiguous().float(), 0, size[1])  # W H 3 T: whole rows are copied
+    columns = _lerp(frames.permute(3, 2, 0, 1).contiguous(), 0, size[1])  # W H 3 T: whole rows are copied
     return _lerp(columns, 1, size[0]).byte().permute(2, 3, 1, 0).contiguous()
 
 
-def _lerp(video: Float[Tensor, "W H 3 T"], axis: int, length: int) -> Float[Tensor, "W2 H2 3 T"]:
+def _lerp(video: Shaped[Tensor, "W H 3 T"], axis: int, length: int) -> Float[Tensor, "W2 H2 3 T"]:
     """One axis, in float32 and in TensorFlow's order of operations, on which truncation depends."""
     count = video.shape[axis]
     scale = torch.tensor(count, dtype=torch.float32) / length
@@ -109,7 +109,7 @@ def _lerp(video: Float[Tensor, "W H 3 T"], axis: int, length: int) -> Float[Tens
     below = place.floor()
     first, last = below.long().clamp(min=0), place.ceil().long().clamp(max=count - 1)
     share = (place - below).view(-1, *[1] * (3 - axis))
-    start = video.index_select(axis, first)
+    start = video.index_select(axis, first).float()  # bytes until here, which are a quarter
     return start + (video.index_select(axis, last) - start) * share
 
 

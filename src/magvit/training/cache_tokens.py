@@ -194,6 +194,9 @@ def made_of(run: TransformerRun, tokenizer: VideoTokenizer, clips: TrainingClips
     if clips is not None and clips.folder is not None:
         kind, names = type(clips.folder).__name__, map(clips.folder.name, range(len(clips.folder)))
         parts["videos"] = hashlib.sha256("\n".join((kind, *names)).encode()).hexdigest()
+        if not clips.unlabelled:
+            labels = [clips.folder.label(index) for index in range(len(clips.folder))]
+            parts["labels"] = hashlib.sha256(json.dumps([clips.classes, labels]).encode()).hexdigest()
     return json.loads(json.dumps(parts | data))
 
 
@@ -229,11 +232,12 @@ def check_cache(folder: str | Path, config: TokenCacheConfig, run: TransformerRu
 def _difference(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
     """The first of the `wanted` things that is otherwise in a cache, as the end of a sentence."""
     unsaid = {f"data.{field.name}": field.default for field in fields(DataConfig)}  # by an older version
+    unsaid["labels"] = wanted.get("labels")
     for name, value in wanted.items():
         if stored.get(name, unsaid.get(name)) != value:
-            if name == "tokenizer":
-                return "with another tokenizer"
-            return "of other videos" if name == "videos" else f"with {name} {stored.get(name)!r}, not {value!r}"
+            plain = {"tokenizer": "with another tokenizer", "videos": "of other videos"}
+            plain["labels"] = "with other classes, or other labels of the videos"
+            return plain.get(name, f"with {name} {stored.get(name)!r}, not {value!r}")
     return None
 
 

@@ -12,7 +12,7 @@ from magvit.video.reading import (
 )
 from magvit.video.sink import Sink, read_metadata
 from magvit.video.source import Source
-from magvit.video.times import Times, frame_times
+from magvit.video.times import Times, frame_rate, frame_times
 from magvit.video.writing import write_video
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "TooFewFrames",
     "VideoInfo",
     "count_frames",
+    "frame_rate",
     "frame_times",
     "probe",
     "read_frames",

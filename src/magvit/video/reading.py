@@ -33,7 +33,7 @@ from torch import Tensor
 
 from magvit.video.animations import is_webp, nominal_rate, webp_durations
 from magvit.video.frame_pixels import Converter, display
-from magvit.video.sample_counts import check_counts, frames_by_header
+from magvit.video.sample_counts import check_counts, frames_by_header, shown_packets
 from magvit.video.seeking import Inexact, frames_from
 from magvit.video.writing import error_reason, import_av, import_image, plain_errors
 
@@ -173,7 +173,7 @@ def count_frames(path: str | os.PathLike[str]) -> int:
     if (known := probe(path).num_frames) is not None:
         return known
     with opened(path, threads=1) as (container, stream), plain_errors(path, "is damaged"):
-        return sum(1 for packet in container.demux(stream) if packet.size)
+        return sum(1 for _ in shown_packets(container, stream))
 
 
 @contextmanager

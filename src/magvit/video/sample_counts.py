@@ -1,4 +1,4 @@
-"""How many frames a file says it has, and what is to be believed of that.
+"""How many frames a file says it has, and what is to be believed of that; and the packets that are frames.
 
 An MP4 lists most of what it says of its samples one by one, so it cannot say more than it is long. But samples all of
 one size (`stsz`), and a fragment's samples without properties of their own (`trun`), are a bare number (ISO/IEC
@@ -6,8 +6,11 @@ one size (`stsz`), and a fragment's samples without properties of their own (`tr
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from magvit.video.seeking import HIDDEN_FRAMES
 
 MOST_BOXES = 1000
 """So many are looked at: all of a file without fragments, and few enough to take a few milliseconds."""
@@ -45,3 +48,11 @@ def frames_by_header(container: Any, stream: Any) -> int | None:
     if "mov" in container.format.name and stream.frames > 0:  # an edit list may hide or repeat some
         return sum(entry.size > 0 and not entry.is_discard for entry in stream.index_entries) or None
     return stream.frames if 0 < stream.frames <= container.size else None
+
+
+def shown_packets(container: Any, stream: Any) -> Iterator[Any]:
+    """The packets of an opened stream that hold a frame which is shown, in the order of decoding."""
+    hidden = stream.codec_context.codec.canonical_name in HIDDEN_FRAMES
+    for packet in container.demux(stream):
+        if packet.size and not packet.is_discard and not (hidden and not bytes(packet)[0] & 0x10):  # a bit of VP8's
+            yield packet

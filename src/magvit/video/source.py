@@ -22,7 +22,7 @@ from magvit.video.animations import webp_durations
 from magvit.video.frame_pixels import Converter, display
 from magvit.video.images import IMAGE_SUFFIXES, image_size, read_image
 from magvit.video.reading import open_video, opened
-from magvit.video.sample_counts import frames_by_header
+from magvit.video.sample_counts import frames_by_header, shown_packets
 from magvit.video.seeking import Inexact
 from magvit.video.writing import plain_errors
 
@@ -267,10 +267,7 @@ def _of_video(path: Path) -> Source:
 def _counted(container: Any, stream: Any, period: Fraction) -> tuple[int, Fraction]:
     """How many frames the packets hold, and the second when the last ends (0 if they do not say)."""
     count, end = 0, Fraction(0)
-    hidden = stream.codec_context.codec.canonical_name == "vp8"  # a bit of its header tells frames never shown
-    for packet in container.demux(stream):
-        if not packet.size or packet.is_discard or (hidden and not bytes(packet)[0] & 0x10):
-            continue
+    for packet in shown_packets(container, stream):
         count += 1
         if packet.pts is not None:
             length = packet.duration * packet.time_base if packet.duration else period
