@@ -8,7 +8,7 @@ has the label -1.
 
 A list has the column `path` (relative to the list's folder) and, where wanted, `label`, `split`, `start` and `end`
 (seconds, of the part that is the clip) and `text`. A .json file holds a list of objects, or one object a line. Labels
-are names, numbered in their order; or numbers from 0, where all are, with -1 for none, and below `MOST_CLASSES`.
+are names, numbered in their order; or numbers from 0, where all are and have five digits at most, with -1 for none.
 """
 
 import csv
@@ -20,7 +20,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from magvit.data.manifest import MOST_CLASSES, Record
+from magvit.data.manifest import Record
 from magvit.data.sources.listing import VIDEO_SUFFIXES, Listing, Problem, files_below, split_name
 from magvit.storage import kind_of, spoken
 from magvit.typed_json import parse_json, read_json_lines
@@ -73,7 +73,7 @@ def _listed(source: Path) -> Listing:
         meant = near[0] if near else ALSO_CALLED.get(column.strip().lower())
         if meant and meant not in columns:
             raise ValueError(f"{source} has the column {column!r}: did you mean {meant!r}?")
-    classes, labels = _numbered(source, [_label(source, number, row) for number, row in enumerate(rows, start=1)])
+    classes, labels = _numbered([_label(source, number, row) for number, row in enumerate(rows, start=1)])
     records, problems = [], []
     for number, (row, label) in enumerate(zip(rows, labels, strict=True), start=1):
         path, split = row.get("path"), split_name(str(row.get("split") or ""))
@@ -99,14 +99,11 @@ def _label(source: Path, number: int, row: dict[str, Any]) -> str:
     return "" if text.lower() == "nan" else text
 
 
-def _numbered(source: Path, labels: list[str]) -> tuple[tuple[str, ...], list[int]]:
+def _numbered(labels: list[str]) -> tuple[tuple[str, ...], list[int]]:
     """The classes, and the number of each label."""
     named = set(labels) - {""}
-    if named and all(re.fullmatch(r"-1|0|[1-9]\d*", label) for label in named):
-        largest = max(named, key=float)  # which may have any number of digits
-        if float(largest) >= MOST_CLASSES:
-            raise ValueError(f"{source} has the label {largest:.20}, expected names, or numbers below {MOST_CLASSES}")
-        classes = tuple(map(str, range(int(largest) + 1)))
+    if named and all(re.fullmatch(r"-1|0|[1-9]\d{0,4}", label) for label in named):  # below `MOST_CLASSES`
+        classes = tuple(map(str, range(max(map(int, named)) + 1)))
         return classes, [int(label or -1) for label in labels]
     classes = tuple(sorted(named))
     numbers = {name: number for number, name in enumerate(classes)}
