@@ -175,7 +175,7 @@ def test_linear_and_gelu_joined_are_no_further_off_than_one_after_the_other(monk
         joined = linear_gelu(linear, x.bfloat16())
     assert joined.dtype == torch.bfloat16
     errors = [(found.double() - exact).abs().mean() for found in (joined, apart)]
-    assert errors[0] < errors[1] < 0.01
+    assert errors[0] <= errors[1] < 0.01  # equal where a CPU has no such kernel
     monkeypatch.setattr(attention_module, "quickest_dtype", lambda device: torch.float32)
     with torch.no_grad():
         assert torch.equal(linear_gelu(linear, x.bfloat16()), apart)
