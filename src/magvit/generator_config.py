@@ -77,7 +77,7 @@ class Generator:
             if self.vocabulary.is_multi_task:
                 raise ValueError(f"{learnt}, so it cannot do {task.name}")
             other = " without mask_mode latent_masking" if self.from_nothing and task.needs_video else ""
-            warnings.warn(f"{learnt} alone: expect little of {task.name}{other}", stacklevel=3)
+            warnings.warn(f"{learnt} alone: expect little of {task.name}{other}", stacklevel=4)
         if decoding.guidance_scale and not self.unconditional:
             raise ValueError(
                 f"guidance_scale is {decoding.guidance_scale}, expected 0: this model never saw the unconditional "
