@@ -101,6 +101,8 @@ def test_a_mask_video_is_white_where_something_is_made(tmp_path: Path) -> None:
         open_mask(tmp_path / "none.png", clip, (0,))
     with pytest.warns(UserWarning, match="the mask is 4x2 and the clip 8x8: it is stretched"):
         open_mask(torch.ones(2, 4), clip, (0,))
+    late = torch.cat([torch.zeros(9, 8, 8), torch.ones(1, 8, 8)])  # of frames shown twice, the last is white
+    open_mask(late, clip, tuple(index // 2 for index in range(20)))
     for black in (torch.zeros(8, 8), torch.ones(8, 8, dtype=torch.uint8), video.new_zeros(5, 8, 8)):
         with pytest.raises(
             ValueError, match="the mask is white nowhere, which leaves nothing to make: white is 255, True"

@@ -237,7 +237,7 @@ def test_tokens_of_any_whole_numbers_are_taken_and_the_rest_refused():
         assert torch.equal(tokenizer.decode(tokens.to(kind)), tokenizer.decode(tokens))
     for wrong, found in (
         (tokens[0], r"torch.int64 of shape \(2, 2, 3\)"),
-        (tokens.numpy(), r"int64 of shape \(1, 2, 2, 3\)"),
+        (tokens.numpy(), "ndarray"),
         (tokens.float(), r"torch.float32 of shape"),
         ([[1]], "list"),
     ):

@@ -157,7 +157,7 @@ def plan_panorama(
         start, duration: the part of the source, in seconds. Through a picture the camera goes in so many seconds, or
             in four.
         size: as for `plan_edit`; `model` makes no sense here.
-        options: `decoding` and `seed`, as for `plan_edit`.
+        options: `decoding`, `seed` and single fields of `Decoding`, as for `plan_edit`.
 
     Raises:
         ValueError, OSError: one sentence.

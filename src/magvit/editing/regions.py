@@ -81,7 +81,7 @@ class MaskRegion:
     def known(self, start: int, stop: int, total: int, height: int, width: int) -> Known:
         """As `Region.known`."""
         numbers = [self.numbers[min(index, len(self.numbers) - 1)] for index in range(start, stop)]
-        return torch.stack([shrink(self.mask(number).float().mean(0) < 127.5, height, width) for number in numbers])
+        return torch.stack([shrink(~_white(self.mask(number)), height, width) for number in numbers])
 
 
 @dataclass(frozen=True)
@@ -186,16 +186,21 @@ def open_mask(mask: VideoSource, source: Source, numbers: tuple[int, ...]) -> Ma
         plane = plane.float() if plane.dtype == torch.bool else plane
         mask = plane.expand(3, 1, -1, -1).movedim(0, -1) if axes == 2 else plane[..., None].expand(-1, -1, -1, 3)
     stretch = Stretch.of(as_source(mask, PICTURE_RATE))
-    opened, longest = stretch.source, max(numbers) + 1
-    region = MaskRegion(stretch.reader(), numbers)
-    if all(region.known(index, index + 1, 0, 1, 1).all() for index in range(min(len(stretch), len(numbers)))):
+    opened, longest, read = stretch.source, max(numbers) + 1, stretch.reader()
+    shown = sorted({min(number, len(stretch) - 1) for number in numbers})
+    if not any(_white(read(number)).any() for number in shown):
         raise ValueError("the mask is white nowhere, which leaves nothing to make: white is 255, True or 1.0")
     if abs(opened.width * source.height / (opened.height * source.width) - 1) > 0.02:
         sizes = f"{opened.width}x{opened.height} and the clip {source.width}x{source.height}"
         warnings.warn(f"the mask is {sizes}: it is stretched", stacklevel=3)
     if 1 < len(stretch) < longest:
         warnings.warn(f"the mask has {len(stretch)} frames and the clip {longest}: its last one is held", stacklevel=3)
-    return region
+    return MaskRegion(read, numbers)
+
+
+def _white(frame: Tensor) -> Bool[Tensor, "H W"]:
+    """Where a mask `3 H W` of bytes says that something is made."""
+    return frame.float().mean(0) >= 127.5
 
 
 def condition_of(task: Task, video: Video, known: Known, latent_shape: Grid) -> Condition:

@@ -179,10 +179,9 @@ class VideoTokenizer(nn.Module, hub.Pushed):
             ValueError: if they are no grids `B t h w` of whole numbers, or a token is outside [0, codebook_size).
         """
         if not isinstance(tokens, Tensor) or tokens.ndim != 4 or tokens.is_floating_point() or not tokens.numel():
-            shape = (
-                f"{tokens.dtype} of shape {tuple(tokens.shape)}" if hasattr(tokens, "shape") else type(tokens).__name__
-            )
-            raise ValueError(f"tokens are {shape}, expected a tensor of whole numbers [B, t, h, w]")
+            kind = type(tokens).__name__
+            found = f"{tokens.dtype} of shape {tuple(tokens.shape)}" if isinstance(tokens, Tensor) else kind
+            raise ValueError(f"tokens are {found}, expected a tensor of whole numbers [B, t, h, w]")
         low, high = (int(bound) for bound in torch.aminmax(tokens))
         if low < 0 or high >= self.config.codebook_size:
             raise ValueError(f"tokens lie in [{low}, {high}], expected [0, {self.config.codebook_size - 1}]")
